@@ -35,6 +35,11 @@ pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 /// A failed write that took longer than this has blocked the connect path and is penalized.
 pub const SLOW_WRITE: Duration = Duration::from_secs(1);
+/// After this time, the verdict of the probe that a portal is dead is put to the test by a connect, unless only mDNS lists
+/// the portal. The program that probes has no privileges, and may be wrong.
+pub const BELIEVED: Duration = Duration::from_secs(10);
+/// Longest time between two such tests, while dead portals wait for one.
+pub const TESTS_APART: Duration = Duration::from_secs(600);
 /// A write that blocked the connect path for T is repeated after this many times T at the earliest.
 pub const PENALTY_FACTOR: u32 = 10;
 /// After a failed write that took longer than this, the portal had accepted the TCP connection and was silent then: if
@@ -46,6 +51,8 @@ pub const SILENT_PENALTY: Duration = Duration::from_secs(600);
 pub const PENALTY_FORGOTTEN: Duration = Duration::from_secs(3600);
 /// A write that takes longer than this is logged.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(90);
+/// Longest wait between two probes of a portal: see [`crate::backoff::CAP`], with jitter.
+const PROBED_AGAIN: Duration = Duration::from_secs(80);
 /// Maximum number of portals remembered as having served. A forgotten portal costs one probe.
 const SERVED: usize = 4096;
 
@@ -99,6 +106,14 @@ pub struct Rejected {
     pub tid: Tid,
     /// Why it was rejected.
     pub reason: NotConnected,
+    /// When it is to enter again at the latest.
+    pub not_after: Option<Time>,
+}
+
+impl Rejected {
+    fn new(tid: Tid, reason: impl Into<NotConnected>) -> Self {
+        Self { tid, reason: reason.into(), not_after: None }
+    }
 }
 
 /// The result of a write.
@@ -151,6 +166,15 @@ struct QueuePosition {
     ticket: u64,
 }
 
+/// A portal that is not connected to because of what the probe says.
+#[derive(Clone, Copy, Debug)]
+struct KeptOut {
+    /// When the probe said so first, since the last connect.
+    since: Time,
+    /// When it said so last.
+    last: Time,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Busy {
     op: OpId,
@@ -186,6 +210,14 @@ pub struct ConnectQueue {
     portal_penalties: BTreeMap<Portal, Vec<Penalty>>,
     /// Controllers whose connect blocked the connect path, even if their portal serves others.
     penalties: BTreeMap<Tid, Penalty>,
+    /// Portals that are not connected to because of what the probe says.
+    kept_out: BTreeMap<Portal, KeptOut>,
+    /// The portal whose verdict is being put to the test by a connect.
+    tested: Option<Portal>,
+    /// When the next verdict may be put to the test.
+    next_test: Time,
+    /// Tests in a row that blocked the connect path, because the verdict was right.
+    futile_tests: u32,
 }
 
 impl ConnectQueue {
@@ -318,6 +350,12 @@ impl ConnectQueue {
             self.busy = None;
             ctx.timers.cancel(&Timer::WriteAnswer);
         }
+        if let Some(portal) = Portal::of(tid) {
+            self.kept_out.remove(&portal);
+            if self.tested.take_if(|tested| *tested == portal).is_some() {
+                self.test_ended(ctx.now, &write);
+            }
+        }
         if !write.failed {
             self.succeeded(ctx.now, tid);
             return Ended::default();
@@ -337,7 +375,7 @@ impl ConnectQueue {
                 self.positions.keys().filter(|t| Portal::of(t).as_ref() == Some(&portal)).cloned().collect();
             for tid in queued {
                 self.leave(&tid);
-                rejected.push(Rejected { tid, reason: NotConnected::SlowPortal });
+                rejected.push(Rejected::new(tid, NotConnected::SlowPortal));
             }
             let penalties = self.portal_penalties.entry(portal).or_default();
             penalties.retain(|other| other.attempt_parameters != penalty.attempt_parameters);
@@ -433,6 +471,7 @@ impl ConnectQueue {
         }
         self.answered.retain(|_, at| ctx.now.since(*at) < ANSWER_HOLDS);
         self.failed.retain(|_, at| ctx.now.since(*at) < PENALTY_FORGOTTEN);
+        self.kept_out.retain(|_, kept| ctx.now.since(kept.last) < PENALTY_FORGOTTEN);
         self.penalties.retain(|_, penalty| ctx.now.since(penalty.until) < PENALTY_FORGOTTEN);
         for penalties in self.portal_penalties.values_mut() {
             penalties.retain(|penalty| ctx.now.since(penalty.until) < PENALTY_FORGOTTEN);
@@ -456,15 +495,29 @@ impl ConnectQueue {
             return Vec::new();
         }
         let penalized = self.portal_penalties.contains_key(portal);
+        let is_trusted = |info: &EnqueueInfo| !info.trust.is_announced_only();
+        let is_test = match outcome {
+            ProbeOutcome::Dead(_) => probe.waiting.values().any(is_trusted) && self.is_tested(ctx.now, portal),
+            ProbeOutcome::Unknown(_) => penalized && self.is_tested(ctx.now, portal),
+            ProbeOutcome::Alive | ProbeOutcome::Skipped => {
+                self.kept_out.remove(portal);
+                false
+            }
+        };
+        let not_after = self.kept_out.get(portal).map(|kept| kept.since + BELIEVED).filter(|until| *until > ctx.now);
         let mut rejected = Vec::new();
         for (tid, info) in probe.waiting {
             match outcome {
                 ProbeOutcome::Alive | ProbeOutcome::Skipped if penalized => self.append(tid, Class::Penalized, &info),
                 ProbeOutcome::Alive | ProbeOutcome::Skipped => self.append(tid, class_of(&info), &info),
-                ProbeOutcome::Dead(failure) => rejected.push(Rejected { tid, reason: (*failure).into() }),
-                ProbeOutcome::Unknown(error) if penalized => {
-                    rejected.push(Rejected { tid, reason: error.clone().into() })
+                ProbeOutcome::Dead(_) | ProbeOutcome::Unknown(_) if is_test && is_trusted(&info) => {
+                    self.append(tid, Class::Penalized, &info);
                 }
+                ProbeOutcome::Dead(failure) => {
+                    let not_after = not_after.filter(|_| is_trusted(&info));
+                    rejected.push(Rejected { not_after, ..Rejected::new(tid, *failure) });
+                }
+                ProbeOutcome::Unknown(error) if penalized => rejected.push(Rejected::new(tid, error.clone())),
                 ProbeOutcome::Unknown(_) => {
                     self.append(tid.clone(), Class::Unsure, &info);
                     self.unsure.insert(tid, (ctx.now, info));
@@ -481,6 +534,44 @@ impl ConnectQueue {
             ProbeOutcome::Unknown(_) | ProbeOutcome::Skipped => drop(self.answered.remove(portal)),
         }
         rejected
+    }
+
+    /// True if the verdict that keeps a portal out of the queue is to be put to the test by a connect: it is older than
+    /// [`BELIEVED`], and no other portal has been kept out for longer. Only one verdict is tested at a time, and most
+    /// of the time none, because a connect to a dead target blocks the connect path.
+    fn is_tested(&mut self, now: Time, portal: &Portal) -> bool {
+        let kept = self.kept_out.entry(portal.clone()).or_insert(KeptOut { since: now, last: now });
+        kept.last = now;
+        let since = kept.since;
+        let penalties = self.portal_penalties.get(portal).into_iter().flatten();
+        let is_penalized = penalties.into_iter().any(|penalty| penalty.until > now);
+        let current = self.kept_out.values().filter(|other| now.since(other.last) < PROBED_AGAIN);
+        let is_next = current.into_iter().all(|other| other.since >= since);
+        let is_due = now.since(since) >= BELIEVED && now >= self.next_test;
+        if is_penalized || !is_next || !is_due || self.is_testing() {
+            return false;
+        }
+        self.tested = Some(portal.clone());
+        true
+    }
+
+    /// A verdict was put to the test. If it was right and that blocked the connect path, the next test follows later each
+    /// time.
+    fn test_ended(&mut self, now: Time, write: &Write) {
+        if !write.failed {
+            (self.futile_tests, self.next_test) = (0, now);
+        } else if write.held > SLOW_WRITE {
+            let wait = write.held * PENALTY_FACTOR * (1 << self.futile_tests.min(8));
+            self.next_test = now + wait.min(TESTS_APART);
+            self.futile_tests = self.futile_tests.saturating_add(1);
+        }
+    }
+
+    /// True while a portal whose verdict is put to the test is queued or connected to.
+    fn is_testing(&self) -> bool {
+        self.tested.as_ref().is_some_and(|tested| {
+            self.busy.is_some() || self.places.keys().any(|tid| Portal::of(tid).as_ref() == Some(tested))
+        })
     }
 
     /// True when the queue holds exactly one controller and no write is under way.

@@ -268,14 +268,21 @@ impl Member {
     }
 
     /// An attempt failed. Returns the time of the next attempt, or `None` if this was the last.
-    pub fn fail(&mut self, ctx: &mut Context<'_>, reason: NotConnected, not_before: Option<Time>) -> Option<Time> {
+    pub fn fail(
+        &mut self,
+        ctx: &mut Context<'_>,
+        reason: NotConnected,
+        not_before: Option<Time>,
+        not_after: Option<Time>,
+    ) -> Option<Time> {
         self.attempts += 1;
         self.reason = Some(reason);
         if self.want.attempts.is_some_and(|limit| self.attempts >= limit) {
             self.state = ConnState::GivenUp;
             return None;
         }
-        let again = (ctx.now + self.backoff.next(ctx.jitter())).max(not_before.unwrap_or(ctx.now));
+        let again = ctx.now + self.backoff.next(ctx.jitter());
+        let again = again.min(not_after.unwrap_or(again)).max(not_before.unwrap_or(ctx.now));
         self.state = ConnState::Waiting(again);
         Some(again)
     }

@@ -241,7 +241,9 @@ fn dead_portals_are_rejected_and_unclear_ones_come_last() {
     }
     let probes = scene.probes();
     let rejected = scene.answer(at(0), probes[0].0, ProbeOutcome::Dead(ProbeFailure::Refused));
-    assert_eq!(rejected, [Rejected { tid: tid("192.0.2.1", "a"), reason: ProbeFailure::Refused.into() }]);
+    let not_after = Some(at(0) + BELIEVED);
+    let reason = ProbeFailure::Refused.into();
+    assert_eq!(rejected, [Rejected { tid: tid("192.0.2.1", "a"), reason, not_after }]);
     scene.answer(at(0), probes[1].0, ProbeOutcome::Unknown(ProbeError::NoAnswer));
     scene.answer(at(0), probes[2].0, ProbeOutcome::Alive);
     assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.3", "a"));
@@ -455,4 +457,111 @@ fn a_penalty_applies_only_to_identical_parameters() {
         };
         assert_eq!(scene.connect_queue.penalty_until(&tid, &other_host), None);
     }
+}
+
+/// A probe with this verdict at that time: what is rejected, and which controllers are connected because of it.
+fn verdict(scene: &mut Scene, now: Time, tid: &Tid, info: EnqueueInfo, outcome: &ProbeOutcome) -> Vec<Rejected> {
+    scene.enter(now, tid, info);
+    let probes = scene.probes();
+    let (op, _, _) = probes.iter().find(|(_, traddr, _)| *traddr == tid.traddr).unwrap();
+    scene.answer(now, *op, outcome.clone())
+}
+
+/// stas-net, which probes, has no privileges, and may lie.
+#[test]
+fn a_verdict_of_the_probe_keeps_a_portal_out_for_ten_seconds_unless_only_mdns_lists_it() {
+    let dead = ProbeOutcome::Dead(ProbeFailure::Refused);
+    let again = |trust| EnqueueInfo { trust, repeated: true, ..FIRST };
+    for trust in [Trust::Administrator, Trust::Firmware, Trust::ConfiguredDc, Trust::AnnouncedDc] {
+        let mut scene = Scene::default();
+        let tid = tid("192.0.2.1", "a");
+        for (now, not_after) in [(0, 10), (1, 10), (3, 10), (9, 10)] {
+            let rejected = verdict(&mut scene, at(now), &tid, again(trust), &dead);
+            let expected = Some(at(not_after)).filter(|_| trust != Trust::AnnouncedDc);
+            assert_eq!(rejected.iter().map(|each| each.not_after).collect::<Vec<_>>(), [expected], "{trust} at {now}");
+            assert!(scene.write(at(now)).is_none());
+        }
+        let rejected = verdict(&mut scene, at(10), &tid, again(trust), &dead);
+        let write = scene.write(at(10));
+        assert_eq!((rejected.len(), write.is_some()), if trust == Trust::AnnouncedDc { (1, false) } else { (0, true) });
+        // The connect has failed: its verdict counts from now on.
+        if let Some((op, tid)) = write {
+            scene.ended(at(10), op, &tid, refused());
+            assert_eq!(verdict(&mut scene, at(11), &tid, again(trust), &dead)[0].not_after, Some(at(21)));
+        }
+    }
+}
+
+#[test]
+fn a_portal_that_is_tested_comes_after_all_others() {
+    let mut scene = Scene::default();
+    let (liar, good) = (tid("192.0.2.1", "a"), tid("192.0.2.2", "a"));
+    let dead = ProbeOutcome::Dead(ProbeFailure::Silent);
+    let again = EnqueueInfo { repeated: true, ..FIRST };
+    verdict(&mut scene, at(0), &liar, again.clone(), &dead);
+    verdict(&mut scene, at(10), &liar, again.clone(), &dead);
+    let announced = EnqueueInfo { trust: Trust::AnnouncedDc, portal_live: true, ..FIRST };
+    scene.enter(at(10), &good, announced);
+    assert_eq!(scene.write(at(10)).unwrap().1, good);
+}
+
+#[test]
+fn of_many_dead_portals_one_is_tested_at_a_time_and_the_path_is_mostly_free() {
+    let mut scene = Scene::default();
+    let all: Vec<Tid> = (1..=3).map(|n| tid(&format!("192.0.2.{n}"), "a")).collect();
+    let dead = ProbeOutcome::Dead(ProbeFailure::Silent);
+    let again = || EnqueueInfo { repeated: true, ..FIRST };
+    let (mut tested, mut busy) = (Vec::new(), Duration::ZERO);
+    for now in 0..200 {
+        for each in &all {
+            if !scene.connect_queue.holds(each) {
+                verdict(&mut scene, at(now), each, again(), &dead);
+            }
+        }
+        while let Some((op, tid)) = scene.write(at(now)) {
+            scene.ended(at(now), op, &tid, slow());
+            tested.push(tid.traddr.clone());
+            busy += slow().held;
+        }
+    }
+    assert_eq!(tested, ["192.0.2.1", "192.0.2.2", "192.0.2.3"], "after 10, 40 and 100 s");
+    assert_eq!(busy, Duration::from_secs(9));
+}
+
+#[test]
+fn a_verdict_that_a_test_refutes_leaves_the_others_to_be_tested_at_once() {
+    let mut scene = Scene::default();
+    let all: Vec<Tid> = (1..=4).map(|n| tid(&format!("192.0.2.{n}"), "a")).collect();
+    let dead = ProbeOutcome::Dead(ProbeFailure::Silent);
+    let again = || EnqueueInfo { repeated: true, ..FIRST };
+    let mut connected_at = Vec::new();
+    for now in 0..60 {
+        for each in all.iter().skip(connected_at.len()) {
+            if !scene.connect_queue.holds(each) {
+                verdict(&mut scene, at(now), each, again(), &dead);
+            }
+        }
+        while let Some((op, tid)) = scene.write(at(now)) {
+            scene.ended(at(now), op, &tid, connected());
+            connected_at.push(now);
+        }
+    }
+    assert_eq!(connected_at, [10, 11, 12, 13]);
+}
+
+/// While stas-net is away every verdict is unknown.
+#[test]
+fn a_portal_that_blocked_the_path_is_tried_without_a_verdict_when_its_penalty_is_over() {
+    let mut scene = Scene::default();
+    let penalized = tid("192.0.2.66", "a");
+    scene.enter(at(0), &penalized, EnqueueInfo { portal_live: true, ..FIRST });
+    let (op, _) = scene.write(at(0)).unwrap();
+    assert_eq!(scene.ended(at(3), op, &penalized, slow()).penalty_until, Some(at(33)));
+    let unknown = ProbeOutcome::Unknown(ProbeError::NoAnswer);
+    let again = || EnqueueInfo { repeated: true, ..FIRST };
+    for now in [20, 32] {
+        assert_eq!(verdict(&mut scene, at(now), &penalized, again(), &unknown).len(), 1, "at {now}");
+    }
+    assert!(verdict(&mut scene, at(33), &penalized, again(), &unknown).is_empty());
+    assert!(scene.write(at(33)).is_some());
 }

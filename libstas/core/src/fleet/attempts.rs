@@ -190,7 +190,7 @@ impl Fleet {
                 if *error == ConnectError::Already {
                     self.request_snapshot(ctx);
                 }
-                self.attempt_failed(ctx, &tid, error.clone().into(), ended.penalty_until);
+                self.attempt_failed(ctx, &tid, error.clone().into(), ended.penalty_until, None);
                 if at_once {
                     let now = ctx.now;
                     self.wait(ctx, &tid, now);
@@ -295,18 +295,25 @@ impl Fleet {
 
     /// The connect queue rejected controllers.
     pub(super) fn handle_rejected(&mut self, ctx: &mut Context<'_>, rejected: Vec<Rejected>) {
-        for Rejected { tid, reason } in rejected {
+        for Rejected { tid, reason, not_after } in rejected {
             self.counters.rejected(&tid, &reason);
             let not_before = self.penalty_until(&tid);
-            self.attempt_failed(ctx, &tid, reason, not_before);
+            self.attempt_failed(ctx, &tid, reason, not_before, not_after);
             self.dirty.insert(tid);
         }
     }
 
-    fn attempt_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: NotConnected, not_before: Option<Time>) {
+    fn attempt_failed(
+        &mut self,
+        ctx: &mut Context<'_>,
+        tid: &Tid,
+        reason: NotConnected,
+        not_before: Option<Time>,
+        not_after: Option<Time>,
+    ) {
         let not_connected = self.config_lines.sentence(tid, "not connected");
         let Some(member) = self.members.get_mut(tid) else { return };
-        let again = member.fail(ctx, reason.clone(), not_before);
+        let again = member.fail(ctx, reason.clone(), not_before, not_after);
         log_failure(ctx, (tid, &not_connected), member, &reason, again);
         if let Some(again) = again {
             ctx.timers.set(Timer::Retry(tid.clone()), again);
