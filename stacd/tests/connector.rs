@@ -810,6 +810,27 @@ fn excluded_by_name(nqn: Option<&str>) -> StacConf {
     StacConf { exclusions: vec![exclusion], ..StacConf::default() }
 }
 
+/// Names are resolved by a process without privileges, and answers of name servers are not authenticated.
+#[test]
+fn an_exclusion_by_host_name_spares_storage_in_use_and_one_by_address_does_not() {
+    for (in_use, by_name, kept) in
+        [(InUse::Keep, true, &["a"][..]), (InUse::Disconnect, true, &[]), (InUse::Keep, false, &[])]
+    {
+        let mut host = started();
+        host.stafd_with(&["a", "b"], 100);
+        host.in_use.insert("a".into());
+        host.names.insert("old.example".into(), vec!["192.0.2.1"]);
+        let literal = Exclusion { traddr: Some("192.0.2.1".into()), ..Exclusion::default() };
+        let by_address = StacConf { exclusions: vec![literal], ..StacConf::default() };
+        let conf = if by_name { excluded_by_name(Some("a")) } else { by_address };
+        host.conf = StacConf { in_use, ..conf };
+        host.reload();
+        host.wait(60.0);
+        let nqns = host.nqns();
+        assert_eq!(nqns.iter().filter(|nqn| **nqn == "a").count(), kept.len(), "{in_use:?} {by_name}: {nqns:?}");
+    }
+}
+
 #[test]
 fn what_a_name_may_exclude_waits_until_the_name_is_looked_up() {
     for (answer, connected) in [

@@ -377,11 +377,13 @@ impl Configured {
         self.exclusion_of(tid, found_on).is_some()
     }
 
-    /// The exclusion by which the administrator excluded that controller.
+    /// The exclusion by which the administrator excluded that controller; one without a host name, if there is one.
     #[must_use]
     pub fn exclusion_of(&self, tid: &Tid, found_on: &str) -> Option<&Exclusion> {
         let addresses = |exclusion: &Exclusion| self.addresses_of(exclusion);
-        self.exclusions.iter().find(|exclusion| matches(exclusion, addresses(exclusion), tid, found_on))
+        let matching =
+            self.exclusions.iter().filter(|exclusion| matches(exclusion, addresses(exclusion), tid, found_on));
+        matching.min_by_key(|exclusion| exclusion.is_name)
     }
 
     /// The exclusions with the addresses that their host names have now.

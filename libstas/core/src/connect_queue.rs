@@ -570,7 +570,7 @@ impl ConnectQueue {
     /// True while a portal whose verdict is put to the test is queued or connected to.
     fn is_testing(&self) -> bool {
         self.tested.as_ref().is_some_and(|tested| {
-            self.busy.is_some() || self.places.keys().any(|tid| Portal::of(tid).as_ref() == Some(tested))
+            self.busy.is_some() || self.positions.keys().any(|tid| Portal::of(tid).as_ref() == Some(tested))
         })
     }
 

@@ -241,12 +241,18 @@ impl Connector {
         self.reconciler.keep_what_may_be_meant(whole, parameters, |_| false);
     }
 
-    /// How an excluded controller is removed. If `exclude=` matches it, it is disconnected at once. If `ip-family=`
-    /// excludes it, it is removed like a controller that is no longer listed, so that storage in use is kept.
+    /// How an excluded controller is removed. If `exclude=` matches it, it is disconnected at once; if it matches only
+    /// because of a host name, storage in use is kept: the resolver may give a wrong answer. If `ip-family=` excludes
+    /// it, it is removed like a controller that is no longer listed, so that storage in use is kept.
     fn barred(&self, tid: &Tid) -> Option<(RemovalPolicy, Cause)> {
         if let Some(exclusion) = self.reconciler.configured.exclusion_of(tid, &tid.host_iface) {
             let cause = Cause::excluded(format!("excluded by exclude= in stacd.conf, line {}", exclusion.line));
-            return Some((RemovalPolicy::Disconnect, cause));
+            let in_use = self.settings.as_ref().map(|settings| settings.conf.in_use);
+            let how = match exclusion.is_name && in_use != Some(InUse::Disconnect) {
+                true => RemovalPolicy::SpareInUse,
+                false => RemovalPolicy::Disconnect,
+            };
+            return Some((how, cause));
         }
         let cause = || Cause::barred("ip-family= in stacd.conf excludes its address");
         (!self.reconciler.configured.allows(tid)).then(|| (self.removal_policy(), cause()))
