@@ -37,8 +37,8 @@ TREE = .build/vm/tree
 
 SBIN_PROGRAMS = stafd stacd
 BIN_PROGRAMS  = stafctl stacctl stasadm nvmet cdcsim
-# Programs that only units start. Cargo builds them with the packages stacd and stafd.
-LIB_PROGRAMS  = stas-in-use stas-udev-rule
+# Programs that only units start. Cargo builds the first two with the packages stacd and stafd.
+LIB_PROGRAMS  = stas-in-use stas-udev-rule stas-net
 PROGRAMS      = $(addprefix $(BIN)/,$(SBIN_PROGRAMS) $(BIN_PROGRAMS) $(LIB_PROGRAMS))
 UNITS         = $(wildcard systemd/*)
 POLICIES      = $(wildcard etc/dbus-1/*.conf)
@@ -62,7 +62,7 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: toolchain ## build the daemons and the tools
-	$(CARGO) build --release --locked $(addprefix --package ,$(SBIN_PROGRAMS) $(BIN_PROGRAMS))
+	$(CARGO) build --release --locked $(addprefix --package ,$(SBIN_PROGRAMS) $(BIN_PROGRAMS) stas-net)
 
 # Under sudo, cargo is often not in the PATH: then the programs are installed as they were built before.
 install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS),build) ## install below DESTDIR and PREFIX (/usr); edited configuration files are kept
@@ -88,7 +88,7 @@ install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS)
 	@echo 'installed below $(or $(DESTDIR)$(PREFIX),/)$(if $(DESTDIR),,; next: systemctl enable stafd stacd && systemctl restart stafd stacd)'
 
 uninstall: ## remove what install placed; edited configuration files are kept
-	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-in-use.socket stas-metrics.timer stas-alert.service 2>/dev/null || true)
+	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-in-use.socket stas-net.socket stas-metrics.timer stas-alert.service 2>/dev/null || true)
 	@rm -f $(SBIN_PROGRAMS:%='$(DESTDIR)$(SBINDIR)/%') $(BIN_PROGRAMS:%='$(DESTDIR)$(BINDIR)/%')
 	@rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%') $(POLICIES:etc/dbus-1/%='$(DESTDIR)$(DBUSDIR)/%')
 	@rm -f $(TMPFILES:etc/tmpfiles.d/%='$(DESTDIR)$(TMPFILESDIR)/%') $(PRESETS:etc/system-preset/%='$(DESTDIR)$(PRESETDIR)/%')

@@ -39,7 +39,10 @@ pub struct Member {
 pub fn of_stafd() -> Vec<BusInterface> {
     let (handle, _) = event_loop::channel();
     let debug = stafd::api::StafDebug::new(handle.clone(), process("stafd"), History::default());
-    vec![parse(&introspection(&stafd::api::Staf::new(handle, Default::default()))), parse(&introspection(&debug))]
+    vec![
+        parse(&introspection(&stafd::api::Staf::new(handle, Default::default(), Default::default()))),
+        parse(&introspection(&debug)),
+    ]
 }
 
 /// The interfaces of stacd.
@@ -47,7 +50,7 @@ pub fn of_stafd() -> Vec<BusInterface> {
 pub fn of_stacd() -> Vec<BusInterface> {
     let (handle, _) = event_loop::channel();
     let debug = stacd::api::StacDebug::new(handle.clone(), process("stacd"), History::default());
-    vec![parse(&introspection(&stacd::api::Stac::new(handle))), parse(&introspection(&debug))]
+    vec![parse(&introspection(&stacd::api::Stac::new(handle, Default::default()))), parse(&introspection(&debug))]
 }
 
 fn process(name: &'static str) -> ProcessInfo {

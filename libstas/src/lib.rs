@@ -6,7 +6,8 @@
 //! | [`nvme`] | stas-nvme | values and wire formats of NVMe-oF, pure | nothing |
 //! | [`conf`] | stas-core | configuration files to typed settings, pure | nvme |
 //! | [`core`] | stas-core | the decisions that both daemons share: pure state machines | conf, nvme |
-//! | [`linux`] | stas-linux | Linux: the kernel's NVMe host, network, names | core, nvme |
+//! | [`net`] | stas-net | the process without privileges for mDNS, names and probes, and the client of it | core, nvme |
+//! | [`linux`] | stas-linux | Linux: the kernel's NVMe host, network interfaces | core, net, nvme |
 //! | [`bus`] | stas-bus | D-Bus names, the contract between the daemons, proxies | core, nvme |
 //! | [`daemon`] | stas-daemon | the shell that both daemons share | all of the above |
 //!
@@ -17,4 +18,5 @@ pub use stas_core as core;
 pub use stas_core::conf;
 pub use stas_daemon as daemon;
 pub use stas_linux as linux;
+pub use stas_net as net;
 pub use stas_nvme as nvme;

@@ -412,6 +412,52 @@ fn a_service_not_received_after_a_browser_restart_is_no_longer_announced() {
     assert_eq!(host.paths(), [(A, "eth1"), (B, "eth1")]);
 }
 
+/// The process that browses (stas-net) ended: the silence says nothing.
+#[test]
+fn while_the_browser_is_interrupted_nothing_is_taken_for_no_longer_announced() {
+    let mut host = started(&persistence("100"));
+    hear(&mut host, announcement("x", "tcp", &[(1, A)]));
+    hear(&mut host, announcement("y", "tcp", &[(1, B)]));
+    host.wait(20.0);
+    let announced = |host: &Host, traddr| host.core.controller(&dc(traddr, "eth1")).unwrap().announced;
+    // It ends again and again, soon after each start.
+    for _ in 0..20 {
+        hear(&mut host, BrowseEvent::Interrupted);
+        host.wait(9.0);
+        hear(&mut host, BrowseEvent::Restarted);
+        host.wait(9.0);
+    }
+    hear(&mut host, BrowseEvent::Interrupted);
+    host.wait(1000.0);
+    assert_eq!((announced(&host, A), announced(&host, B)), (Some(true), Some(true)));
+    assert_eq!(host.paths(), [(A, "eth1"), (B, "eth1")]);
+    // It is back, and hears one of them.
+    hear(&mut host, BrowseEvent::Restarted);
+    hear(&mut host, announcement("x", "tcp", &[(1, A)]));
+    host.wait(9.0);
+    assert_eq!((announced(&host, A), announced(&host, B)), (Some(true), Some(true)));
+    host.wait(2.0);
+    assert_eq!((announced(&host, A), announced(&host, B)), (Some(true), Some(false)));
+}
+
+#[test]
+fn an_absent_controller_is_not_given_up_while_the_browser_is_interrupted() {
+    let mut host = started(&persistence("100"));
+    hear(&mut host, announcement("x", "tcp", &[(1, A)]));
+    host.wait(1.0);
+    hear(&mut host, BrowseEvent::Gone("x".into()));
+    host.lose(A);
+    host.wait(50.0);
+    hear(&mut host, BrowseEvent::Interrupted);
+    host.wait(1000.0);
+    assert_eq!(members(&host), 1);
+    hear(&mut host, BrowseEvent::Restarted);
+    host.wait(9.0);
+    assert_eq!(members(&host), 1, "there is time to hear of it");
+    host.wait(3.0);
+    assert_eq!(members(&host), 0);
+}
+
 #[test]
 fn a_thousand_fake_services_do_not_hide_a_real_one() {
     let mut host = started("");

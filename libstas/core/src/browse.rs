@@ -2,13 +2,15 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use stas_nvme::announcement::{ServiceOffer, TxtError};
 
 /// Maximum number of endpoints that are recorded of one service. Further addresses of the service are ignored.
 pub const ENDPOINTS_PER_SERVICE: usize = 16;
 
 /// A request to the browser.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BrowseCommand {
     /// Starts browsing. If the browser runs already, it queries all services again.
     Start,
@@ -22,7 +24,8 @@ pub enum BrowseCommand {
 }
 
 /// An address and an interface where a service is announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Endpoint {
     /// The index of the interface on which the announcement was received.
     pub interface: u32,
@@ -46,4 +49,7 @@ pub enum BrowseEvent {
     Gone(String),
     /// The browser was restarted: it reports all services again.
     Restarted,
+    /// The browser does not run at present. Until [`BrowseEvent::Restarted`], no announcement can be received, and no
+    /// absence of one proves anything.
+    Interrupted,
 }

@@ -560,8 +560,8 @@ impl ConnectQueue {
     fn test_ended(&mut self, now: Time, write: &Write) {
         if !write.failed {
             (self.futile_tests, self.next_test) = (0, now);
-        } else if write.held > SLOW_WRITE {
-            let wait = write.held * PENALTY_FACTOR * (1 << self.futile_tests.min(8));
+        } else if write.blocked_for > SLOW_WRITE {
+            let wait = write.blocked_for * PENALTY_FACTOR * (1 << self.futile_tests.min(8));
             self.next_test = now + wait.min(TESTS_APART);
             self.futile_tests = self.futile_tests.saturating_add(1);
         }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::connect_error::{ConnectError, RotationError};
 use super::probe::ProbeOutcome;
 use super::trust::Urgency;
@@ -14,7 +16,8 @@ use stas_nvme::secret::DhchapSecrets;
 use stas_nvme::{HostIdentity, Parameters, Purpose, Tid, Transport};
 
 /// The two ends of a TCP reachability probe.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Portal {
     /// Transport address: an IP address, or an FC address (`nn-…:pn-…`).
     pub traddr: String,

@@ -77,9 +77,6 @@ pub enum ResolveError {
     /// The resolver did not answer in time.
     #[error("the resolver does not answer")]
     NoAnswer,
-    /// It was not tried.
-    #[error(transparent)]
-    NoThread(#[from] NoThread),
 }
 
 /// Why an admin command gave no result.

@@ -1,6 +1,6 @@
 //! The outcome of a reachability probe.
 
-use std::net::IpAddr;
+use serde::{Deserialize, Serialize};
 
 use super::OsError;
 
@@ -18,7 +18,8 @@ pub enum ProbeOutcome {
 }
 
 /// Why a portal counts as dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
 pub enum ProbeFailure {
     /// The connection was refused (ECONNREFUSED).
     #[error("the target refuses connections")]
@@ -41,7 +42,8 @@ pub enum ProbeFailure {
 }
 
 /// What a portal does instead of sending ICResp.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
 pub enum NotNvme {
     /// It closes the connection.
     #[error("it closes the connection")]
@@ -57,50 +59,6 @@ pub enum NotNvme {
 /// Why a portal could not be probed. This says nothing about the portal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
-    /// The transport address is no IP address.
-    #[error("{0} is no IP address")]
-    NotIp(String),
-    /// The transport service identifier is no port number.
-    #[error("{0} is no port")]
-    NotPort(String),
-    /// The source address is no IP address.
-    #[error("host-traddr {0} is no IP address")]
-    HostTraddrNotIp(String),
-    /// One address is IPv4, the other IPv6.
-    #[error("host-traddr {ours} is not of the same address family as {theirs}")]
-    TwoFamilies {
-        /// The source address.
-        ours: IpAddr,
-        /// The transport address.
-        theirs: String,
-    },
-    /// The interface of a link-local address does not exist.
-    #[error("the interface {name} of the address {ip} does not exist")]
-    NoIface {
-        /// The name of the interface.
-        name: String,
-        /// The link-local address.
-        ip: IpAddr,
-    },
-    /// No socket could be made.
-    #[error("cannot make a socket: {0}")]
-    Socket(OsError),
-    /// The socket could not be bound to the interface.
-    #[error("cannot bind to the interface {name}: {error}")]
-    Iface {
-        /// The name of the interface.
-        name: String,
-        /// Error of the bind.
-        error: OsError,
-    },
-    /// The socket could not be bound to the source address.
-    #[error("cannot bind to the address {address}: {error}")]
-    Address {
-        /// The source address.
-        address: String,
-        /// Error of the bind.
-        error: OsError,
-    },
     /// The attempt failed with an error that does not come from the portal or the route to it.
     #[error("{0}")]
     Attempt(OsError),

@@ -7,7 +7,6 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::connect_queue::{ConnectQueue, Shared, hide_secrets_of};
@@ -15,10 +14,11 @@ use super::links::{Change, Watch};
 use super::sysfs::{Reconnected, Scanner};
 use super::uevents::{Incoming, Uevents};
 use super::waiting::Waiting;
-use super::{Roots, disconnect, names, probe, secrets, thread, usage};
+use super::{Roots, disconnect, secrets, thread, usage};
 use stas_core::{
     CtrlRef, Host, HostEffect, HostEvent, Links, NoThread, OpId, OsError, ProbeOutcome, Snapshot, UeventKind, Usage,
 };
+use stas_net::client::NetClient;
 
 /// Time before a failed monitor is restarted.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -32,6 +32,8 @@ pub struct Setup {
     pub lock_file: PathBuf,
     /// Socket of stas-in-use. Set for a daemon that uses [`HostEffect::CheckUse`].
     pub in_use_socket: Option<PathBuf>,
+    /// Socket of stas-net.
+    pub net_socket: PathBuf,
 }
 
 /// File that both daemons lock during a write to /dev/nvme-fabrics. systemd creates its directory.
@@ -40,7 +42,12 @@ const LOCK_FILE: &str = "/run/nvme-stas/connect.lock";
 impl Default for Setup {
     /// The host on which this process runs.
     fn default() -> Self {
-        Self { roots: Roots::default(), lock_file: LOCK_FILE.into(), in_use_socket: None }
+        Self {
+            roots: Roots::default(),
+            lock_file: LOCK_FILE.into(),
+            in_use_socket: None,
+            net_socket: stas_net::SOCKET.into(),
+        }
     }
 }
 
@@ -60,7 +67,7 @@ pub struct LinuxHost {
     waiting: Arc<Waiting>,
     snapshots: Snapshots,
     usage: Arc<usage::Watcher>,
-    runtime: Handle,
+    net: NetClient,
     sink: EventSink,
 }
 
@@ -111,7 +118,8 @@ impl LinuxHost {
         tokio::spawn(kernel.run(uevents));
         tokio::spawn(watch_links(watch, shared.links.clone(), sink.clone()));
         let connect_queue = ConnectQueue::start(shared).map_err(failed("start a thread"))?;
-        Ok(Self { roots: setup.roots, connect_queue, waiting, snapshots, usage, runtime: Handle::current(), sink })
+        let net = NetClient::start(setup.net_socket);
+        Ok(Self { roots: setup.roots, connect_queue, waiting, snapshots, usage, net, sink })
     }
 
     /// Runs blocking `work` on its own thread and reports its result.
@@ -135,13 +143,12 @@ impl Host for LinuxHost {
         match effect {
             HostEffect::TakeSnapshot(op) => self.snapshots.ask(SnapshotTask::TakeSnapshot(op)),
             HostEffect::Probe { op, portal, handshake, only_if_others_wait } => {
-                let (sink, waiting) = (self.sink.clone(), self.waiting.clone());
-                let entry = waiting.enter();
-                self.runtime.spawn(async move {
-                    let outcome = match only_if_others_wait && !waiting.others_wait() {
-                        true => ProbeOutcome::Skipped,
-                        false => probe::probe(&portal, handshake).await,
-                    };
+                let (sink, entry) = (self.sink.clone(), self.waiting.enter());
+                if only_if_others_wait && !self.waiting.others_wait() {
+                    drop(entry);
+                    return (sink.0)(HostEvent::Probed { op, outcome: ProbeOutcome::Skipped });
+                }
+                self.net.probe(portal, handshake, move |outcome| {
                     drop(entry);
                     (sink.0)(HostEvent::Probed { op, outcome });
                 });
@@ -169,11 +176,10 @@ impl Host for LinuxHost {
                     },
                 );
             }
-            HostEffect::Resolve { op, name } => self.spawn_detached(
-                "names",
-                move |_| names::resolve(&name),
-                move |result| HostEvent::Resolved { op, result },
-            ),
+            HostEffect::Resolve { op, name } => {
+                let sink = self.sink.clone();
+                self.net.resolve(name, move |result| (sink.0)(HostEvent::Resolved { op, result }));
+            }
             HostEffect::Claim(ctrl) => self.snapshots.ask(SnapshotTask::Claim(ctrl)),
             HostEffect::RotateSecrets { op, ctrl, request } => {
                 let sink = self.sink.clone();

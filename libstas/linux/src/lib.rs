@@ -1,4 +1,4 @@
-//! Linux: the kernel's NVMe-oF host, its events, network interfaces, reachability, names.
+//! Linux: the kernel's NVMe-oF host, its events, network interfaces.
 //!
 //! | module | what it is about |
 //! |---|---|
@@ -15,9 +15,6 @@
 //! | `waiting` | whether the other daemon waits for connections |
 //! | [`uevents`] | the kernel's events about controllers |
 //! | [`links`] | network interfaces, addresses, routes |
-//! | [`mdns`] | announcements of discovery controllers |
-//! | [`probe`] | whether a portal answers |
-//! | [`names`] | resolves host names |
 //! | [`nbft`] | the boot tables of the firmware |
 //!
 //! A call into the kernel's NVMe code may block for a minute. Such calls run on plain threads (`thread`) that are never
@@ -29,10 +26,7 @@ pub mod disconnect;
 pub mod effects;
 pub mod fabrics;
 pub mod links;
-pub mod mdns;
-pub mod names;
 pub mod nbft;
-pub mod probe;
 pub mod registry;
 mod rotation;
 pub mod secrets;

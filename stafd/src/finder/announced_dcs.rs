@@ -159,6 +159,8 @@ pub(super) struct AnnouncedDcs {
     /// Until this time no absent controller is removed: the host has just resumed, and may not have received all
     /// announcements yet.
     resumed_until: Option<Time>,
+    /// True while the browser does not run: no absence proves anything, and nothing ages.
+    interrupted: bool,
     /// When browsing began.
     began: Option<Time>,
     /// When the first snapshot of the kernel's controllers was taken.
@@ -259,6 +261,7 @@ impl AnnouncedDcs {
         self.admission_queue.clear();
         self.more_to_reconfirm = false;
         (self.began, self.grace, self.resumed_until) = (None, None, None);
+        self.interrupted = false;
         (self.admit_queued, self.retry) = (None, None);
     }
 
@@ -282,7 +285,18 @@ impl AnnouncedDcs {
                 self.evicted.remove(&hash_of(&service));
                 Vec::new()
             }
+            BrowseEvent::Interrupted => {
+                self.interrupted = true;
+                for service in self.services.values_mut() {
+                    service.unreceived_since = None;
+                }
+                Vec::new()
+            }
             BrowseEvent::Restarted => {
+                if std::mem::take(&mut self.interrupted) {
+                    let received_again = Some(now + RECEIVED_AGAIN);
+                    (self.grace, self.resumed_until) = (received_again, received_again);
+                }
                 self.admission_queue.clear();
                 for service in self.services.values_mut() {
                     service.unreceived_since.get_or_insert(now);
@@ -480,7 +494,9 @@ impl AnnouncedDcs {
         if snapshot_taken {
             self.first_snapshot.get_or_insert(now);
         }
-        let (persistence, grace, just_resumed) = (self.persistence, self.grace.is_some(), self.resumed_until.is_some());
+        let persistence = self.persistence;
+        let grace = self.grace.is_some() || self.interrupted;
+        let just_resumed = self.resumed_until.is_some() || self.interrupted;
         let known_since = self.known_since();
         let aged = &mut self.aged;
         for (_, dc) in aged.iter_mut().filter(|(tid, _)| connection(tid).is_some()) {
@@ -645,7 +661,7 @@ impl AnnouncedDcs {
             let over = dc.absent? + self.persistence?;
             Some(Some(over).max(self.resumed_until).max(self.grace.filter(|_| dc.restored)).unwrap_or(over))
         };
-        let over = self.dcs.values().filter(|_| snapshot_taken).filter_map(is_over).min();
+        let over = self.dcs.values().filter(|_| snapshot_taken && !self.interrupted).filter_map(is_over).min();
         let unreceived_since = unreceived_since.map(|since| since + RECEIVED_AGAIN);
         let doubt = self.searched.filter(|_| self.more_to_reconfirm && !self.services.is_empty()).map(|at| at + SEARCH);
         [unreceived_since, over, doubt, self.grace, self.resumed_until, self.admit_queued, self.retry]

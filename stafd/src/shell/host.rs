@@ -6,7 +6,8 @@ use libstas::daemon::event_loop::Handle;
 use libstas::linux::Roots;
 use libstas::linux::admin::Admin;
 use libstas::linux::effects::{LinuxHost, Setup, StartError};
-use libstas::linux::mdns::Browser;
+use libstas::net::SOCKET;
+use libstas::net::browser::Browser;
 use libstas::nvme::admin::CommandError;
 use libstas::nvme::log_page::{LSP_PLEO, LogPage};
 use libstas::nvme::supported::DiscoveryLidSpecific;
@@ -29,7 +30,7 @@ impl StafdHost {
     /// Fails when the kernel cannot be watched.
     pub fn start(finder: Handle<Finder>) -> Result<Self, StartError> {
         let hearing = finder.clone();
-        let browser = Browser::start(move |heard| {
+        let browser = Browser::start(SOCKET.into(), move |heard| {
             let hearing = hearing.clone();
             async move {
                 hearing.post(Event::BrowseEvent(heard));

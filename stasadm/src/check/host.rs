@@ -10,7 +10,7 @@ use libstas::core::{Links, ResolveError};
 use libstas::linux::Roots;
 use libstas::linux::fabrics::Fabrics;
 use libstas::linux::links::{Change, Watch};
-use libstas::linux::names::resolve;
+use libstas::net::names::resolve;
 use libstas::nvme::connect::{OptionError, SupportedOptions, option_string};
 use libstas::nvme::tid::{parse_ip, parse_link_local};
 use libstas::nvme::{HostIdentity, Tid};

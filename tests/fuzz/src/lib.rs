@@ -20,6 +20,8 @@ pub const BODIES: &[(&str, Body)] = &[
     ("log_page", pages::log_page),
     ("log_page_structured", structured::log_page),
     ("nbft", pages::nbft),
+    ("net_reports", stream::net_reports),
+    ("net_requests", stream::net_requests),
     ("nvmet_conf", configuration::nvmet),
     ("pdu", stream::pdu),
     ("pdu_structured", structured::pdu),

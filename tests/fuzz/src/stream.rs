@@ -1,6 +1,9 @@
-//! Data that arrives in pieces: PDUs, addresses, announcements.
+//! Data that arrives in pieces: PDUs, records of stas-net, addresses, announcements.
 
 use cdcsim::pdu::{Framer, Incoming};
+use libstas::core::ProbeOutcome;
+use libstas::core::browse::BrowseEvent;
+use libstas::net::wire::{Frames, Heard, RECORD_MAX, Record, Report, Request, WireError};
 use libstas::nvme::Transport;
 use libstas::nvme::announcement::{candidate, offer};
 use libstas::nvme::sysfs_address::SysfsAddress;
@@ -44,6 +47,73 @@ fn cut_up(pieces: &[&[u8]]) -> Vec<Result<Incoming, cdcsim::pdu::Fatal>> {
         }
     }
     pdus
+}
+
+/// What stas-net sends to a daemon.
+pub(crate) fn net_reports(bytes: &[u8]) {
+    for report in records::<Report>(bytes) {
+        let text = match report {
+            Report::Resolved { result: Err(why), .. } => why.of("array.example".to_owned()).to_string(),
+            Report::Resolved { result: Ok(addresses), .. } => format!("{addresses:?}"),
+            Report::Probed { verdict, .. } => match ProbeOutcome::from(verdict) {
+                ProbeOutcome::Unknown(error) => error.to_string(),
+                ProbeOutcome::Dead(failure) => failure.to_string(),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped => String::new(),
+            },
+            Report::Heard(heard) => heard.into_iter().map(heard_in_words).collect(),
+        };
+        assert!(!text.contains(char::is_control), "{text}");
+    }
+}
+
+fn heard_in_words(heard: Heard) -> String {
+    match BrowseEvent::from(heard) {
+        BrowseEvent::Announced { offer: Ok(offer), .. } => {
+            let tid = candidate(&offer, [192, 0, 2, 1].into(), "eth0", false, "nqn.2014-08.org.example:host");
+            assert!(!tid.subsysnqn.contains(','), "{tid}");
+            tid.to_string()
+        }
+        BrowseEvent::Announced { offer: Err(unusable), .. } => unusable.to_string(),
+        BrowseEvent::Gone(_) | BrowseEvent::Restarted | BrowseEvent::Interrupted => String::new(),
+    }
+}
+
+/// What a daemon sends to stas-net.
+pub(crate) fn net_requests(bytes: &[u8]) {
+    records::<Request>(bytes);
+}
+
+/// A stream contains the same records wherever it is split. The first byte selects the position. What is read can be
+/// sent again, and is the same then.
+fn records<R: Record + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Vec<R> {
+    let Some((cut, stream)) = bytes.split_first() else { return Vec::new() };
+    let (first, second) = stream.split_at(usize::from(*cut).min(stream.len()));
+    let (whole, error) = read_records::<R>(&[stream]);
+    assert_eq!(read_records::<R>(&[first, second]), (whole, error));
+    let (records, _) = read_records::<R>(&[stream]);
+    for record in &records {
+        // JSON may grow: a character is written as it is in the input, and as six bytes here.
+        let Ok(frame) = record.frame() else { continue };
+        assert!(frame.len() <= RECORD_MAX + 4);
+        assert_eq!(read_records::<R>(&[&frame]), (vec![R::parse(&frame[4..]).expect("it was read before")], None));
+    }
+    records
+}
+
+fn read_records<R: Record>(pieces: &[&[u8]]) -> (Vec<R>, Option<WireError>) {
+    let mut frames = Frames::default();
+    let mut records = Vec::new();
+    for piece in pieces {
+        frames.buffer().extend_from_slice(piece);
+        loop {
+            match frames.next_record() {
+                Ok(Some(record)) => records.push(record),
+                Ok(None) => break,
+                Err(error) => return (records, Some(error)),
+            }
+        }
+    }
+    (records, None)
 }
 
 pub(crate) fn control(bytes: &[u8]) {

@@ -85,6 +85,7 @@ impl World {
                 }
                 BrowseEvent::Gone(service) => trace!(self, "{service} is no longer announced to stafd"),
                 BrowseEvent::Restarted => trace!(self, "the browser of stafd restarts"),
+                BrowseEvent::Interrupted => trace!(self, "the browser of stafd is interrupted"),
             }
         }
         self.oracle.announced.receive(now, &heard);

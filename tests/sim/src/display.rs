@@ -92,6 +92,7 @@ impl fmt::Display for Fault {
             Self::SnapshotsSlow(daemon) => write!(f, "{daemon} takes seconds to read sysfs"),
             Self::ProbesUnknown => f.write_str("probes fail with local errors"),
             Self::ProbesHang => f.write_str("probes hang"),
+            Self::ProbesLie => f.write_str("probes say the opposite of what is true"),
             Self::ReadsFail => f.write_str("log pages cannot be read"),
             Self::ReadsHang => f.write_str("reads of log pages hang"),
             Self::BusFails => f.write_str("calls on the bus fail"),

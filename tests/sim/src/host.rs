@@ -119,6 +119,8 @@ impl World {
             _ if !self.has_route(Iface::of(&portal.host_iface)) => {
                 ProbeOutcome::Unknown(ProbeError::Attempt(OsError::new("no such device")))
             }
+            TargetState::Answering if self.has(Fault::ProbesLie) => ProbeOutcome::Dead(ProbeFailure::Refused),
+            _ if self.has(Fault::ProbesLie) => ProbeOutcome::Alive,
             TargetState::Answering => ProbeOutcome::Alive,
             TargetState::Mute if !handshake => ProbeOutcome::Alive,
             TargetState::Refusing => ProbeOutcome::Dead(ProbeFailure::Refused),

@@ -1,13 +1,13 @@
-//! The mDNS network: announcements per interface, and stafd's browser. The browser behaves like `libstas::linux::mdns`:
-//! it restarts on request, after a change of the interfaces, and when it is old. Between two restarts it reports a
-//! service and its goodbye once. The goodbye of a service that vanishes during a restart is not reported.
+//! The mDNS network: announcements per interface, and stafd's browser. The browser behaves like stas-net: it restarts on
+//! request, after a change of the interfaces, and when it is old. Between two restarts it reports a service and its
+//! goodbye once. The goodbye of a service that vanishes during a restart is not reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libstas::core::HostEvent;
 use libstas::core::browse::{BrowseCommand, BrowseEvent, Endpoint};
-use libstas::linux::mdns::{AGE, BATCH, BATCH_PACE, SETTLE};
+use libstas::net::browser::{AGE, BATCH, BATCH_PACE, SETTLE};
 use libstas::nvme::announcement;
 
 use crate::mdns_actions::{MdnsAction, TIME_TO_LIVE, dead, is_dead};
@@ -30,6 +30,8 @@ pub(crate) struct MdnsNetwork {
     /// Missing interfaces, and how often each was lost.
     gone: BTreeMap<Iface, u32>,
     browser: Option<Browser>,
+    /// The browser that ended by itself, until another one has started.
+    interrupted: Option<u64>,
     /// Events of the browser arrive in order: none before this time.
     events_until: Duration,
 }
@@ -80,7 +82,9 @@ impl World {
     /// Handles a request of stafd's core to the browser.
     pub(crate) fn browse(&mut self, command: BrowseCommand) {
         match command {
-            BrowseCommand::Stop => self.mdns_net.browser = None,
+            BrowseCommand::Stop => (self.mdns_net.browser, self.mdns_net.interrupted) = (None, None),
+            // The next one starts in any case.
+            BrowseCommand::Start if self.mdns_net.interrupted.is_some() => {}
             BrowseCommand::Start => self.browser_starts(),
             BrowseCommand::NetworkChanged => {
                 if let Some(browser) = self.mdns_net.browser.as_mut().filter(|browser| !browser.restart_pending) {
@@ -100,12 +104,19 @@ impl World {
 
     /// stafd has ended, and its browser with it.
     pub(crate) fn browser_ends(&mut self) {
-        self.mdns_net.browser = None;
+        (self.mdns_net.browser, self.mdns_net.interrupted) = (None, None);
         self.mdns_net.events_until = Duration::ZERO;
     }
 
     pub(crate) fn restart_browser(&mut self, incarnation: u64) {
         if self.browses(incarnation) {
+            self.browser_starts();
+        }
+    }
+
+    /// Another process takes the place of the browser that ended by itself.
+    pub(crate) fn browser_returns(&mut self, incarnation: u64) {
+        if self.mdns_net.interrupted.take_if(|interrupted| *interrupted == incarnation).is_some() {
             self.browser_starts();
         }
     }
@@ -265,6 +276,13 @@ impl World {
                 }
                 if let Some(time) = time {
                     self.after(time, QueuedEvent::FloodEnds(count));
+                }
+            }
+            MdnsAction::Interrupts(time) => {
+                if let Some(browser) = self.mdns_net.browser.take() {
+                    self.mdns_net.interrupted = Some(browser.incarnation);
+                    self.send_browse_events(vec![BrowseEvent::Interrupted]);
+                    self.after(time, QueuedEvent::BrowserReturns(browser.incarnation));
                 }
             }
             MdnsAction::LosesInterface(iface, time) => {

@@ -46,6 +46,8 @@ pub enum MdnsAction {
     Flood(usize, Option<Duration>),
     /// The host loses an interface for that time.
     LosesInterface(Iface, Duration),
+    /// The process that browses for stafd ends. Another one takes its place after that time.
+    Interrupts(Duration),
 }
 
 /// The first `count` targets that never answer.
@@ -69,7 +71,8 @@ impl MdnsAction {
             | Self::FallsSilent(_, time)
             | Self::Fails { time, .. }
             | Self::Flood(_, Some(time))
-            | Self::LosesInterface(_, time) => *time,
+            | Self::LosesInterface(_, time)
+            | Self::Interrupts(time) => *time,
         };
         lasts + HEARD
     }
@@ -136,6 +139,9 @@ impl fmt::Display for MdnsAction {
                 write!(f, "{count} DCs that do not answer are announced{time}")
             }
             Self::LosesInterface(iface, time) => write!(f, "{iface} is gone for {}", seconds(*time)),
+            Self::Interrupts(time) => {
+                write!(f, "the process that browses ends, another one starts after {}", seconds(*time))
+            }
         }
     }
 }

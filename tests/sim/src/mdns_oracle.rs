@@ -57,6 +57,8 @@ pub(crate) struct MdnsOracle {
     ever: BTreeSet<Tid>,
     zeroconf: bool,
     persistence: Option<Duration>,
+    /// True while the browser does not run.
+    interrupted: bool,
     /// When stafd was started or continued, or the host resumed, whichever was last.
     running_since: Time,
 }
@@ -74,6 +76,11 @@ impl MdnsOracle {
             self.update_announced(now);
         }
         let persistence = self.persistence;
+        if self.interrupted {
+            // No absence proves anything.
+            self.running_since = now;
+            self.snapshots_work(now);
+        }
         for known in self.dcs.values_mut().filter(|known| !known.announced && !known.live) {
             // A browser may start late.
             known.absence_unnoticed &= now < self.running_since + RECEIVED_AGAIN * 2;
@@ -97,8 +104,18 @@ impl MdnsOracle {
                 }
                 BrowseEvent::Gone(service) => drop(target_of(service).and_then(|target| self.services.remove(&target))),
                 BrowseEvent::Restarted => {
+                    if std::mem::take(&mut self.interrupted) {
+                        self.running_since = now;
+                        self.snapshots_work(now);
+                    }
                     for (_, unreceived_since) in self.services.values_mut() {
                         unreceived_since.get_or_insert(now);
+                    }
+                }
+                BrowseEvent::Interrupted => {
+                    self.interrupted = true;
+                    for (_, unreceived_since) in self.services.values_mut() {
+                        *unreceived_since = None;
                     }
                 }
             }
@@ -116,6 +133,7 @@ impl MdnsOracle {
     pub(crate) fn loads(&mut self, now: Time, file: &StafFile) {
         self.time_passes(now);
         if !file.zeroconf {
+            self.interrupted = false;
             self.services.clear();
             for known in self.dcs.values_mut() {
                 known.last_present = known.last_present.min(now);
@@ -133,6 +151,7 @@ impl MdnsOracle {
     /// stafd has ended: no announcements are received.
     pub(crate) fn stafd_ends(&mut self, now: Time) {
         self.time_passes(now);
+        self.interrupted = false;
         self.services.clear();
         self.ifaces.clear();
     }

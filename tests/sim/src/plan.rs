@@ -194,6 +194,8 @@ pub enum Fault {
     ProbesUnknown,
     /// Probes take 20 s.
     ProbesHang,
+    /// Probes say the opposite of what is true: the program that probes was taken over.
+    ProbesLie,
     /// Log pages cannot be read.
     ReadsFail,
     /// A read of a log page takes up to 80 s.
@@ -306,6 +308,7 @@ impl Plan {
         actions.extend(wider::actions(&initial, seed));
         actions.extend(wider::further_actions(&initial, seed));
         actions.extend(wider::latest_actions(&initial, seed));
+        actions.extend(wider::actions_of_stas_net(seed));
         let mut at = rng.ms(0, 4000);
         for _ in 0..count {
             let what = what(&mut rng, &initial);

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::mdns_actions::MdnsAction;
 use crate::names::{Daemon, Iface, Subsystem, Target};
 use crate::plan::{self, Action, Defect, Edit, EntryOf, Fault, InitialWorld, What};
 use crate::rng::Rng;
@@ -77,6 +78,26 @@ pub(crate) fn latest_actions(initial: &InitialWorld, seed: u64) -> Vec<Action> {
             7 => edit(&mut rng, Edit::IgnoreIface),
             8 => What::ReplacesHostId(u8::try_from(rng.below(3)).unwrap_or_default()),
             _ => What::Reloads(Daemon::BOTH[rng.below(2)]),
+        };
+        actions.push(Action { at, what });
+        at += if rng.percent(50) { rng.ms(0, 1_500) } else { rng.ms(1_500, 30_000) };
+    }
+    actions
+}
+
+/// What stas-net does: it lies about portals, ends, or is away for a time.
+pub(crate) fn actions_of_stas_net(seed: u64) -> Vec<Action> {
+    let mut rng = Rng::new(seed, "stas-net");
+    if !rng.percent(SHARE) {
+        return Vec::new();
+    }
+    let mut at = rng.ms(0, 20_000);
+    let mut actions = Vec::new();
+    for _ in 0..1 + rng.below(MOST) {
+        let what = match rng.below(4) {
+            0 | 1 => What::Fault(Fault::ProbesLie, rng.ms(5_000, 60_000)),
+            2 => What::Fault(Fault::ProbesUnknown, rng.ms(1_000, 60_000)),
+            _ => What::MdnsAction(MdnsAction::Interrupts(rng.ms(50, 40_000))),
         };
         actions.push(Action { at, what });
         at += if rng.percent(50) { rng.ms(0, 1_500) } else { rng.ms(1_500, 30_000) };

@@ -98,6 +98,8 @@ pub(crate) enum QueuedEvent {
     RepairEntry(Target, EntryOf),
     // Announcements.
     RestartBrowser(u64),
+    /// The browser with this number ended by itself; another one starts.
+    BrowserReturns(u64),
     Receive(u64, Vec<Target>),
     ReceiveGoodbye(u64, Vec<Target>),
     Verified(u64, Target),
@@ -333,6 +335,7 @@ impl World {
             QueuedEvent::ListsAgain(target) => self.lists_again(target),
             QueuedEvent::RepairEntry(target, of) => self.repair_entry(target, of),
             QueuedEvent::RestartBrowser(incarnation) => self.restart_browser(incarnation),
+            QueuedEvent::BrowserReturns(incarnation) => self.browser_returns(incarnation),
             QueuedEvent::Receive(incarnation, targets) => self.receive(incarnation, &targets),
             QueuedEvent::ReceiveGoodbye(incarnation, targets) => self.receive_goodbye(incarnation, &targets),
             QueuedEvent::Verified(incarnation, target) => self.verified(incarnation, target),

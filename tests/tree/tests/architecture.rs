@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use tree::{files, product_sources, read};
 
 /// The crates of the product, each with its dependencies in this tree.
-const CRATES: [(&str, &[&str]); 14] = [
+const CRATES: [(&str, &[&str]); 15] = [
     ("libstas/nvme", &[]),
     ("libstas/core", &["stas-nvme"]),
-    ("libstas/linux", &["stas-core", "stas-nvme"]),
+    ("libstas/net", &["stas-core", "stas-nvme"]),
+    ("libstas/linux", &["stas-core", "stas-net", "stas-nvme"]),
     ("libstas/bus", &["stas-core", "stas-nvme"]),
     ("libstas/daemon", &["stas-bus", "stas-core", "stas-linux", "stas-nvme"]),
     ("libstas/cli", &["stas-bus", "stas-nvme"]),
-    ("libstas", &["stas-bus", "stas-core", "stas-daemon", "stas-linux", "stas-nvme"]),
+    ("libstas", &["stas-bus", "stas-core", "stas-daemon", "stas-linux", "stas-net", "stas-nvme"]),
     ("stafd", &["libstas"]),
     ("stacd", &["libstas"]),
     ("stafctl", &["libstas", "stas-cli"]),
@@ -38,16 +39,18 @@ const MIXED: [(&str, &[&str]); 3] =
     [("stafd", &["api", "shell"]), ("stacd", &["api", "shell"]), ("utils/cdcsim", &["arguments", "control", "shell"])];
 
 /// Names that must not occur in the core of a mixed crate, although its shell uses them.
-const SHELL_NAMES: [&str; 13] = [
+const SHELL_NAMES: [&str; 15] = [
     "crate::api",
     "crate::arguments",
     "crate::shell",
     "libstas::daemon",
     "libstas::linux",
+    "libstas::net",
     "mdns_sd::",
     "nix::",
     "stas_daemon::",
     "stas_linux::",
+    "stas_net::",
     "tempfile::",
     "tokio::",
     "tracing::",
@@ -155,6 +158,38 @@ fn the_cores_of_the_daemons_use_of_d_bus_only_the_contract() {
         }
     }
     complain("a core uses more of D-Bus than the contract", &complaints);
+}
+
+/// What comes from the network is parsed without privileges: the daemons neither send nor receive there.
+#[test]
+fn no_daemon_has_sockets_of_its_own_or_resolves_names() {
+    const NETWORK: [&str; 9] = [
+        "mdns_sd",
+        "net::names",
+        "to_socket_addrs",
+        "ToSocketAddrs",
+        "TcpListener",
+        "TcpSocket",
+        "TcpStream",
+        "UdpSocket",
+        "getaddrinfo",
+    ];
+    let folders = ["libstas/nvme", "libstas/core", "libstas/linux", "libstas/bus", "libstas/daemon", "stafd", "stacd"];
+    let mut complaints = Vec::new();
+    let client = product_sources().into_iter().filter(|path| {
+        let of_daemons = folders.iter().any(|folder| path.starts_with(Path::new(folder).join("src")));
+        let of_client = path.starts_with("libstas/net/src") && !path.starts_with("libstas/net/src/bin");
+        of_daemons || of_client && !path.ends_with("names.rs")
+    });
+    for path in client {
+        for (number, line) in (1..).zip(read(&path).lines()) {
+            let code = line.split("//").next().unwrap_or("");
+            if NETWORK.iter().any(|name| code.contains(name)) {
+                complaints.push(format!("{}:{number}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    complain("a daemon uses the network", &complaints);
 }
 
 #[test]

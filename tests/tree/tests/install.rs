@@ -11,7 +11,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use tree::{files, read, top};
 
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "sbin/stafd",
     "sbin/stacd",
     "bin/stafctl",
@@ -21,15 +21,18 @@ const PROGRAMS: [&str; 9] = [
     "bin/cdcsim",
     "lib/nvme-stas/stas-in-use",
     "lib/nvme-stas/stas-udev-rule",
+    "lib/nvme-stas/stas-net",
 ];
 
-const UNITS: [&str; 11] = [
+const UNITS: [&str; 13] = [
     "stafd.service",
     "stacd.service",
     "stas-config.target",
     "stas-config@.service",
     "stas-in-use.socket",
     "stas-in-use@.service",
+    "stas-net.socket",
+    "stas-net@.service",
     "stas-metrics.service",
     "stas-metrics.timer",
     "stas-alert.service",
@@ -202,6 +205,7 @@ fn the_units_start_what_was_installed() {
         ("stacd.service", "sbin/stacd"),
         ("stas-config@.service", "bin/stasadm"),
         ("stas-in-use@.service", "lib/nvme-stas/stas-in-use"),
+        ("stas-net@.service", "lib/nvme-stas/stas-net"),
     ] {
         let text = host.text(&format!("/opt/stas/lib/systemd/system/{unit}"));
         let starts = |line: &str| line.split_whitespace().next() == Some(&format!("ExecStart=/opt/stas/{program}"));

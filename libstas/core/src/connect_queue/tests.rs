@@ -521,7 +521,7 @@ fn of_many_dead_portals_one_is_tested_at_a_time_and_the_path_is_mostly_free() {
         while let Some((op, tid)) = scene.write(at(now)) {
             scene.ended(at(now), op, &tid, slow());
             tested.push(tid.traddr.clone());
-            busy += slow().held;
+            busy += slow().blocked_for;
         }
     }
     assert_eq!(tested, ["192.0.2.1", "192.0.2.2", "192.0.2.3"], "after 10, 40 and 100 s");

@@ -17,15 +17,18 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mdns_sd::{DaemonStatus, IfKind, Metrics, Receiver, ScopedIp, ServiceDaemon, ServiceEvent, VERIFY_TIMEOUT_DEFAULT};
+use mdns_sd::{DaemonStatus, IfKind, Metrics, ScopedIp, ServiceDaemon, ServiceEvent, VERIFY_TIMEOUT_DEFAULT};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::thread;
-use stas_core::browse::{BrowseCommand, BrowseEvent, ENDPOINTS_PER_SERVICE, Endpoint};
+use stas_core::browse::{BrowseCommand, ENDPOINTS_PER_SERVICE, Endpoint};
 use stas_core::{NoThread, OsError};
-use stas_nvme::announcement::{self, SERVICE_TYPES};
+use stas_net::browser::{AGE, BATCH, BATCH_PACE, SETTLE};
+use stas_net::wire::{Heard, Report, Request, SERVICES_PER_RECORD};
+use stas_nvme::announcement::SERVICE_TYPES;
+
+use crate::connection::{Incoming, Outgoing};
 
 /// Time between two checks of the browser's size.
 const CHECK: Duration = Duration::from_secs(1);
@@ -38,10 +41,6 @@ const EVENTS: usize = 16_384;
 /// A browser that does not answer for this long is overloaded by announcements. It is discarded as soon as it can be
 /// stopped.
 const SILENCE: Duration = Duration::from_secs(3);
-/// Maximum age of a browser.
-pub const AGE: Duration = Duration::from_secs(900);
-/// Debounce time before a restart after an interface change: an interface that comes up changes several times.
-pub const SETTLE: Duration = Duration::from_millis(300);
 /// Minimum time between two restarts because of network changes. It doubles, up to [`SLOWEST`], with each restart that
 /// comes before the browser has run for [`CALM`].
 const PACE: Duration = Duration::from_millis(500);
@@ -51,10 +50,6 @@ const SLOWEST: Duration = Duration::from_secs(8);
 const CALM: Duration = Duration::from_secs(20);
 /// Time between two attempts to start a browser.
 const PAUSE: Duration = Duration::from_secs(10);
-/// Number of services in one report.
-pub const BATCH: usize = 64;
-/// Minimum time between two reports: a thousand announcements take about a second.
-pub const BATCH_PACE: Duration = Duration::from_millis(50);
 /// Number of services that may wait to be reported. Further ones are dropped, and found again by a restart of browsing
 /// after [`AGAIN`].
 const WAITING: usize = 2048;
@@ -65,30 +60,37 @@ const AGAIN: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two checks whether a browser has ended.
 const END_POLL: Duration = Duration::from_millis(20);
+/// Stack size in bytes of the threads that read events.
+const STACK: usize = 128 * 1024;
 /// The port of mDNS (RFC 6762, 3).
 const PORT: u16 = mdns_sd::MDNS_PORT;
 
-/// Sends requests to the browser.
-#[derive(Debug)]
-pub struct Browser(mpsc::UnboundedSender<BrowseCommand>);
+/// Number of requests that wait for the browser. Further ones wait in the connection.
+const REQUESTS: usize = 64;
 
-impl Browser {
-    /// Creates a browser that is idle until it gets a request. It passes what it finds to `tell`, and continues when
-    /// `tell` has returned. Must be called in a tokio runtime.
-    pub fn start<F>(tell: impl Fn(Vec<BrowseEvent>) -> F + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let (sender, asked) = mpsc::unbounded_channel();
-        tokio::spawn(run(asked, tell));
-        Self(sender)
+/// Browses as the daemon asks until the connection ends.
+///
+/// # Errors
+/// If the daemon sends anything else.
+pub(crate) async fn serve(mut incoming: Incoming, outgoing: Outgoing) -> io::Result<()> {
+    let (requests, asked) = mpsc::channel(REQUESTS);
+    // A connection that is closed is noticed by the loop below.
+    let tell = move |batch: Vec<Heard>| {
+        let outgoing = outgoing.clone();
+        async move {
+            for some in batch.chunks(SERVICES_PER_RECORD) {
+                let _ = outgoing.send(&Report::Heard(some.to_vec())).await;
+            }
+        }
+    };
+    tokio::spawn(run(asked, tell));
+    while let Some(request) = incoming.next().await? {
+        let Request::Browse(command) = request else { return Err(Incoming::unexpected(&request)) };
+        if requests.send(command).await.is_err() {
+            return Ok(());
+        }
     }
-
-    /// Sends a request to the browser.
-    pub fn request(&self, command: BrowseCommand) {
-        // The browser ends only with the runtime.
-        let _ = self.0.send(command);
-    }
+    Ok(())
 }
 
 /// Why a browser instance is discarded.
@@ -100,11 +102,11 @@ enum End {
     Flooded(String),
     /// Browsing is no longer wanted.
     Stop,
-    /// All [`Browser`] handles were dropped.
+    /// The daemon has closed the connection.
     Closed,
 }
 
-async fn run<F>(mut asked: mpsc::UnboundedReceiver<BrowseCommand>, tell: impl Fn(Vec<BrowseEvent>) -> F)
+async fn run<F>(mut asked: mpsc::Receiver<BrowseCommand>, tell: impl Fn(Vec<Heard>) -> F)
 where
     F: Future<Output = ()>,
 {
@@ -137,7 +139,7 @@ where
             if complained.take().is_some() {
                 tracing::info!("browsing for announced discovery controllers");
             }
-            tell(vec![BrowseEvent::Restarted]).await;
+            tell(vec![Heard::Restarted]).await;
             let end = session.hear(&mut asked, &tell).await;
             if let End::Flooded(why) = &end {
                 floods += 1;
@@ -160,7 +162,7 @@ where
 }
 
 /// Waits until the next start attempt. Returns an [`End`] if no further attempt is wanted.
-async fn pause(asked: &mut mpsc::UnboundedReceiver<BrowseCommand>) -> Option<End> {
+async fn pause(asked: &mut mpsc::Receiver<BrowseCommand>) -> Option<End> {
     let until = sleep(PAUSE);
     tokio::pin!(until);
     loop {
@@ -185,7 +187,7 @@ struct Inbox {
 #[derive(Debug, Default)]
 struct News {
     /// Newest event of each service. HashMap order is random, so no service is starved.
-    services: HashMap<String, BrowseEvent>,
+    services: HashMap<String, Heard>,
     /// Number of events received.
     events: usize,
     /// True if a service was dropped because the limit was reached.
@@ -200,7 +202,7 @@ impl Inbox {
     }
 
     /// Reads all events, on its own thread, until mdns-sd ends.
-    fn fill(self: Arc<Self>, events: &Receiver<ServiceEvent>) {
+    fn fill(self: Arc<Self>, events: &mdns_sd::Receiver<ServiceEvent>) {
         while let Ok(event) = events.recv() {
             let understood = understand(event);
             let mut news = self.lock();
@@ -220,7 +222,7 @@ impl Inbox {
     }
 
     /// Takes up to [`BATCH`] services.
-    fn take(&self) -> Vec<BrowseEvent> {
+    fn take(&self) -> Vec<Heard> {
         let mut news = self.lock();
         let some: Vec<String> = news.services.keys().take(BATCH).cloned().collect();
         let batch = some.iter().filter_map(|service| news.services.remove(service)).collect();
@@ -257,7 +259,7 @@ struct Session {
     /// Number of events at the last check.
     events: usize,
     /// Pending request for the instance's size, and when it was sent.
-    snapshot: Option<(Receiver<Metrics>, Instant)>,
+    snapshot: Option<(mdns_sd::Receiver<Metrics>, Instant)>,
 }
 
 impl Session {
@@ -271,17 +273,14 @@ impl Session {
         for kind in SERVICE_TYPES {
             let events = daemon.browse(&format!("{kind}.local.")).map_err(say)?;
             let inbox = Arc::clone(&inbox);
-            thread::spawn("mdns", move || inbox.fill(&events)).map_err(|error| NoThread(OsError::new(error)))?;
+            let thread = std::thread::Builder::new().name("mdns".to_owned()).stack_size(STACK);
+            thread.spawn(move || inbox.fill(&events)).map_err(|error| NoThread(OsError::new(error)))?;
         }
         Ok(Self { daemon, inbox, started: Instant::now(), pace, renew: None, wanted: false, events: 0, snapshot: None })
     }
 
     /// Passes events to `tell` until the instance must be discarded. Returns why.
-    async fn hear<F>(
-        &mut self,
-        asked: &mut mpsc::UnboundedReceiver<BrowseCommand>,
-        tell: &impl Fn(Vec<BrowseEvent>) -> F,
-    ) -> End
+    async fn hear<F>(&mut self, asked: &mut mpsc::Receiver<BrowseCommand>, tell: &impl Fn(Vec<Heard>) -> F) -> End
     where
         F: Future<Output = ()>,
     {
@@ -408,19 +407,24 @@ fn too_much(metrics: &Metrics) -> Option<String> {
     }
 }
 
-/// Translates an event of mdns-sd. `None` if it is irrelevant.
-fn understand(event: ServiceEvent) -> Option<(String, BrowseEvent)> {
-    match event {
+/// Translates an event of mdns-sd. `None` if it is irrelevant, or exceeds the limits of a record.
+fn understand(event: ServiceEvent) -> Option<(String, Heard)> {
+    let (name, heard) = match event {
         ServiceEvent::ServiceResolved(service) => {
-            let txt = service.txt_properties.iter().map(|property| (property.key(), property.val()));
-            let offer = announcement::offer(service.port, txt);
+            // If a key occurs twice, the first one counts. Keys are case-insensitive (RFC 6763, 6.4).
+            let value = |key: &str| {
+                let mut properties = service.txt_properties.iter();
+                let found = properties.find(|property| property.key().eq_ignore_ascii_case(key))?;
+                Some(String::from_utf8_lossy(found.val().unwrap_or_default()).into_owned())
+            };
             let endpoints = service.addresses.iter().flat_map(endpoints).take(ENDPOINTS_PER_SERVICE).collect();
-            let name = service.fullname.clone();
-            Some((name.clone(), BrowseEvent::Announced { service: name, offer, endpoints }))
+            let (service, port, p, nqn) = (service.fullname.clone(), service.port, value("p"), value("nqn"));
+            (service.clone(), Heard::Announced { service, port, p, nqn, endpoints })
         }
-        ServiceEvent::ServiceRemoved(_, name) => Some((name.clone(), BrowseEvent::Gone(name))),
-        _ => None,
-    }
+        ServiceEvent::ServiceRemoved(_, name) => (name.clone(), Heard::Gone(name)),
+        _ => return None,
+    };
+    heard.check().is_ok().then_some((name, heard))
 }
 
 fn endpoints(address: &ScopedIp) -> Vec<Endpoint> {
@@ -449,34 +453,42 @@ mod tests {
     use super::*;
     use log_lines::LogLines;
 
+    /// A browser, and what it hears.
+    fn browser() -> (mpsc::Sender<BrowseCommand>, mpsc::UnboundedReceiver<Vec<Heard>>) {
+        let (sender, heard) = mpsc::unbounded_channel();
+        let (browser, asked) = mpsc::channel(8);
+        let tell = move |batch| {
+            let sender = sender.clone();
+            async move { drop(sender.send(batch)) }
+        };
+        tokio::spawn(run(asked, tell));
+        (browser, heard)
+    }
+
     /// Paused time: ten seconds between two attempts take no time.
     #[tokio::test(start_paused = true)]
     async fn while_another_program_keeps_the_port_to_itself_browsing_is_tried_again() {
         let hold = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT));
         let Ok(other) = hold() else { return println!("skipped: a program of this host browses") };
         let log = LogLines::start();
-        let (sender, mut heard) = mpsc::unbounded_channel();
-        let browser = Browser::start(move |batch| {
-            let sender = sender.clone();
-            async move { drop(sender.send(batch)) }
-        });
-        browser.request(BrowseCommand::NetworkChanged);
-        browser.request(BrowseCommand::Start);
+        let (browser, mut heard) = browser();
+        browser.send(BrowseCommand::NetworkChanged).await.unwrap();
+        browser.send(BrowseCommand::Start).await.unwrap();
         sleep(3 * PAUSE).await;
-        browser.request(BrowseCommand::NetworkChanged);
+        browser.send(BrowseCommand::NetworkChanged).await.unwrap();
         sleep(PAUSE).await;
         let said = log.text();
         assert_eq!(said.matches("cannot browse").count(), 1, "{said}");
         assert!(said.contains("UDP port 5353 cannot be shared") && said.contains("ss -ulpn"), "{said}");
 
-        browser.request(BrowseCommand::Stop);
+        browser.send(BrowseCommand::Stop).await.unwrap();
         sleep(PAUSE).await;
         drop(other);
         sleep(3 * PAUSE).await;
         assert!(heard.try_recv().is_err(), "nobody wants it any more");
 
-        browser.request(BrowseCommand::Start);
-        assert_eq!(heard.recv().await, Some(vec![BrowseEvent::Restarted]));
+        browser.send(BrowseCommand::Start).await.unwrap();
+        assert_eq!(heard.recv().await, Some(vec![Heard::Restarted]));
         assert!(log.text().contains("browsing for announced discovery controllers"), "{}", log.text());
     }
 
@@ -485,12 +497,8 @@ mod tests {
         let Ok(_other) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)) else {
             return println!("skipped: a program of this host browses");
         };
-        let (sender, mut heard) = mpsc::unbounded_channel::<Vec<BrowseEvent>>();
-        let browser = Browser::start(move |batch| {
-            let sender = sender.clone();
-            async move { drop(sender.send(batch)) }
-        });
-        browser.request(BrowseCommand::Start);
+        let (browser, mut heard) = browser();
+        browser.send(BrowseCommand::Start).await.unwrap();
         sleep(PAUSE / 2).await;
         drop(browser);
         assert_eq!(heard.recv().await, None);

@@ -3,17 +3,23 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use stas_core::{NotNvme, OsError, Portal, ProbeError, ProbeFailure, ProbeOutcome};
+use stas_core::{NotNvme, OsError, Portal, ProbeFailure};
+use stas_net::client::UNANSWERED;
+use stas_net::wire::{Report, Request, Verdict, error_text};
 use stas_nvme::tid;
+use tokio::sync::Semaphore;
+
+use crate::connection::{Incoming, Outgoing};
 
 /// Time limit for an answer, including the handshake. The kernel's own connect waits about as long.
-pub const LIMIT: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(3);
 /// Time limit for the portal to close its side of the connection afterwards.
 const CLOSING: Duration = Duration::from_millis(500);
 /// Limit of bytes that are read while the portal closes.
@@ -24,16 +30,70 @@ const ICREQ: u8 = 0x00;
 const ICRESP: u8 = 0x01;
 const IC_LENGTH: u8 = 128;
 
+/// Probes at the same time: as many as the daemon sends. Further ones wait.
+const AT_ONCE: usize = UNANSWERED;
+
+/// Why a portal cannot be probed. This says nothing about the portal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum LocalError {
+    #[error("{0} is no IP address")]
+    NotIp(String),
+    #[error("{0} is no port")]
+    NotPort(String),
+    #[error("host-traddr {0} is no IP address")]
+    HostTraddrNotIp(String),
+    #[error("host-traddr {ours} is of another family than {theirs}")]
+    TwoFamilies { ours: IpAddr, theirs: String },
+    #[error("there is no interface {name}, which {ip} is on")]
+    NoIface { name: String, ip: IpAddr },
+    #[error("cannot make a socket: {0}")]
+    Socket(OsError),
+    #[error("cannot bind to the interface {name}: {error}")]
+    Iface { name: String, error: OsError },
+    #[error("cannot bind to the address {address}: {error}")]
+    Address { address: String, error: OsError },
+    /// An error of the attempt that does not come from the portal or the route to it.
+    #[error("{0}")]
+    Attempt(OsError),
+}
+
+impl From<LocalError> for Verdict {
+    fn from(error: LocalError) -> Self {
+        Self::Unknown(error_text(&error.to_string()))
+    }
+}
+
+/// Probes portals until the connection ends.
+///
+/// # Errors
+/// If the daemon sends anything else.
+pub(crate) async fn serve(mut incoming: Incoming, outgoing: Outgoing) -> io::Result<()> {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    while let Some(request) = incoming.next().await? {
+        let Request::Probe { id, portal, handshake } = request else { return Err(Incoming::unexpected(&request)) };
+        // No further request is read until there is a place.
+        let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
+        let outgoing = outgoing.clone();
+        tokio::spawn(async move {
+            let verdict = probe(&portal, handshake).await;
+            drop(place);
+            // The daemon has closed the connection: this process is about to end.
+            let _ = outgoing.send(&Report::Probed { id, verdict }).await;
+        });
+    }
+    Ok(())
+}
+
 /// Connects to the portal from its source address and interface, within [`LIMIT`]. With `handshake`, the portal must
-/// also answer ICReq with ICResp. Must be called in a tokio runtime.
-pub async fn probe(portal: &Portal, handshake: bool) -> ProbeOutcome {
+/// also answer ICReq with ICResp.
+async fn probe(portal: &Portal, handshake: bool) -> Verdict {
     probe_within(LIMIT, portal, handshake).await
 }
 
-async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> ProbeOutcome {
+async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Verdict {
     let (socket, to) = match prepare(portal) {
         Ok(prepared) => prepared,
-        Err(error) => return ProbeOutcome::Unknown(error),
+        Err(error) => return error.into(),
     };
     let mut connected = None;
     let attempt = async {
@@ -42,10 +102,10 @@ async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Prob
     };
     let result = tokio::time::timeout(limit, attempt).await;
     let outcome = match (result, &connected) {
-        (Ok(Ok(())), _) => ProbeOutcome::Alive,
+        (Ok(Ok(())), _) => Verdict::Alive,
         (Ok(Err(error)), stream) => judge(&error, stream.is_some()),
         (Err(_), Some(_)) => not_nvme(NotNvme::Silent),
-        (Err(_), None) => ProbeOutcome::Dead(ProbeFailure::Silent),
+        (Err(_), None) => Verdict::Dead(ProbeFailure::Silent),
     };
     if let Some(stream) = connected {
         close(stream).await;
@@ -65,40 +125,40 @@ async fn close(mut stream: TcpStream) {
 }
 
 /// Makes a socket like the kernel's: bound to the interface and to the source address.
-fn prepare(portal: &Portal) -> Result<(TcpSocket, SocketAddr), ProbeError> {
+fn prepare(portal: &Portal) -> Result<(TcpSocket, SocketAddr), LocalError> {
     let to = destination(portal, interface_index)?;
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(|error| ProbeError::Socket(OsError::new(error)))?;
+    let socket = socket.map_err(|error| LocalError::Socket(OsError::new(error)))?;
     if !portal.host_iface.is_empty() {
         socket
             .bind_device(Some(portal.host_iface.as_bytes()))
-            .map_err(|error| ProbeError::Iface { name: portal.host_iface.clone(), error: OsError::new(error) })?;
+            .map_err(|error| LocalError::Iface { name: portal.host_iface.clone(), error: OsError::new(error) })?;
     }
     if !portal.host_traddr.is_empty() {
         let from = source(portal, &to)?;
         socket
             .bind(from)
-            .map_err(|error| ProbeError::Address { address: portal.host_traddr.clone(), error: OsError::new(error) })?;
+            .map_err(|error| LocalError::Address { address: portal.host_traddr.clone(), error: OsError::new(error) })?;
     }
     Ok((socket, to))
 }
 
 /// The address to connect to. A link-local address needs an interface, from its scope or from host-iface.
-fn destination(portal: &Portal, index: impl Fn(&str) -> Option<u32>) -> Result<SocketAddr, ProbeError> {
+fn destination(portal: &Portal, index: impl Fn(&str) -> Option<u32>) -> Result<SocketAddr, LocalError> {
     let Some((ip, scope)) = tid::parse_ip(&portal.traddr) else {
-        return Err(ProbeError::NotIp(portal.traddr.clone()));
+        return Err(LocalError::NotIp(portal.traddr.clone()));
     };
-    let port: u16 = portal.trsvcid.parse().map_err(|_| ProbeError::NotPort(portal.trsvcid.clone()))?;
+    let port: u16 = portal.trsvcid.parse().map_err(|_| LocalError::NotPort(portal.trsvcid.clone()))?;
     let interface = scope.or_else(|| (!portal.host_iface.is_empty()).then_some(portal.host_iface.as_str()));
     scoped(ip, port, interface, index)
 }
 
-fn source(portal: &Portal, to: &SocketAddr) -> Result<SocketAddr, ProbeError> {
+fn source(portal: &Portal, to: &SocketAddr) -> Result<SocketAddr, LocalError> {
     let Some((ip, scope)) = tid::parse_ip(&portal.host_traddr) else {
-        return Err(ProbeError::HostTraddrNotIp(portal.host_traddr.clone()));
+        return Err(LocalError::HostTraddrNotIp(portal.host_traddr.clone()));
     };
     if ip.is_ipv4() != to.is_ipv4() {
-        return Err(ProbeError::TwoFamilies { ours: ip, theirs: portal.traddr.clone() });
+        return Err(LocalError::TwoFamilies { ours: ip, theirs: portal.traddr.clone() });
     }
     match (scope, to) {
         (None, SocketAddr::V6(to)) => Ok(with_scope(ip, 0, to.scope_id())),
@@ -111,10 +171,10 @@ fn scoped(
     port: u16,
     interface: Option<&str>,
     index: impl Fn(&str) -> Option<u32>,
-) -> Result<SocketAddr, ProbeError> {
+) -> Result<SocketAddr, LocalError> {
     let is_link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let scope_id = match interface {
-        Some(name) if is_link_local => index(name).ok_or_else(|| ProbeError::NoIface { name: name.to_owned(), ip })?,
+        Some(name) if is_link_local => index(name).ok_or_else(|| LocalError::NoIface { name: name.to_owned(), ip })?,
         _ => 0,
     };
     Ok(with_scope(ip, port, scope_id))
@@ -156,7 +216,7 @@ fn is_icresp(head: &[u8; 8]) -> bool {
 }
 
 /// Interprets an error of the attempt. Only errors from the portal or the route to it count as an answer.
-fn judge(error: &io::Error, connected: bool) -> ProbeOutcome {
+fn judge(error: &io::Error, connected: bool) -> Verdict {
     let failure = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ECONNRESET | Errno::EPIPE) if connected => return not_nvme(NotNvme::Closes),
         None if error.kind() == io::ErrorKind::UnexpectedEof => return not_nvme(NotNvme::Closes),
@@ -166,13 +226,13 @@ fn judge(error: &io::Error, connected: bool) -> ProbeOutcome {
         Some(Errno::EHOSTUNREACH | Errno::EHOSTDOWN) => ProbeFailure::Unreachable,
         Some(Errno::ENETUNREACH) => ProbeFailure::NoRoute,
         Some(Errno::ECONNRESET | Errno::EPIPE) => ProbeFailure::Drops,
-        _ => return ProbeOutcome::Unknown(ProbeError::Attempt(OsError::new(error))),
+        _ => return LocalError::Attempt(OsError::new(error)).into(),
     };
-    ProbeOutcome::Dead(failure)
+    Verdict::Dead(failure)
 }
 
-fn not_nvme(what: NotNvme) -> ProbeOutcome {
-    ProbeOutcome::Dead(ProbeFailure::NotNvme(what))
+fn not_nvme(what: NotNvme) -> Verdict {
+    Verdict::Dead(ProbeFailure::NotNvme(what))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ async fn a_portal_that_accepts_is_alive_and_sees_an_orderly_close() {
         read_to_the_end(&mut stream).await
     };
     let (outcome, read) = tokio::join!(probe(&portal, false), target);
-    assert_eq!((outcome, read.unwrap()), (ProbeOutcome::Alive, 0));
+    assert_eq!((outcome, read.unwrap()), (Verdict::Alive, 0));
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn a_handshake_ends_with_an_orderly_close() {
         read_to_the_end(&mut stream).await
     };
     let (outcome, read) = tokio::join!(probe(&portal, true), target);
-    assert_eq!((outcome, read.unwrap()), (ProbeOutcome::Alive, 0), "the end of the stream, and no reset");
+    assert_eq!((outcome, read.unwrap()), (Verdict::Alive, 0), "the end of the stream, and no reset");
 }
 
 /// Closing with unread data would send a reset.
@@ -75,7 +75,7 @@ async fn what_a_portal_says_beyond_the_handshake_is_read_before_the_close() {
         read_to_the_end(&mut stream).await
     };
     let (outcome, read) = tokio::join!(probe(&portal, true), target);
-    assert_eq!(outcome, ProbeOutcome::Dead(ProbeFailure::NotNvme(NotNvme::OtherProtocol)));
+    assert_eq!(outcome, Verdict::Dead(ProbeFailure::NotNvme(NotNvme::OtherProtocol)));
     assert_eq!(read.unwrap(), 0);
 }
 
@@ -84,7 +84,7 @@ async fn a_portal_that_never_closes_holds_a_probe_up_for_a_bounded_time() {
     let (listener, portal) = listener().await;
     let begin = tokio::time::Instant::now();
     let (outcome, _stream) = tokio::join!(probe(&portal, true), target(listener, icresp()));
-    assert_eq!(outcome, ProbeOutcome::Alive);
+    assert_eq!(outcome, Verdict::Alive);
     assert!(begin.elapsed() < LIMIT, "{:?}", begin.elapsed());
 }
 
@@ -93,7 +93,7 @@ async fn the_probe_comes_from_the_source_address() {
     let (listener, mut portal) = listener().await;
     portal.host_traddr = "127.0.0.77".to_owned();
     let (outcome, accepted) = tokio::join!(probe(&portal, false), listener.accept());
-    assert_eq!(outcome, ProbeOutcome::Alive);
+    assert_eq!(outcome, Verdict::Alive);
     assert_eq!(accepted.unwrap().1.ip(), "127.0.0.77".parse::<IpAddr>().unwrap());
 }
 
@@ -101,28 +101,28 @@ async fn the_probe_comes_from_the_source_address() {
 async fn the_probe_leaves_by_the_interface() {
     let (_listener, mut portal) = listener().await;
     portal.host_iface = "lo".to_owned();
-    assert_eq!(probe(&portal, false).await, ProbeOutcome::Alive);
+    assert_eq!(probe(&portal, false).await, Verdict::Alive);
 }
 
 #[tokio::test]
 async fn a_closed_port_is_dead() {
     let (listener, portal) = listener().await;
     drop(listener);
-    assert_eq!(probe(&portal, false).await, ProbeOutcome::Dead(ProbeFailure::Refused));
+    assert_eq!(probe(&portal, false).await, Verdict::Dead(ProbeFailure::Refused));
 }
 
 #[tokio::test]
 async fn a_handshake_that_is_answered_is_alive() {
     let (listener, portal) = listener().await;
     let (outcome, _stream) = tokio::join!(probe(&portal, true), target(listener, icresp()));
-    assert_eq!(outcome, ProbeOutcome::Alive);
+    assert_eq!(outcome, Verdict::Alive);
 }
 
 #[tokio::test]
 async fn a_portal_that_accepts_and_stays_silent_is_dead_only_to_a_handshake() {
     let (_listener, portal) = listener().await;
-    assert_eq!(probe_within(SHORT, &portal, false).await, ProbeOutcome::Alive);
-    let silent = ProbeOutcome::Dead(ProbeFailure::NotNvme(NotNvme::Silent));
+    assert_eq!(probe_within(SHORT, &portal, false).await, Verdict::Alive);
+    let silent = Verdict::Dead(ProbeFailure::NotNvme(NotNvme::Silent));
     assert_eq!(probe_within(SHORT, &portal, true).await, silent);
 }
 
@@ -130,7 +130,7 @@ async fn a_portal_that_accepts_and_stays_silent_is_dead_only_to_a_handshake() {
 async fn a_portal_that_hangs_up_is_dead() {
     let (listener, portal) = listener().await;
     let (outcome, ()) = tokio::join!(probe(&portal, true), async { drop(target(listener, Vec::new()).await) });
-    assert_eq!(outcome, ProbeOutcome::Dead(ProbeFailure::NotNvme(NotNvme::Closes)));
+    assert_eq!(outcome, Verdict::Dead(ProbeFailure::NotNvme(NotNvme::Closes)));
 }
 
 #[tokio::test]
@@ -144,8 +144,8 @@ async fn local_errors_say_nothing_of_the_target() {
         (Portal { traddr: "fe80::1%no-such".into(), ..good.clone() }, "no-such"),
         (Portal { trsvcid: "http".into(), ..good.clone() }, "no port"),
     ] {
-        let ProbeOutcome::Unknown(reason) = probe_within(SHORT, &bad, false).await else { panic!("{bad:?}") };
-        assert!(reason.to_string().contains(word), "{reason}");
+        let Verdict::Unknown(reason) = probe_within(SHORT, &bad, false).await else { panic!("{bad:?}") };
+        assert!(reason.contains(word), "{reason}");
     }
 }
 

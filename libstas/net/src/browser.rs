@@ -1,0 +1,169 @@
+//! Asks stas-net for announcements of discovery controllers, and passes on what it reports.
+//!
+//! The process runs while browsing is wanted. If it ends, browsing is interrupted until another one has started; the
+//! services that were found stay as they are.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::{Instant, sleep_until};
+
+use stas_core::browse::{BrowseCommand, BrowseEvent};
+
+use crate::link::{Backoff, Link, LinkError};
+use crate::wire::{Report, Request, Role};
+
+/// Maximum age of a browser.
+pub const AGE: Duration = Duration::from_secs(900);
+/// Debounce time before a restart after an interface change: an interface that comes up changes several times.
+pub const SETTLE: Duration = Duration::from_millis(300);
+/// Number of services in one report.
+pub const BATCH: usize = 64;
+/// Minimum time between two reports: a thousand announcements take about a second.
+pub const BATCH_PACE: Duration = Duration::from_millis(50);
+/// Most requests that wait to be sent. Requests to reconfirm a service are dropped beyond half of it: the caller
+/// repeats them.
+const COMMANDS: usize = 256;
+
+/// Sends requests to the browser in stas-net.
+#[derive(Debug)]
+pub struct Browser(mpsc::Sender<BrowseCommand>);
+
+impl Browser {
+    /// Creates a browser that is idle until it gets a request. It passes what it finds to `tell`, and continues when
+    /// `tell` has returned. Must be called in a tokio runtime.
+    pub fn start<F>(socket: PathBuf, tell: impl Fn(Vec<BrowseEvent>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (commands, asked) = mpsc::channel(COMMANDS);
+        tokio::spawn(run(socket, asked, tell));
+        Self(commands)
+    }
+
+    /// Sends a request to the browser.
+    pub fn request(&self, command: BrowseCommand) {
+        let spare = self.0.capacity() > COMMANDS / 2;
+        if matches!(command, BrowseCommand::Reconfirm(_)) && !spare {
+            return;
+        }
+        // The browser ends only with the runtime.
+        if let Err(TrySendError::Full(command)) = self.0.try_send(command) {
+            tracing::error!("a request to the mDNS browser is lost, too many of them wait: {command:?}");
+        }
+    }
+}
+
+/// Why a connection is no longer used.
+enum End {
+    Lost(LinkError),
+    /// Browsing is no longer wanted.
+    Stop,
+    /// The [`Browser`] was dropped.
+    Closed,
+}
+
+async fn run<F>(
+    socket: PathBuf,
+    mut asked: mpsc::Receiver<BrowseCommand>,
+    tell: impl Fn(Vec<BrowseEvent>) -> F + Send + Sync + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        match asked.recv().await {
+            Some(BrowseCommand::Start) => {}
+            Some(_) => continue,
+            None => return,
+        }
+        let mut backoff = Backoff::new(Role::Mdns, "known discovery controllers are kept");
+        loop {
+            let (age, end) = match begin(&socket).await {
+                Ok(mut link) => {
+                    let end = hear(&mut link, &mut backoff, &mut asked, &tell).await;
+                    (Some(link.age()), end)
+                }
+                Err(error) => (None, End::Lost(error)),
+            };
+            match end {
+                End::Lost(error) => {
+                    backoff.lost(age, &error);
+                    tell(vec![BrowseEvent::Interrupted]).await;
+                }
+                End::Stop => break,
+                End::Closed => return,
+            }
+            match pause(backoff.not_before(), &mut asked).await {
+                None => {}
+                Some(End::Stop) => break,
+                Some(_) => return,
+            }
+        }
+    }
+}
+
+async fn begin(socket: &std::path::Path) -> Result<Link, LinkError> {
+    let mut link = Link::connect(socket, Role::Mdns).await?;
+    link.send(&Request::Browse(BrowseCommand::Start)).await?;
+    Ok(link)
+}
+
+/// Passes on requests and events until the connection is no longer used.
+async fn hear<F>(
+    link: &mut Link,
+    backoff: &mut Backoff,
+    asked: &mut mpsc::Receiver<BrowseCommand>,
+    tell: &(impl Fn(Vec<BrowseEvent>) -> F + Send + Sync),
+) -> End
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let result = tokio::select! {
+            command = asked.recv() => match command {
+                None => return End::Closed,
+                Some(BrowseCommand::Stop) => return End::Stop,
+                Some(command) => match link.send(&Request::Browse(command)).await {
+                    // A service whose name is too long was not reported by stas-net.
+                    Err(LinkError::Wire(_)) => Ok(()),
+                    result => result,
+                },
+            },
+            report = link.receive() => match report {
+                Ok(Report::Heard(heard)) => {
+                    backoff.works(link.age());
+                    if !heard.is_empty() {
+                        tell(heard.into_iter().map(BrowseEvent::from).collect()).await;
+                    }
+                    Ok(())
+                }
+                Ok(_) => Err(LinkError::Unasked),
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = result {
+            return End::Lost(error);
+        }
+    }
+}
+
+/// Waits until the next connection may be made. Returns an [`End`] if none is wanted any more.
+async fn pause(until: Option<Instant>, asked: &mut mpsc::Receiver<BrowseCommand>) -> Option<End> {
+    let until = sleep_until(until.unwrap_or_else(Instant::now));
+    tokio::pin!(until);
+    loop {
+        tokio::select! {
+            command = asked.recv() => match command {
+                Some(BrowseCommand::Stop) => return Some(End::Stop),
+                Some(_) => {}
+                None => return Some(End::Closed),
+            },
+            () = &mut until => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

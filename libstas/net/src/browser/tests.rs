@@ -1,0 +1,148 @@
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::*;
+use crate::wire::{Frames, Heard, Record};
+use log_lines::LogLines;
+
+/// A false stas-net, and stafd's browser.
+struct Scene {
+    listener: UnixListener,
+    browser: Browser,
+    heard: UnboundedReceiver<BrowseEvent>,
+    _dir: TempDir,
+}
+
+impl Scene {
+    fn start() -> Self {
+        let dir = TempDir::new().unwrap();
+        let socket = dir.path().join("net");
+        let (listener, (sender, heard)) = (UnixListener::bind(&socket).unwrap(), mpsc::unbounded_channel());
+        let browser = Browser::start(socket, move |batch| {
+            let sender = sender.clone();
+            async move { batch.into_iter().for_each(|event| drop(sender.send(event))) }
+        });
+        Self { listener, browser, heard, _dir: dir }
+    }
+
+    /// The next process, which has received its role and the request to browse.
+    async fn process(&self) -> Process {
+        let (stream, _) = self.listener.accept().await.unwrap();
+        let mut process = Process { stream, frames: Frames::default() };
+        assert_eq!(process.received().await, Some(Request::Role(Role::Mdns)));
+        assert_eq!(process.received().await, Some(Request::Browse(BrowseCommand::Start)));
+        process
+    }
+}
+
+struct Process {
+    stream: UnixStream,
+    frames: Frames,
+}
+
+impl Process {
+    async fn received(&mut self) -> Option<Request> {
+        loop {
+            if let Some(request) = self.frames.next_record().unwrap() {
+                return Some(request);
+            }
+            if self.stream.read_buf(self.frames.buffer()).await.unwrap() == 0 {
+                return None;
+            }
+        }
+    }
+
+    async fn hears(&mut self, heard: Vec<Heard>) {
+        self.stream.write_all(&Report::Heard(heard).frame().unwrap()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn requests_and_events_are_passed_on_and_the_process_ends_when_browsing_does() {
+    let mut scene = Scene::start();
+    scene.browser.request(BrowseCommand::NetworkChanged);
+    scene.browser.request(BrowseCommand::Start);
+    let mut process = scene.process().await;
+    process.hears(vec![Heard::Restarted, Heard::Gone("a".into())]).await;
+    assert_eq!(scene.heard.recv().await, Some(BrowseEvent::Restarted));
+    assert_eq!(scene.heard.recv().await, Some(BrowseEvent::Gone("a".into())));
+    for command in [BrowseCommand::NetworkChanged, BrowseCommand::Reconfirm("a".into()), BrowseCommand::Start] {
+        scene.browser.request(command.clone());
+        assert_eq!(process.received().await, Some(Request::Browse(command)));
+    }
+    scene.browser.request(BrowseCommand::Stop);
+    assert_eq!(process.received().await, None);
+    scene.browser.request(BrowseCommand::Start);
+    let _process = scene.process().await;
+    assert!(scene.heard.try_recv().is_err(), "an end that was asked for interrupts nothing");
+}
+
+#[tokio::test]
+async fn a_process_that_ends_is_replaced_and_nothing_is_reported_as_gone() {
+    let log = LogLines::start();
+    let mut scene = Scene::start();
+    scene.browser.request(BrowseCommand::Start);
+    for _ in 0..3 {
+        let mut process = scene.process().await;
+        process.hears(vec![Heard::Restarted]).await;
+        assert_eq!(scene.heard.recv().await, Some(BrowseEvent::Restarted));
+        drop(process);
+        assert_eq!(scene.heard.recv().await, Some(BrowseEvent::Interrupted));
+    }
+    assert_eq!(log.text().matches("no mDNS at present").count(), 1, "{}", log.text());
+}
+
+#[tokio::test]
+async fn a_process_that_sends_what_is_no_event_is_replaced() {
+    let answer = Report::Resolved { id: 1, result: Ok(vec!["192.0.2.1".parse().unwrap()]) };
+    for bytes in [answer.frame().unwrap(), vec![0xff; 8], [&4_u32.to_be_bytes()[..], b"nuls"].concat()] {
+        let mut scene = Scene::start();
+        scene.browser.request(BrowseCommand::Start);
+        let mut process = scene.process().await;
+        process.stream.write_all(&bytes).await.unwrap();
+        assert_eq!(scene.heard.recv().await, Some(BrowseEvent::Interrupted));
+        scene.process().await;
+    }
+}
+
+/// Paused time: the back-off takes no time.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_cannot_be_started_is_tried_again_until_browsing_is_no_longer_wanted() {
+    let dir = TempDir::new().unwrap();
+    let socket = dir.path().join("net");
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    let browser = Browser::start(socket.clone(), move |batch| {
+        let sender = sender.clone();
+        async move { batch.into_iter().for_each(|event| drop(sender.send(event))) }
+    });
+    browser.request(BrowseCommand::Start);
+    for _ in 0..5 {
+        assert_eq!(heard.recv().await, Some(BrowseEvent::Interrupted));
+    }
+    let begin = Instant::now();
+    assert_eq!(heard.recv().await, Some(BrowseEvent::Interrupted));
+    assert!(begin.elapsed() <= Duration::from_secs(11), "{:?}", begin.elapsed());
+    browser.request(BrowseCommand::Stop);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    while heard.try_recv().is_ok() {}
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(heard.try_recv().is_err(), "browsing is no longer wanted");
+    drop(browser);
+    assert_eq!(heard.recv().await, None);
+}
+
+#[tokio::test]
+async fn requests_to_reconfirm_leave_room_for_the_others() {
+    let scene = Scene::start();
+    for _ in 0..2 * COMMANDS {
+        scene.browser.request(BrowseCommand::Reconfirm("a".into()));
+    }
+    let log = LogLines::start();
+    scene.browser.request(BrowseCommand::Start);
+    scene.process().await;
+    assert_eq!(log.text(), "");
+}
