@@ -12,8 +12,8 @@ use crate::wire::{Frames, Record, Report, Request, Role, WireError};
 
 /// Time limit for a connect or a write. stas-net reads at once whatever is sent to it.
 const PROMPTLY: Duration = Duration::from_secs(5);
-/// A first loss is followed by another connection at once. After a further one, or after a connect that failed, the next
-/// attempt waits for this long. The wait doubles each time, up to [`SLOWEST`].
+/// A first loss is followed by another connection at once. After a further one, or after a connect that failed, the
+/// next attempt waits for this long. The wait doubles each time, up to [`SLOWEST`].
 const FIRST: Duration = Duration::from_millis(500);
 /// See [`FIRST`].
 const SLOWEST: Duration = Duration::from_secs(10);
