@@ -273,8 +273,8 @@ impl DaemonHistory {
         !after.iter().any(proves)
     }
 
-    /// True when the first page without the controller was reported less than [`DEBOUNCE`] ago, after [`UNDISTURBED`] without any
-    /// report.
+    /// True when the first page without the controller was reported less than [`DEBOUNCE`] ago, and no page was
+    /// reported in the time [`UNDISTURBED`] before it.
     pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
         let omitted = self.pages.iter().filter_map(|(dc, page_reports)| {
             let last = page_reports.iter().rposition(|page_report| page_report.lists(tid))?;

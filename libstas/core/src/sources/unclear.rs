@@ -20,7 +20,7 @@ const PERMANENT_AFTER: u8 = 2;
 /// more of them proves nothing.
 const WITHOUT_NQN: usize = 64;
 
-/// Maximum number of controllers remembered in [`UnclearEntries::with_own_entry`]: those of two pages of maximum length.
+/// Maximum number of controllers in [`UnclearEntries::with_own_entry`]: those of two pages of maximum length.
 const WITH_OWN_ENTRY: usize = 32_768;
 
 /// In which pages an entry was seen.
