@@ -123,7 +123,7 @@ impl StateFile {
     }
 
     fn new(directory: &Path, kind: &'static str, version: u32, boot: &str) -> Self {
-        Self { path: directory.join("state.json"), what: "saved state", kind, version, boot: boot.to_owned() }
+        Self { path: directory.join("state.json"), what: "state", kind, version, boot: boot.to_owned() }
     }
 
     /// A file of its own beside the saved state, for data that no decision needs: `what`, in a file of that name.
@@ -149,10 +149,15 @@ impl StateFile {
                 let (what, path) = (self.what, self.path.display());
                 match fs::rename(&self.path, &aside) {
                     Ok(()) => {
-                        tracing::error!("starting without the {what} {path}: {why}. It is now {}", aside.display())
+                        tracing::error!(
+                            "starting without the saved {what} {path}: {why}. It is now {}",
+                            aside.display()
+                        )
                     }
                     Err(error) => {
-                        tracing::error!("starting without the {what} {path}: {why}. It cannot be set aside: {error}")
+                        tracing::error!(
+                            "starting without the saved {what} {path}: {why}. It cannot be set aside: {error}"
+                        )
                     }
                 }
                 None

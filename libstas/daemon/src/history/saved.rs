@@ -60,7 +60,7 @@ impl HistoryFile {
     /// # Errors
     /// If no thread can be started.
     pub fn start(state_file: &StateFile) -> io::Result<(History, Self)> {
-        let file = state_file.beside("history.json", "history of the controllers", VERSION);
+        let file = state_file.beside("history.json", "history", VERSION);
         let history = History::restored(file.load().unwrap_or_default());
         let this = Self { history: history.clone(), saver: Saver::start(file.clone())?, file };
         tokio::spawn(this.clone().keep());
