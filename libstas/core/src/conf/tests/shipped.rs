@@ -22,8 +22,10 @@ fn commented(line: &str) -> Option<&str> {
     line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()) && rest.contains('='))
 }
 
+/// The line `#controller=` stays a comment: it shows that there is none by default, and a warning reports an empty one.
 fn uncommented(text: &str) -> String {
-    text.lines().map(|line| commented(line).unwrap_or(line).to_owned() + "\n").collect()
+    let line = |line| commented(line).filter(|pair| *pair != "controller=").unwrap_or(line).to_owned() + "\n";
+    text.lines().map(line).collect()
 }
 
 /// The keys of a shipped file: section, prose, and `key=value` of each.
