@@ -15,7 +15,7 @@ fn what_happens_to_connections_is_counted_once() {
     let mut host = Host::configured(&format!("[Controllers]\n{}{}", line("192.0.2.1"), line("192.0.2.2")));
     host.dead.insert("192.0.2.2".into());
     host.start();
-    host.wait(10.0);
+    host.wait(8.0);
     let counters = host.core.fleet().counters().clone();
     assert_eq!((counters.connects, counters.waits.count), (1, 1));
     assert!(counters.failures["unreachable"] >= 2, "{counters:?}");

@@ -694,9 +694,9 @@ fn a_controller_that_connects_after_its_announcement_ended_is_removed_normally()
         format!("{}[Controllers]\ncontroller=transport=tcp;traddr={A};host-iface=eth1\n", persistence("0"));
     host.configure(&configured);
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
-    host.wait(5.0);
+    host.wait(4.0);
     hear(&mut host, BrowseEvent::Gone("x".into()));
-    host.wait(5.0);
+    host.wait(4.0);
     host.dead.remove(A);
     host.wait(20.0);
     assert_eq!(host.paths(), [(A, "eth1")]);

@@ -13,7 +13,7 @@ use super::CtrlRef;
 use super::exclusions::Exclusions;
 use super::kernel::{CtrlType, Gained, KernelController, Owner};
 use super::trust::Trust;
-use crate::conf::DisconnectScope;
+use crate::conf::{DisconnectScope, InUse};
 use stas_nvme::{Parameters, Tid, Transport};
 
 /// The owner of a connection, as far as this daemon knows.
@@ -223,6 +223,8 @@ pub struct Rules {
     pub trtypes: BTreeSet<Transport>,
     /// exclude=
     pub exclusions: Exclusions,
+    /// in-use
+    pub in_use: InUse,
 }
 
 impl Rules {

@@ -120,6 +120,7 @@ impl Connector {
             scope: settings.conf.disconnect_scope,
             trtypes: settings.conf.disconnect_trtypes.clone(),
             exclusions: self.reconciler.configured.exclusions(),
+            in_use: settings.conf.in_use,
         });
     }
 

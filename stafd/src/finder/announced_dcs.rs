@@ -615,7 +615,7 @@ impl AnnouncedDcs {
 
     /// The services to reconfirm because their discovery controllers do not respond: at most [`RECONFIRM_AT_ONCE`],
     /// the least recently reconfirmed first. Each is returned at most once in [`RECONFIRM_EVERY`].
-    pub(super) fn to_reconfirm(&mut self, now: Time, stuck: impl Fn(&Tid) -> bool) -> Vec<String> {
+    pub(super) fn take_services_to_reconfirm(&mut self, now: Time, stuck: impl Fn(&Tid) -> bool) -> Vec<String> {
         self.searched = Some(now);
         let is_due = |service: &Service| {
             service.reconfirmed.is_none_or(|at| at + RECONFIRM_EVERY <= now) && service.tids.iter().any(&stuck)

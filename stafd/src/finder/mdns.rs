@@ -127,7 +127,7 @@ impl Finder {
     pub(super) fn reconfirm_announcements(&mut self, ctx: &mut Context<'_>) {
         if self.announced.is_time_to_reconfirm(ctx.now) {
             let stuck = self.stuck();
-            for service in self.announced.to_reconfirm(ctx.now, |tid| stuck.contains(tid)) {
+            for service in self.announced.take_services_to_reconfirm(ctx.now, |tid| stuck.contains(tid)) {
                 ctx.push(Effect::Browse(BrowseCommand::Reconfirm(service)));
             }
         }

@@ -14,7 +14,7 @@ pub const HOST_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8
 /// The host's identity, with the host ID of this number.
 #[must_use]
 pub fn host_identity(id: u8) -> HostIdentity {
-    HostIdentity::new(HOST_NQN, &format!("00000000-0000-4000-8000-0000000000{id:02x}"))
+    HostIdentity::new(HOST_NQN, format!("00000000-0000-4000-8000-0000000000{id:02x}"))
 }
 
 /// One of the host's network interfaces. The routes use eth0: only connections bound to eth1 use eth1.

@@ -239,7 +239,7 @@ fn directories_of_another_distribution_are_honoured() {
             started += 1;
         }
     }
-    assert_eq!(started, 8);
+    assert_eq!(started, 9);
     host.make(&[&["uninstall"][..], &fedora].concat());
     assert_eq!(host.installed(), BTreeSet::new());
 }

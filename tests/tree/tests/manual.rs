@@ -117,8 +117,10 @@ fn every_command_of_the_pages_is_understood() {
             // A word in capitals stands for a value; nvmet wants a number for PORT.
             let words: Vec<String> =
                 words.iter().map(|word| if word == "PORT" { "1".to_owned() } else { word.clone() }).collect();
-            let understood = program.clone().try_get_matches_from(&words);
-            assert!(understood.is_ok(), "{}: {words:?}: {}", page.name, understood.unwrap_err());
+            // A page may name a command without its arguments.
+            let error = program.clone().try_get_matches_from(&words).err();
+            let error = error.filter(|error| error.kind() != clap::error::ErrorKind::MissingRequiredArgument);
+            assert!(error.is_none(), "{}: {words:?}: {error:?}", page.name);
             checked += 1;
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Fleet, Kind, Report};
+use crate::conf::InUse;
 use crate::context::Context;
 use crate::effect::{HostEffect, Level};
 use crate::kernel::{CtrlState, Gained, KernelController, Owner};
@@ -254,6 +255,11 @@ impl Fleet {
         for ctrl in held {
             let Some(kernel) = self.inventory.get(ctrl) else { continue };
             let Some(exclusion) = self.rules.exclusions.matching_connection(kernel) else { continue };
+            // The resolver may give a wrong answer: what an exclusion matches by a host name is removed only after the
+            // check for storage in use.
+            if exclusion.is_name && self.kind == Kind::Io && self.rules.in_use == InUse::Keep {
+                continue;
+            }
             let text = format!("exclude= in line {} matches this connection", exclusion.line);
             let holders = self.holding(ctrl);
             let booted = is_booted(&kernel.tid()) || holders.iter().any(&is_booted);
