@@ -18,8 +18,16 @@ struct ManPage {
 
 /// The text of an mdoc line without its escapes.
 fn plain(line: &str) -> String {
-    let escapes =
-        [("\\-", "-"), ("\\(aq", "'"), ("\\(ga", "`"), ("\\(ha", "^"), ("\\(ti", "~"), ("\\&", ""), ("\\%", "")];
+    let escapes = [
+        ("\\-", "-"),
+        ("\\(aq", "'"),
+        ("\\(dq", "\""),
+        ("\\(ga", "`"),
+        ("\\(ha", "^"),
+        ("\\(ti", "~"),
+        ("\\&", ""),
+        ("\\%", ""),
+    ];
     let text = escapes.iter().fold(line.to_owned(), |text, (escape, character)| text.replace(escape, character));
     text.replace("\\e", "\\")
 }
@@ -56,10 +64,20 @@ impl ManPage {
     fn commands(&self) -> Vec<Vec<String>> {
         let literal = self.displays.iter().filter(|(kind, _)| kind == "literal").flat_map(|(_, text)| text.lines());
         let lines = literal.chain(self.quoted.iter().map(String::as_str));
-        let commands = lines.flat_map(|line| line.split(['|', '>'])).flat_map(|line| line.split("&&"));
-        let words = |command: &str| command.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        commands.map(words).filter(|words: &Vec<String>| words.len() > 1).collect()
+        let commands = lines.flat_map(|line| line.split(['|', '>', '&'])).map(words);
+        commands.filter(|words: &Vec<String>| words.len() > 1).collect()
     }
+}
+
+/// The words of a command as a shell splits them; text between double quotes is one word.
+fn words(command: &str) -> Vec<String> {
+    let parts = command.split('"').enumerate();
+    parts
+        .flat_map(|(index, part)| match index % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        })
+        .collect()
 }
 
 #[test]
