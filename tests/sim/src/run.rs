@@ -55,10 +55,17 @@ pub fn play_with(plan: &Plan, bug: Option<Bug>, trace: bool) -> Outcome {
     }
 }
 
+/// The longest time that a daemon waits after a connect that failed after this time. A portal that was silent after it
+/// had accepted the TCP connection, and is only announced, is tried every ten minutes.
+fn penalty(wasted: Duration) -> Duration {
+    let silent = if wasted > Duration::from_secs(5) { Duration::from_secs(600) } else { Duration::ZERO };
+    silent.max(wasted * 10)
+}
+
 /// Waits for the expected final state, and checks that it lasts.
 fn settle(world: &mut World, faults_end: Duration) -> Duration {
     world.add_to_trace("the faults have ended");
-    let limit = faults_end + SETTLES_WITHIN + world.kernel.wasted * 10;
+    let limit = faults_end + SETTLES_WITHIN + penalty(world.kernel.wasted);
     let mut settled: Option<Duration> = None;
     while world.breach.is_none() {
         match (world.deviation(), settled) {

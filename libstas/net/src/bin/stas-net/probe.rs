@@ -42,9 +42,9 @@ enum LocalError {
     NotPort(String),
     #[error("host-traddr {0} is no IP address")]
     HostTraddrNotIp(String),
-    #[error("host-traddr {ours} is of another family than {theirs}")]
+    #[error("host-traddr {ours} is not of the same address family as {theirs}")]
     TwoFamilies { ours: IpAddr, theirs: String },
-    #[error("there is no interface {name}, which {ip} is on")]
+    #[error("the interface {name} of the address {ip} does not exist")]
     NoIface { name: String, ip: IpAddr },
     #[error("cannot make a socket: {0}")]
     Socket(OsError),
