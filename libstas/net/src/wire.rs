@@ -293,7 +293,7 @@ fn limit(what: &'static str, value: usize, limit: usize) -> Result<(), WireError
     if value > limit { Err(WireError::Limit(what)) } else { Ok(()) }
 }
 
-/// The start of an error message, within [`ERROR_MAX`], as it may be sent.
+/// The start of an error message, within `ERROR_MAX` bytes, as it may be sent.
 #[must_use]
 pub fn error_text(text: &str) -> String {
     let mut end = text.len().min(ERROR_MAX);
