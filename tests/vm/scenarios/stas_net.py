@@ -111,7 +111,7 @@ def killed():
 def wrong_users():
     """Only root may connect to the socket."""
     code = "import socket; socket.socket(socket.AF_UNIX).connect('/run/nvme-stas/net.socket')"
-    refused = run("python3", "-c", code, user="nobody", check=False)
+    refused = run("python3", "-c", code, user="tester", check=False)
     check(refused.returncode != 0 and "PermissionError" in refused.stderr, "another user cannot connect", refused.stderr)
 
 
