@@ -94,10 +94,10 @@ async fn run<F>(
                 End::Stop => break,
                 End::Closed => return,
             }
-            match pause(backoff.not_before(), &mut asked).await {
+            match pause(backoff.not_before().unwrap_or_else(Instant::now), &mut asked).await {
                 None => {}
-                Some(End::Stop) => break,
-                Some(_) => return,
+                Some(NotWanted::Stopped) => break,
+                Some(NotWanted::Closed) => return,
             }
         }
     }
@@ -148,16 +148,25 @@ where
     }
 }
 
-/// Waits until the next connection may be made. Returns an [`End`] if none is wanted any more.
-async fn pause(until: Option<Instant>, asked: &mut mpsc::Receiver<BrowseCommand>) -> Option<End> {
-    let until = sleep_until(until.unwrap_or_else(Instant::now));
+/// Why browsing is not wanted any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotWanted {
+    /// [`BrowseCommand::Stop`]
+    Stopped,
+    /// Nobody can request anything any more.
+    Closed,
+}
+
+/// Waits until the next attempt to browse. Returns early if browsing is not wanted any more.
+pub async fn pause(until: Instant, asked: &mut mpsc::Receiver<BrowseCommand>) -> Option<NotWanted> {
+    let until = sleep_until(until);
     tokio::pin!(until);
     loop {
         tokio::select! {
             command = asked.recv() => match command {
-                Some(BrowseCommand::Stop) => return Some(End::Stop),
+                Some(BrowseCommand::Stop) => return Some(NotWanted::Stopped),
                 Some(_) => {}
-                None => return Some(End::Closed),
+                None => return Some(NotWanted::Closed),
             },
             () = &mut until => return None,
         }

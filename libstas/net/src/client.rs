@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use stas_core::{OsError, Portal, ProbeError, ProbeOutcome, ResolveError};
 
 use crate::link::{Backoff, Link, LinkError};
+use crate::until;
 use crate::wire::{Report, Request, Role, Unresolved, Verdict};
 
 /// The connection is closed after this time without a question. Host names are looked up every 60 s.
@@ -295,14 +296,6 @@ impl Caller {
 async fn receive(link: &mut Option<Link>) -> Result<Report, LinkError> {
     match link {
         Some(link) => link.receive().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Sleeps until `moment`. `None`: forever.
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }

@@ -16,6 +16,10 @@
 //! A daemon treats stas-net as it treats the network: whatever it says is checked again, and its absence proves
 //! nothing.
 
+use std::future::pending;
+
+use tokio::time::{Instant, sleep_until};
+
 pub mod browser;
 pub mod client;
 mod link;
@@ -24,3 +28,11 @@ pub mod wire;
 
 /// The socket on which systemd starts stas-net. Only root may connect to it.
 pub const SOCKET: &str = "/run/nvme-stas/net.socket";
+
+/// Sleeps until `moment`. `None`: forever.
+pub async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}

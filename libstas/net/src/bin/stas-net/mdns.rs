@@ -24,7 +24,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use stas_core::browse::{BrowseCommand, ENDPOINTS_PER_SERVICE, Endpoint};
 use stas_core::{NoThread, OsError};
-use stas_net::browser::{AGE, BATCH, BATCH_PACE, SETTLE};
+use stas_net::browser::{AGE, BATCH, BATCH_PACE, NotWanted, SETTLE, pause};
+use stas_net::until;
 use stas_net::wire::{Heard, Report, Request, SERVICES_PER_RECORD};
 use stas_nvme::announcement::SERVICE_TYPES;
 
@@ -127,13 +128,11 @@ where
                         tracing::warn!("cannot browse for announced discovery controllers: {error}; trying again");
                     }
                     complained = Some(error);
-                    if let Some(end) = pause(&mut asked).await {
-                        if end == End::Closed {
-                            return;
-                        }
-                        break;
+                    match pause(Instant::now() + PAUSE, &mut asked).await {
+                        None => continue,
+                        Some(NotWanted::Stopped) => break,
+                        Some(NotWanted::Closed) => return,
                     }
-                    continue;
                 }
             };
             if complained.take().is_some() {
@@ -157,22 +156,6 @@ where
                 End::Closed => return,
                 End::Renew | End::Flooded(_) => {}
             }
-        }
-    }
-}
-
-/// Waits until the next start attempt. Returns an [`End`] if no further attempt is wanted.
-async fn pause(asked: &mut mpsc::Receiver<BrowseCommand>) -> Option<End> {
-    let until = sleep(PAUSE);
-    tokio::pin!(until);
-    loop {
-        tokio::select! {
-            command = asked.recv() => match command {
-                Some(BrowseCommand::Stop) => return Some(End::Stop),
-                Some(_) => {}
-                None => return Some(End::Closed),
-            },
-            () = &mut until => return None,
         }
     }
 }
@@ -383,14 +366,6 @@ impl Session {
                 Err(_) => return,
             }
         }
-    }
-}
-
-/// Sleeps until `moment`. `None`: forever.
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }
 
