@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::time::seconds;
 use stas_bus::key;
 use stas_nvme::sysfs_address::SysfsAddress;
 
@@ -59,7 +60,7 @@ fn add_to(sys: &Path, directory: &Path, controller: &mut Value) {
         }
     }
     if let Some(at) = gives_up_at(controller) {
-        controller[added::GIVES_UP_AT] = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
+        controller[added::GIVES_UP_AT] = seconds(at).into();
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`literal`] | reads Python's notation |
 //! | [`listing`] | `ls`: selects and sorts controllers, and checks that all are connected |
 //! | [`kernel`] | what the kernel shows of a controller: namespaces, ANA states, time limits |
+//! | `time` | times as text |
 //! | [`watch`] | prints each change of the controllers |
 //! | [`why`] | `why`: the history of a controller |
 //! | [`client`] | connects a tool to its daemon, and explains failures |
@@ -25,5 +26,6 @@ pub mod pprint;
 pub mod schema;
 pub mod screen;
 pub mod table;
+mod time;
 pub mod watch;
 pub mod why;

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::client::Failure;
 use super::output::{json_line, print_to_reader};
+use super::time::seconds;
 use super::{schema, table};
 use stas_bus::{ControllerEvent, ControllerEvents, Dict, key};
 use stas_nvme::shown;
@@ -92,11 +93,6 @@ fn line(event: &ControllerEvent, now: Timestamp) -> String {
         }
     };
     format!("{}  {text}", seconds(now))
-}
-
-/// A time in UTC with whole seconds: `2026-11-28T12:00:00Z`.
-fn seconds(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn object(event: &ControllerEvent, now: Timestamp) -> Value {
