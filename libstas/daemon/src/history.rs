@@ -92,6 +92,11 @@ struct Before {
 }
 
 impl Record {
+    /// True for a removed controller. One that the last run listed is listed again as soon as its source is known.
+    fn is_removed(&self) -> bool {
+        self.status.is_none() && self.before.is_none()
+    }
+
     fn add(&mut self, at: Timestamp, mut text: String) {
         let end = (0..=LINE_MAX).rev().find(|end| text.is_char_boundary(*end));
         text.truncate(end.filter(|end| *end < text.len()).unwrap_or(text.len()));
@@ -220,13 +225,15 @@ impl History {
 impl Records {
     /// Drops the controllers that were removed first, if there are too many.
     fn forget_old(&mut self) {
-        // A controller that the last run listed is listed again as soon as its source is known.
-        let is_removed = |record: &Record| record.status.is_none() && record.before.is_none();
-        let removed = self.of.values().filter(|record| is_removed(record)).count();
-        for _ in REMOVED..removed {
-            let oldest = self.of.iter().filter(|(_, record)| is_removed(record)).min_by_key(|(_, record)| record.round);
-            let Some(oldest) = oldest.map(|(tid, _)| tid.clone()) else { return };
-            self.of.remove(&oldest);
+        let surplus = self.of.values().filter(|record| record.is_removed()).count().saturating_sub(REMOVED);
+        if surplus == 0 {
+            return;
+        }
+        let removed = self.of.iter().filter(|(_, record)| record.is_removed());
+        let mut oldest: Vec<(u64, Tid)> = removed.map(|(tid, record)| (record.round, tid.clone())).collect();
+        oldest.sort_unstable();
+        for (_, tid) in oldest.iter().take(surplus) {
+            self.of.remove(tid);
         }
     }
 }
@@ -237,9 +244,9 @@ mod tests {
     use stas_core::Level;
     use stas_nvme::{TidParts, Transport};
 
-    const CTRL: CtrlRef = CtrlRef { device: 3, inode: 7 };
+    pub(super) const CTRL: CtrlRef = CtrlRef { device: 3, inode: 7 };
 
-    fn tid(nqn: &str) -> Tid {
+    pub(super) fn tid(nqn: &str) -> Tid {
         Tid::new(TidParts {
             transport: Transport::Tcp,
             traddr: "192.0.2.1".into(),
@@ -251,7 +258,7 @@ mod tests {
         })
     }
 
-    fn note(history: &History, tid: &Tid, text: &str) {
+    pub(super) fn note(history: &History, tid: &Tid, text: &str) {
         history.note(&LogRecord { level: Level::Info, tid: Some(tid.clone()), ctrl: None, text: text.into() });
     }
 

@@ -108,7 +108,7 @@ impl Records {
     /// The histories that together have at most that many bytes, about. Those of listed controllers come first.
     fn saved(&self, bytes: usize) -> Saved<'_> {
         let mut all: Vec<(&Tid, &Record)> = self.of.iter().collect();
-        all.sort_by_key(|(_, record)| (record.status.is_none() && record.before.is_none(), Reverse(record.round)));
+        all.sort_by_key(|(_, record)| (record.is_removed(), Reverse(record.round)));
         let mut size = 0;
         let fits = all.into_iter().take_while(|(_, record)| {
             size += OVERHEAD.0 + record.lines.iter().map(|line| OVERHEAD.1 + line.text.len()).sum::<usize>();
@@ -149,34 +149,18 @@ mod tests {
     use std::fs;
 
     use proptest::prelude::*;
-    use stas_core::Level;
-    use stas_core::effect::LogRecord;
     use stas_core::fleet::Listed;
-    use stas_nvme::{TidParts, Transport};
     use tempfile::TempDir;
 
+    use super::super::tests::{self, CTRL, tid};
     use super::*;
-
-    const CTRL: CtrlRef = CtrlRef { device: 3, inode: 7 };
-
-    fn tid(nqn: &str) -> Tid {
-        Tid::new(TidParts {
-            transport: Transport::Tcp,
-            traddr: "192.0.2.1".into(),
-            trsvcid: "4420".into(),
-            subsysnqn: nqn.into(),
-            host_traddr: String::new(),
-            host_iface: String::new(),
-            host_nqn: String::new(),
-        })
-    }
 
     fn file(directory: &TempDir) -> StateFile {
         StateFile::of_daemon_in(directory.path(), "stacd", 1).beside("history.json", "history", VERSION)
     }
 
     fn note(history: &History, nqn: &str, text: &str) {
-        history.note(&LogRecord { level: Level::Info, tid: Some(tid(nqn)), ctrl: None, text: text.into() });
+        tests::note(history, &tid(nqn), text);
     }
 
     fn list(history: &History, listed: &[(&str, Status, Option<CtrlRef>)]) {
