@@ -1,12 +1,14 @@
 //! The command-line client of stacd.
 //!
 //! [`arguments`] defines the command line; `ask` answers it by calls to the daemon; `wait` waits for connections;
-//! [`tree`] draws them; [`metrics`] shows numbers for monitoring; [`alert`] tells of subsystems without a path.
+//! [`tree`] draws them; [`metrics`] shows numbers for monitoring; [`alert`] tells of subsystems without a path. `replace`
+//! writes the files of the last two.
 
 pub mod alert;
 pub mod arguments;
 mod ask;
 pub mod metrics;
+mod replace;
 pub mod tree;
 mod wait;
 

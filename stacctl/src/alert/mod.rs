@@ -17,6 +17,7 @@ use stas_cli::output::print_to_reader;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use zbus::Connection;
 
+use crate::replace::replace;
 use outages::{Change, Outages};
 
 /// The template that is started when an outage starts, and the one for its end.
@@ -123,9 +124,8 @@ impl Memory {
 
     fn save(&self, down: &BTreeSet<String>) {
         let Some(file) = &self.0 else { return };
-        let new = file.with_extension("json.new");
         let bytes = serde_json::to_vec(down).unwrap_or_default();
-        if let Err(error) = fs::write(&new, bytes).and_then(|()| fs::rename(&new, file)) {
+        if let Err(error) = replace(file, &bytes) {
             eprintln!("cannot save {}: {error}; after a restart, outages are told again", file.display());
         }
     }

@@ -3,11 +3,7 @@
 mod text;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use libstas::bus::metrics::{PATHS_CONNECTED, PATHS_WANTED, Sample, UP};
@@ -16,6 +12,8 @@ use libstas::nvme::shown;
 use stas_cli::client::{Daemon, Failure};
 use stas_cli::listing::is_wanted;
 use zbus::Connection;
+
+use crate::replace::replace;
 
 /// The options of `metrics`.
 #[derive(Clone, Debug, Args)]
@@ -39,7 +37,8 @@ pub(crate) async fn metrics(connection: &Connection, what: &Metrics) -> Result<S
     match &what.write {
         None => Ok(text),
         Some(file) => {
-            replace(file, &text).map_err(|error| Failure::File { file: file.display().to_string(), error })?;
+            replace(file, text.as_bytes())
+                .map_err(|error| Failure::File { file: file.display().to_string(), error })?;
             Ok(String::new())
         }
     }
@@ -80,46 +79,6 @@ fn subsystems(listed: &[Dict]) -> Vec<Sample> {
     samples.collect()
 }
 
-/// Replaces a file as a whole: a reader sees the old or the new content. A link to a file is replaced, not its target.
-///
-/// # Errors
-/// If it cannot be written, or is not a file: /dev/null must not be replaced by a file.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
-    if fs::metadata(file).is_ok_and(|old| !old.is_file()) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let new = temporary(file).ok_or(io::ErrorKind::InvalidInput)?;
-    // Two runs at the same time would share the name. Not every file system can lock a folder.
-    let lock = File::open(folder)?;
-    let _ = lock.lock();
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let written = write_new(&new, text).and_then(|()| fs::rename(&new, file));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written
-}
-
-/// The name of the file while it is written. It is always the same: a run that was killed leaves at most this file, and
-/// the next run replaces it. The collector of node_exporter reads only files whose names end in .prom.
-fn temporary(file: &Path) -> Option<PathBuf> {
-    let mut name = OsString::from(".");
-    name.push(file.file_name()?);
-    name.push(".new");
-    Some(file.with_file_name(name))
-}
-
-/// Creates a file that everybody may read. A link of this name is not followed: the folder may belong to another user.
-fn write_new(file: &Path, text: &str) -> io::Result<()> {
-    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o644).open(file)?;
-    new.set_permissions(Permissions::from_mode(0o644))?;
-    new.write_all(text.as_bytes())
-}
-
 /// A text as the value of a label, before its quotes and backslashes are escaped.
 fn visible(text: &str) -> String {
     shown(text).into_owned()
@@ -129,86 +88,6 @@ fn visible(text: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_is_replaced_as_a_whole_and_can_be_read_by_everybody() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("nvme-stas.prom");
-        for text in ["a long first text\n", "short\n"] {
-            replace(&file, text).unwrap();
-            assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
-        }
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no other file is left");
-        assert!(replace(&folder.path().join("missing/x.prom"), "").is_err());
-    }
-
-    #[test]
-    fn the_next_run_replaces_what_a_killed_run_has_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let names = || {
-            let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
-            names.map(|name| name.into_string().unwrap()).collect::<std::collections::BTreeSet<_>>()
-        };
-        // Killed before the rename: the file that it wrote is found by its name, whatever its name is.
-        write_new(&temporary(&at("x.prom")).unwrap(), "half a").unwrap();
-        assert_eq!(names().len(), 1);
-        replace(&at("x.prom"), "new").unwrap();
-        assert_eq!(names(), ["x.prom".to_owned()].into());
-        // A link in its place is replaced, and not followed.
-        std::fs::write(at("other"), "old").unwrap();
-        std::os::unix::fs::symlink("other", temporary(&at("x.prom")).unwrap()).unwrap();
-        replace(&at("x.prom"), "newer").unwrap();
-        assert_eq!(names(), ["other".to_owned(), "x.prom".to_owned()].into());
-        assert_eq!(std::fs::read_to_string(at("other")).unwrap(), "old");
-        // A rename that fails leaves no file either.
-        std::fs::create_dir(at("y.prom")).unwrap();
-        assert!(replace(&at("y.prom"), "new").is_err());
-        assert_eq!(names().len(), 3);
-    }
-
-    #[test]
-    fn runs_at_the_same_time_never_show_half_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("x.prom");
-        let texts = ["a".repeat(100_000), "b".repeat(100_000)];
-        std::thread::scope(|scope| {
-            let writers = texts.each_ref().map(|text| {
-                let file = &file;
-                scope.spawn(move || (0..50).for_each(|_| replace(file, text).unwrap()))
-            });
-            while !writers.iter().all(|writer| writer.is_finished()) {
-                let read = std::fs::read_to_string(&file).unwrap_or_else(|_| texts[0].clone());
-                assert!(texts.contains(&read), "{} bytes", read.len());
-            }
-        });
-    }
-
-    #[test]
-    fn only_a_regular_file_or_a_link_to_one_is_replaced() {
-        use std::os::unix::fs::{FileTypeExt as _, symlink};
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
-        std::fs::create_dir(at("folder")).unwrap();
-        std::fs::write(at("file"), "old").unwrap();
-        for (link, target) in [("to-pipe", "pipe"), ("to-null", "/dev/null"), ("to-file", "file"), ("to-nothing", "x")]
-        {
-            symlink(target, at(link)).unwrap();
-        }
-        for name in ["pipe", "folder", "to-pipe", "to-null"] {
-            assert_eq!(replace(&at(name), "new").unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
-        }
-        assert!(std::fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo());
-        assert!(at("to-null").is_symlink());
-        for name in ["to-file", "to-nothing"] {
-            replace(&at(name), "new").unwrap();
-            assert!(!at(name).is_symlink());
-            assert_eq!(std::fs::read_to_string(at(name)).unwrap(), "new");
-        }
-        assert_eq!(std::fs::read_to_string(at("file")).unwrap(), "old");
-    }
 
     #[test]
     fn a_path_that_is_not_wanted_does_not_count() {
