@@ -35,8 +35,8 @@ pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 /// A failed write that took longer than this has blocked the connect path and is penalized.
 pub const SLOW_WRITE: Duration = Duration::from_secs(1);
-/// After this time, the verdict of the probe that a portal is dead is put to the test by a connect, unless only mDNS lists
-/// the portal. The program that probes has no privileges, and may be wrong.
+/// After this time, the verdict of the probe that a portal is dead is put to the test by a connect, unless only mDNS
+/// lists the portal. The program that probes has no privileges, and may be wrong.
 pub const BELIEVED: Duration = Duration::from_secs(10);
 /// Longest time between two such tests, while dead portals wait for one.
 pub const TESTS_APART: Duration = Duration::from_secs(600);
@@ -497,8 +497,8 @@ impl ConnectQueue {
         let penalized = self.portal_penalties.contains_key(portal);
         let is_trusted = |info: &EnqueueInfo| !info.trust.is_announced_only();
         let is_test = match outcome {
-            ProbeOutcome::Dead(_) => probe.waiting.values().any(is_trusted) && self.is_tested(ctx.now, portal),
-            ProbeOutcome::Unknown(_) => penalized && self.is_tested(ctx.now, portal),
+            ProbeOutcome::Dead(_) => probe.waiting.values().any(is_trusted) && self.starts_test(ctx.now, portal),
+            ProbeOutcome::Unknown(_) => penalized && self.starts_test(ctx.now, portal),
             ProbeOutcome::Alive | ProbeOutcome::Skipped => {
                 self.kept_out.remove(portal);
                 false
@@ -536,17 +536,17 @@ impl ConnectQueue {
         rejected
     }
 
-    /// True if the verdict that keeps a portal out of the queue is to be put to the test by a connect: it is older than
+    /// Records a verdict that keeps a portal out of the queue. True if it is now put to the test: it is older than
     /// [`BELIEVED`], and no other portal has been kept out for longer. Only one verdict is tested at a time, and most
     /// of the time none, because a connect to a dead target blocks the connect path.
-    fn is_tested(&mut self, now: Time, portal: &Portal) -> bool {
+    fn starts_test(&mut self, now: Time, portal: &Portal) -> bool {
         let kept = self.kept_out.entry(portal.clone()).or_insert(KeptOut { since: now, last: now });
         kept.last = now;
         let since = kept.since;
-        let penalties = self.portal_penalties.get(portal).into_iter().flatten();
-        let is_penalized = penalties.into_iter().any(|penalty| penalty.until > now);
-        let current = self.kept_out.values().filter(|other| now.since(other.last) < PROBED_AGAIN);
-        let is_next = current.into_iter().all(|other| other.since >= since);
+        let mut penalties = self.portal_penalties.get(portal).into_iter().flatten();
+        let is_penalized = penalties.any(|penalty| penalty.until > now);
+        let mut current = self.kept_out.values().filter(|other| now.since(other.last) < PROBED_AGAIN);
+        let is_next = current.all(|other| other.since >= since);
         let is_due = now.since(since) >= BELIEVED && now >= self.next_test;
         if is_penalized || !is_next || !is_due || self.is_testing() {
             return false;
@@ -555,8 +555,8 @@ impl ConnectQueue {
         true
     }
 
-    /// A verdict was put to the test. If it was right and that blocked the connect path, the next test follows later each
-    /// time.
+    /// A verdict was put to the test. If it was right and that blocked the connect path, the next test follows later
+    /// each time.
     fn test_ended(&mut self, now: Time, write: &Write) {
         if !write.failed {
             (self.futile_tests, self.next_test) = (0, now);

@@ -220,10 +220,10 @@ impl AnnouncedDcs {
     pub(super) fn begin(&mut self, now: Time) {
         self.began = Some(now);
         self.grace = Some(now + RECEIVED_AGAIN);
-        let (proven, others) = std::mem::take(&mut self.aged).into_iter().partition(|(_, dc)| dc.proven);
+        let (proven, others): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.aged).into_iter().partition(|(_, dc)| dc.proven);
         self.aged = others;
-        let kept = |(tid, dc): (Tid, Dc)| (tid, Dc { restored: true, absent: None, ..dc });
-        self.dcs.extend(BTreeMap::into_iter(proven).map(kept));
+        self.dcs.extend(proven.into_iter().map(|(tid, dc)| (tid, Dc { restored: true, absent: None, ..dc })));
     }
 
     /// The host was suspended, or stafd was stopped for a while, and received no announcements. This time counts as
