@@ -16,90 +16,64 @@ const MOST: usize = 8;
 
 /// The further actions of a plan.
 pub(crate) fn actions(initial: &InitialWorld, seed: u64) -> Vec<Action> {
-    let mut rng = Rng::new(seed, "wider");
-    if !rng.percent(SHARE) {
-        return Vec::new();
-    }
-    let mut actions = Vec::new();
-    let mut at = rng.ms(0, 20_000);
-    for _ in 0..1 + rng.below(MOST) {
-        actions.push(Action { at, what: what(&mut rng, initial) });
-        at += if rng.percent(50) { rng.ms(0, 1_500) } else { rng.ms(1_500, 30_000) };
-    }
-    actions
+    series(seed, "wider", |rng| what(rng, initial))
 }
 
 /// Actions that were added to the simulated world after [`actions`].
 pub(crate) fn further_actions(initial: &InitialWorld, seed: u64) -> Vec<Action> {
-    let mut rng = Rng::new(seed, "further");
-    if !rng.percent(SHARE) {
-        return Vec::new();
-    }
-    let mut at = rng.ms(0, 20_000);
-    let mut actions = Vec::new();
-    for _ in 0..1 + rng.below(MOST) {
-        let what = match rng.below(12) {
-            0..=2 => {
-                let exclude = Edit::ExcludeIface(Daemon::BOTH[rng.below(2)], Iface::ALL[rng.below(2)]);
-                edit(&mut rng, exclude)
-            }
-            3..=6 => What::OtherClaims(rng.below(8)),
-            7 => What::OtherDisconnects(rng.below(8)),
-            _ => {
-                let target = Target(rng.below(initial.targets.len()));
-                let subsystem = Subsystem(rng.below(initial.subsystems));
-                let defect = Defect::OTHERS[rng.below(Defect::OTHERS.len())];
-                What::DamagesEntry(target, EntryOf::Subsystem(subsystem), defect, time(&mut rng))
-            }
-        };
-        actions.push(Action { at, what });
-        at += if rng.percent(50) { rng.ms(0, 1_500) } else { rng.ms(1_500, 30_000) };
-    }
-    actions
+    series(seed, "further", |rng| match rng.below(12) {
+        0..=2 => {
+            let exclude = Edit::ExcludeIface(Daemon::BOTH[rng.below(2)], Iface::ALL[rng.below(2)]);
+            edit(rng, exclude)
+        }
+        3..=6 => What::OtherClaims(rng.below(8)),
+        7 => What::OtherDisconnects(rng.below(8)),
+        _ => {
+            let target = Target(rng.below(initial.targets.len()));
+            let subsystem = Subsystem(rng.below(initial.subsystems));
+            let defect = Defect::OTHERS[rng.below(Defect::OTHERS.len())];
+            What::DamagesEntry(target, EntryOf::Subsystem(subsystem), defect, time(rng))
+        }
+    })
 }
 
 /// Actions that were added after [`further_actions`]: damaged referrals, another host ID, ignore-iface.
 pub(crate) fn latest_actions(initial: &InitialWorld, seed: u64) -> Vec<Action> {
-    let mut rng = Rng::new(seed, "latest");
-    if !rng.percent(SHARE) {
-        return Vec::new();
-    }
-    let mut at = rng.ms(0, 20_000);
-    let mut actions = Vec::new();
-    for _ in 0..1 + rng.below(MOST) {
+    series(seed, "latest", |rng| {
         let target = Target(rng.below(initial.targets.len()));
         let other = Target(rng.below(initial.targets.len()));
-        let what = match rng.below(10) {
+        match rng.below(10) {
             0..=2 if target != other => What::Refers(target, other),
             3..=6 => {
                 let defect = Defect::OF_REFERRAL[rng.below(Defect::OF_REFERRAL.len())];
-                What::DamagesEntry(target, EntryOf::Dc(other), defect, time(&mut rng))
+                What::DamagesEntry(target, EntryOf::Dc(other), defect, time(rng))
             }
-            7 => edit(&mut rng, Edit::IgnoreIface),
+            7 => edit(rng, Edit::IgnoreIface),
             8 => What::ReplacesHostId(u8::try_from(rng.below(3)).unwrap_or_default()),
             _ => What::Reloads(Daemon::BOTH[rng.below(2)]),
-        };
-        actions.push(Action { at, what });
-        at += if rng.percent(50) { rng.ms(0, 1_500) } else { rng.ms(1_500, 30_000) };
-    }
-    actions
+        }
+    })
 }
 
 /// What stas-net does: it lies about portals, ends, or is away for a time.
 pub(crate) fn actions_of_stas_net(seed: u64) -> Vec<Action> {
-    let mut rng = Rng::new(seed, "stas-net");
+    series(seed, "stas-net", |rng| match rng.below(4) {
+        0 | 1 => What::Fault(Fault::ProbesLie, rng.ms(5_000, 60_000)),
+        2 => What::Fault(Fault::ProbesUnknown, rng.ms(1_000, 60_000)),
+        _ => What::MdnsAction(MdnsAction::Interrupts(rng.ms(50, 40_000))),
+    })
+}
+
+/// Some actions from a random stream of their own, or none.
+fn series(seed: u64, stream: &'static str, mut what: impl FnMut(&mut Rng) -> What) -> Vec<Action> {
+    let mut rng = Rng::new(seed, stream);
     if !rng.percent(SHARE) {
         return Vec::new();
     }
     let mut at = rng.ms(0, 20_000);
     let mut actions = Vec::new();
     for _ in 0..1 + rng.below(MOST) {
-        let what = match rng.below(4) {
-            0 | 1 => What::Fault(Fault::ProbesLie, rng.ms(5_000, 60_000)),
-            2 => What::Fault(Fault::ProbesUnknown, rng.ms(1_000, 60_000)),
-            _ => What::MdnsAction(MdnsAction::Interrupts(rng.ms(50, 40_000))),
-        };
-        actions.push(Action { at, what });
+        actions.push(Action { at, what: what(&mut rng) });
         at += if rng.percent(50) { rng.ms(0, 1_500) } else { rng.ms(1_500, 30_000) };
     }
     actions
