@@ -66,7 +66,7 @@ def io_subsystem_in_stafd_conf():
     """The NQN alone does not show whether it belongs to a discovery subsystem; the kernel reports it."""
     daemons.configure(f"{TCP};nqn={ALLOWED}")
     stafd.start()
-    print(journal.wait_for(f"configured in stafd.conf:[0-9]+, but not connected: .*{ALLOWED} is perhaps an I/O subsystem, not a discovery "
+    print(journal.wait_for(f"configured in {stafd}.conf:[0-9]+, but not connected: .*{ALLOWED} is perhaps an I/O subsystem, not a discovery "
                            "subsystem: put it into stacd.conf", 60, "stafd"))
     stafd.stop()
 

@@ -67,9 +67,9 @@ def lost_file():
     with host.nothing_lost():
         os.unlink(stacd.conf)
         stacd.reload()
-        journal.wait_for("stacd.conf does not exist: the last good configuration stays", 10, "stacd")
+        journal.wait_for(f"{stacd.conf} does not exist: the last good configuration stays", 10, "stacd")
         stacd.restart()
-        journal.wait_for("touch /etc/stas/stacd.conf && systemctl reload stacd", 10, "stacd")
+        journal.wait_for(f"touch {stacd.conf} && systemctl reload {stacd}", 10, "stacd")
         # The log page lists a controller that the missing file excludes.
         daemons.start(daemons.stafd)
         host.wait_live(target.POWERSAN)

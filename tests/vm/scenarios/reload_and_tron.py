@@ -27,5 +27,5 @@ def play():
         wait_until(lambda: daemons.stafd.listed_subsystems() == sorted(target.THREE), 10, "stafd lists all three", poll=0.2)
     done = host.run("systemctl", "stop", "stafd")
     done = daemons.stafd.tool("ls", check=False)
-    check(done.returncode == 1 and "Unable to communicate with stafd" in done.stderr,
+    check(done.returncode == 1 and f"Unable to communicate with {daemons.stafd}" in done.stderr,
           "without a daemon the tool says so and ends with 1", done)

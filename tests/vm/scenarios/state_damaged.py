@@ -19,7 +19,7 @@ def play():
             daemons.kill9(while_frozen=lambda each: damage(state_of(each)))
             listed()
         for each in daemons.BOTH:
-            told = [line for line in journal.messages(each.name) if "state.json" in line and "without the saved state" in line]
+            told = [line for line in journal.messages(each.name) if "state.json" in line and "starting without the saved" in line]
             check(told and os.path.exists(f"{state_of(each)}.bad"), f"{each} sets aside what is {what}, and says so", told)
             os.unlink(f"{state_of(each)}.bad")
 

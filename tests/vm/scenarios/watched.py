@@ -10,6 +10,7 @@ from scene import check, daemons, equal, host, target, wait_until
 LIMIT = 150
 WIDE_BOUNDS = True  # it mostly waits, and does not need the processor
 ANA_STATE = f"{target.NVMET}/ports/1/ana_groups/1/ana_state"
+UNUSABLE = "inaccessible"
 ALERTS = "/run/harness/alerts"
 CTRL_LOSS_TMO = 600
 
@@ -52,12 +53,12 @@ def shows_namespaces():
 
 
 def follows_ana_states():
-    for state in ("inaccessible", "optimized"):
+    for state in (UNUSABLE, "optimized"):
         with open(ANA_STATE, "w") as file:
             file.write(state)
         wait_until(lambda: {each["ana_state"] for each in shown(target.KLINGONS)["namespaces"]} == {state}, 20,
                    lambda: f"ls shows {state}\n{shown(target.KLINGONS)}", poll=0.2)
-        wait_until(lambda: ("is inaccessible on this path (ANA)" in table()) == (state == "inaccessible"), 20,
+        wait_until(lambda: (f"is {UNUSABLE} on this path (ANA)" in table()) == (state == UNUSABLE), 20,
                    lambda: f"the table says which paths cannot do I/O\n{table()}", poll=0.2)
 
 
