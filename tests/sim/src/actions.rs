@@ -6,7 +6,7 @@ use std::time::Duration;
 use libstas::core::{HostEvent, Owner};
 
 use crate::names::{Daemon, host_identity};
-use crate::plan::{Edit, Fault, What};
+use crate::plan::{Action, Edit, Fault, What};
 use crate::world::{Incoming, QueuedEvent, World, trace};
 
 /// Connections are lost in a suspend that is longer than this.
@@ -15,6 +15,9 @@ const DEEP_SLEEP: Duration = Duration::from_secs(8);
 impl World {
     pub(crate) fn perform(&mut self, what: What) {
         trace!(self, "* {what}");
+        if !matches!(what, What::DropsConnections(_)) {
+            self.disturbs_keys(self.now + Action::lasts(&what));
+        }
         match what {
             What::Edits(edit, reload) => {
                 let daemon = edit.file_of();
@@ -84,7 +87,8 @@ impl World {
             What::ListsNothing(target, time) => self.list_nothing(target, time),
             What::DamagesEntry(target, of, defect, time) => self.damage_entry(target, of, defect, time),
             What::Refers(target, other) => self.refer(target, other),
-            What::ReplacesHostId(id) => self.identity = Arc::new(host_identity(id)),
+            What::ReplacesHostId(id) => self.identity = Arc::new(host_identity(id, self.keys.host)),
+            What::ChangesKeys { key, host_first, apart } => self.change_keys(key, host_first, apart),
             What::Fails(target, how, time) => self.fail(target, how, time),
             What::DropsConnections(target) => self.drop_connections(target),
             What::MdnsAction(action) => self.mdns_action(action),
@@ -123,7 +127,7 @@ impl World {
     }
 
     /// The daemon reads its file when it is no longer frozen.
-    fn reload_soon(&mut self, daemon: Daemon) {
+    pub(crate) fn reload_soon(&mut self, daemon: Daemon) {
         let frozen = match daemon {
             Daemon::Stafd => self.staf.frozen_until,
             Daemon::Stacd => self.stac.frozen_until,

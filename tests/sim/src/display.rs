@@ -146,6 +146,10 @@ impl fmt::Display for What {
                 write!(f, "{target} lists {of} with the defect {defect:?} for {}", seconds(*time))
             }
             Self::Refers(target, other) => write!(f, "{target} starts or stops referring to {other}"),
+            Self::ChangesKeys { key, host_first, apart } => {
+                let (first, then) = if *host_first { ("the host", "the targets") } else { ("the targets", "the host") };
+                write!(f, "{first} and, {} later, {then} change to the key number {key}", seconds(*apart))
+            }
             Self::ReplacesHostId(id) => write!(f, "/etc/nvme/hostid gets the host ID number {id}"),
             Self::Fails(target, how, time) => {
                 write!(f, "{target} {} for {}", outage(*how), seconds(*time))

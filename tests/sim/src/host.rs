@@ -73,8 +73,11 @@ impl World {
                     None => self.kernel.urgency.remove(&daemon),
                 };
             }
-            // Controllers of the simulated world have no secrets.
-            HostEffect::HideSecrets(_) | HostEffect::RotateSecrets { .. } => {}
+            HostEffect::HideSecrets(_) => {}
+            HostEffect::RotateSecrets { op, ctrl, request } => {
+                let wait = self.streams.latency("rotate");
+                self.after(wait, QueuedEvent::Rotate(requester(op), ctrl, request));
+            }
             HostEffect::Log(record, _) => {
                 self.mutate_sharing(daemon, record.tid.as_ref(), &record.text);
                 if record.level > Level::Debug {

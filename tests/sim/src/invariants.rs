@@ -21,6 +21,8 @@ pub enum Invariant {
     Boot,
     /// Checked at each step of stafd (`checks.rs`), from the announcements that it has received (`mdns_oracle.rs`).
     Ages,
+    /// Checked when the kernel removes a connection (`keys.rs`).
+    Keys,
     /// Checked at each connect (`host.rs`).
     OneWrite,
     /// Checked whenever a page is published (`checks.rs`).
@@ -67,6 +69,10 @@ impl Invariant {
             Self::Owned => {
                 "a connection that the daemons neither made nor adopted is never disconnected outside the audit scope, \
                  and a connection of another orchestrator in no scope"
+            }
+            Self::Keys => {
+                "no connection is lost because of a changed DH-HMAC-CHAP key if host and targets agreed on the new one \
+                 before the connection was interrupted, and the kernel waited before it reconnected"
             }
             Self::OneWrite => "each daemon has at most one write to /dev/nvme-fabrics in flight",
             Self::Fresh => {

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::fabric::TargetState;
 use crate::files::REFUSED_QUEUE_SIZE;
 use crate::invariants::Invariant;
+use crate::keys::{self, KeyNumber};
 use crate::mutants::Bug;
 use crate::names::{Daemon, HOST_NQN, Iface, Subsystem, Target, Via};
 use crate::oracle::Connection;
@@ -23,7 +24,7 @@ use crate::plan::Fault;
 use crate::world::{Incoming, QueuedEvent, Requester, World, trace};
 
 /// The kernel reconnects after this time (reconnect-delay).
-const RECONNECT_DELAY: Duration = Duration::from_secs(10);
+pub(crate) const RECONNECT_DELAY: Duration = Duration::from_secs(10);
 
 /// Longest duration of a hanging disconnect.
 pub(crate) const HANGING_DISCONNECT: Duration = Duration::from_secs(45);
@@ -57,9 +58,11 @@ pub(crate) struct SimController {
     /// Since when it is live.
     pub(crate) up_since: Option<Time>,
     /// Since when it is down.
-    down_since: Option<Duration>,
+    pub(crate) down_since: Option<Duration>,
     /// True if its next change of the log page causes an event.
     pub(crate) armed: bool,
+    /// The key that it authenticates with; 0: none.
+    pub(crate) key: KeyNumber,
 }
 
 impl SimController {
@@ -157,6 +160,11 @@ impl Kernel {
         let jobs = self.connect_queue.iter().enumerate();
         let first = jobs.min_by_key(|(_, job)| urgency(job)).map(|(index, _)| index)?;
         self.connect_queue.remove(first)
+    }
+
+    /// True while a connect request is being written.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.writing.is_some()
     }
 
     pub(crate) fn is_writing(&self, ctrl: CtrlRef) -> bool {
@@ -262,6 +270,7 @@ impl World {
             up_since: None,
             down_since: Some(self.now),
             armed: false,
+            key: self.keys.host,
         });
         self.emit(device, UeventKind::Add);
         Some(ctrl)
@@ -345,6 +354,7 @@ impl World {
         let Some(ctrl) = self.add(&request.tid, kato, origin, hostid) else { return };
         if let Some(known) = self.kernel.get_mut(ctrl) {
             known.shown.state = CtrlState::Connecting;
+            known.key = World::key_of(&request);
         }
         trace!(self, "kernel: {} connects {}: {ctrl}", requester.daemon, crate::names::short(&request.tid));
         let takes = self.write_takes(ctrl);
@@ -384,7 +394,8 @@ impl World {
         let Some(writing) = self.kernel.writing.take_if(|writing| writing.number == number) else { return };
         let Writing { requester, ctrl, since, request, .. } = writing;
         let held = self.now - since;
-        let works = self.kernel.get(ctrl).is_some_and(|known| self.is_reachable(known));
+        let is_reachable = self.kernel.get(ctrl).is_some_and(|known| self.is_reachable(known));
+        let works = is_reachable && self.kernel.get(ctrl).is_some_and(|known| self.accepts_key_of(known));
         let outcome = if works {
             // The thread that wrote records the owner; a killed one does not.
             let recorded = requester.is_some_and(|requester| self.is_current(requester));
@@ -397,7 +408,8 @@ impl World {
             trace!(self, "kernel: {ctrl} could not be connected: {}", crate::names::short(&request.tid));
             self.remove(ctrl);
             self.kernel.wasted = self.kernel.wasted.max(held);
-            ConnectOutcome::Failed(ConnectError::Kernel { errno: 110, explanation: "no answer in time".into() })
+            let silent = || ConnectError::Kernel { errno: 110, explanation: "no answer in time".into() };
+            ConnectOutcome::Failed(if is_reachable { keys::refused() } else { silent() })
         };
         if let Some(requester) = requester.filter(|requester| self.is_current(*requester)) {
             let after = self.snapshot(requester.daemon);
@@ -525,7 +537,10 @@ impl World {
         let is_down = |known: &&SimController| known.epoch == epoch && known.shown.state == CtrlState::Connecting;
         let Some(known) = self.kernel.get(ctrl).filter(is_down) else { return };
         let (target, via) = (known.target, known.via);
-        if self.is_reachable(known) {
+        if self.is_reachable(known) && !self.accepts_key_of(known) {
+            self.refused_for_its_key(ctrl);
+            self.remove(ctrl);
+        } else if self.is_reachable(known) {
             self.goes_live(ctrl);
         } else if self.has_route(via)
             && self.fabric.state(target) == TargetState::Answering
@@ -594,6 +609,7 @@ impl World {
         if exists
             || !self.has_route(Iface::of(&tid.host_iface))
             || !self.fabric.takes(target, Subsystem::of(&tid.subsysnqn))
+            || io && !self.keys.agree()
         {
             return None;
         }
@@ -630,7 +646,7 @@ impl World {
         self.mdns_net.ifaces().contains(&via.unwrap_or(Iface::Eth0))
     }
 
-    fn is_reachable(&self, known: &SimController) -> bool {
+    pub(crate) fn is_reachable(&self, known: &SimController) -> bool {
         self.has_route(known.via) && self.fabric.takes(known.target, known.subsystem)
     }
 

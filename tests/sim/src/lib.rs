@@ -13,6 +13,7 @@
 //! | world | the event queue |
 //! | process | the daemons as processes: start, save, freeze, stop, kill |
 //! | kernel | controllers, the single connect path, reconnects, events |
+//! | keys | DH-HMAC-CHAP keys of host and targets |
 //! | fabric | targets, their log pages and their state |
 //! | mdns_actions, mdns | announced discovery controllers, the mDNS network and the browser |
 //! | boot | the connections of the firmware, and its boot table |
@@ -36,6 +37,7 @@ pub mod files;
 mod host;
 pub mod invariants;
 mod kernel;
+mod keys;
 mod mdns;
 pub mod mdns_actions;
 mod mdns_oracle;

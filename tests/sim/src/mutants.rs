@@ -103,6 +103,8 @@ bugs! {
     HostIdNotCompared,
     /// ignore-iface is ignored on reload.
     IgnoreIfaceUnread,
+    /// A DH-HMAC-CHAP key that the target accepts is not written to a lost connection.
+    KeyNotWritten,
 }
 
 impl Bug {

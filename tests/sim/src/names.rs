@@ -6,15 +6,24 @@ use std::net::IpAddr;
 
 use libstas::core::{Interface, Links};
 use libstas::nvme::log_page::Entry;
-use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Tid, TidParts, Transport};
+use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Secret, Tid, TidParts, Transport};
 
 /// The host's NQN.
 pub const HOST_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
 
-/// The host's identity, with the host ID of this number.
+/// DH-HMAC-CHAP keys, by their numbers from 1 on.
+pub const KEYS: [&str; 3] = [
+    "DHHC-1:00:EBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLi9A/ow7:",
+    "DHHC-1:00:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj/jBqb2:",
+    "DHHC-1:00:MDEyMzQ1Njc4OTo7PD0+P0BBQkNERUZHSElKS0xNTk+V+ai1:",
+];
+
+/// The host's identity, with the host ID and the key of these numbers. Key 0: none.
 #[must_use]
-pub fn host_identity(id: u8) -> HostIdentity {
-    HostIdentity::new(HOST_NQN, format!("00000000-0000-4000-8000-0000000000{id:02x}"))
+pub fn host_identity(id: u8, key: u8) -> HostIdentity {
+    let key = usize::from(key).checked_sub(1).and_then(|at| KEYS.get(at)).map(|key| Secret::new(*key));
+    let id = format!("00000000-0000-4000-8000-0000000000{id:02x}");
+    HostIdentity { key, ..HostIdentity::new(HOST_NQN, id) }
 }
 
 /// One of the host's network interfaces. The routes use eth0: only connections bound to eth1 use eth1.

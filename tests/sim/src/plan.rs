@@ -9,6 +9,7 @@ use libstas::core::Dctype;
 use crate::boot::Boot;
 use crate::files::{DcEntry, Excluded, StacFile, StafFile};
 use crate::kernel;
+use crate::keys;
 use crate::mdns_actions::{self, MdnsAction};
 use crate::names::{Daemon, Iface, Subsystem, Target, Via};
 use crate::rng::Rng;
@@ -37,6 +38,8 @@ pub struct InitialWorld {
     pub ctrl_loss: Duration,
     /// True if the kernel gives up a connection at once when the target refuses it (since 6.10).
     pub refusal_is_final: bool,
+    /// The DH-HMAC-CHAP key of host and targets; 0: none.
+    pub key: u8,
 }
 
 /// The initial state of a target.
@@ -270,6 +273,15 @@ pub enum What {
     Refers(Target, Target),
     /// /etc/nvme/hostid gets another content. The daemons notice that when they read their configuration.
     ReplacesHostId(u8),
+    /// The DH-HMAC-CHAP key of the host and that of the targets are changed, the second one after that time.
+    ChangesKeys {
+        /// The number of the key; 0: none.
+        key: u8,
+        /// True if the host is changed first.
+        host_first: bool,
+        /// The time between the two.
+        apart: Duration,
+    },
     /// A target fails in this way for that time.
     Fails(Target, Outage, Duration),
     /// A target drops all its connections, and accepts new ones at once.
@@ -309,6 +321,7 @@ impl Plan {
         actions.extend(wider::further_actions(&initial, seed));
         actions.extend(wider::latest_actions(&initial, seed));
         actions.extend(wider::actions_of_stas_net(seed));
+        actions.extend(keys::actions(&initial, seed));
         let mut at = rng.ms(0, 4000);
         for _ in 0..count {
             let what = what(&mut rng, &initial);
@@ -345,7 +358,12 @@ impl Action {
     /// When the action and its effects are over.
     #[must_use]
     pub fn end(&self) -> Duration {
-        let lasts = match &self.what {
+        self.at + Self::lasts(&self.what)
+    }
+
+    /// How long the effects of an action last.
+    pub(crate) fn lasts(what: &What) -> Duration {
+        match what {
             // A read that begins at the end may hang, and so may its answer.
             What::Fault(Fault::ReadsHang, time) => *time + Duration::from_secs(165),
             What::Fault(Fault::MulticastLost, time) => *time + Duration::from_secs(40),
@@ -363,9 +381,9 @@ impl Action {
             What::MdnsAction(action) => action.lasts(),
             What::Storm(_, _, times, apart) => *apart * u32::try_from(2 * times).unwrap_or(0),
             What::Discovers(_) => Duration::from_secs(3),
+            What::ChangesKeys { apart, .. } => *apart,
             _ => Duration::ZERO,
-        };
-        self.at + lasts
+        }
     }
 }
 
@@ -454,6 +472,7 @@ fn initial_world(rng: &mut Rng, seed: u64) -> InitialWorld {
         in_use,
         ctrl_loss: if rng.percent(30) { Duration::from_secs(25) } else { Duration::from_secs(600) },
         refusal_is_final: rng.percent(60),
+        key: keys::initial(seed),
     };
     announce(&mut Rng::new(seed, "announced"), &mut initial);
     initial

@@ -139,6 +139,7 @@ impl World {
         }
         let seed = self.streams.stream("jitter").roll();
         trace!(self, "{daemon} starts");
+        self.disturbs_keys(self.now);
         let late = self.streams.latency("first events");
         let has_state = match daemon {
             Daemon::Stafd => self.staf.disk.is_some(),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::core::browse::BrowseEvent;
-use libstas::core::{AdminError, CtrlRef, HostEvent, KernelController, Links, Machine, OpId, Portal, Time};
+use libstas::core::{
+    AdminError, ConnectRequest, CtrlRef, HostEvent, KernelController, Links, Machine, OpId, Portal, Time,
+};
 use libstas::nvme::{HostIdentity, Tid};
 use stacd::connector::{Connector, FetchError};
 use stafd::finder::Finder;
@@ -16,6 +18,7 @@ use crate::fabric::Fabric;
 use crate::files::{StacFile, StafFile};
 use crate::invariants::{Breach, Invariant};
 use crate::kernel::{Job, Kernel};
+use crate::keys::Keys;
 use crate::mdns::MdnsNetwork;
 use crate::mutants::Bug;
 use crate::names::{self, Daemon, Iface, Subsystem, Target};
@@ -79,6 +82,9 @@ pub(crate) enum QueuedEvent {
     Probed(Requester, Portal, bool),
     Resolve(Requester, String),
     CheckUse(Requester, CtrlRef, Vec<CtrlRef>),
+    Rotate(Requester, CtrlRef, Box<ConnectRequest>),
+    /// The second half of a change of keys; true if the host was first.
+    KeyFollows(bool),
     // The kernel.
     Enlist(Job),
     WriteEnds(u64),
@@ -133,6 +139,7 @@ pub struct World {
     pub(crate) streams: RngStreams,
     pub(crate) links: Arc<Links>,
     pub(crate) identity: Arc<HostIdentity>,
+    pub(crate) keys: Keys,
     pub(crate) kernel: Kernel,
     pub(crate) fabric: Fabric,
     pub(crate) mdns_net: MdnsNetwork,
@@ -166,7 +173,7 @@ impl World {
     /// Creates the initial world of a plan. With `trace`, its events are written down.
     #[must_use]
     pub fn new(plan: Plan, trace: bool) -> Self {
-        let identity = names::host_identity(0);
+        let identity = names::host_identity(0, plan.initial.key);
         let mut world = Self {
             now: Duration::ZERO,
             asleep: Duration::ZERO,
@@ -176,6 +183,7 @@ impl World {
             streams: RngStreams::new(plan.seed),
             links: Arc::new(names::links(&Iface::ALL.into())),
             identity: Arc::new(identity),
+            keys: Keys::agreed(plan.initial.key),
             kernel: Kernel::default(),
             fabric: Fabric::new(&plan.initial),
             mdns_net: MdnsNetwork::new(&plan.initial),
@@ -320,6 +328,8 @@ impl World {
             QueuedEvent::Probed(requester, portal, handshake) => self.probed(requester, &portal, handshake),
             QueuedEvent::Resolve(requester, name) => self.resolve(requester, &name),
             QueuedEvent::CheckUse(requester, ctrl, disconnecting) => self.check_use(requester, ctrl, &disconnecting),
+            QueuedEvent::Rotate(requester, ctrl, request) => self.rotate(requester, ctrl, request),
+            QueuedEvent::KeyFollows(host_first) => self.key_follows(host_first),
             QueuedEvent::Enlist(job) => self.enlist(job),
             QueuedEvent::WriteEnds(number) => self.write_ends(number),
             QueuedEvent::Delete(requester, ctrl) => self.delete(requester, ctrl),
