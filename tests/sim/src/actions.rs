@@ -6,7 +6,7 @@ use std::time::Duration;
 use libstas::core::{HostEvent, Owner};
 
 use crate::names::{Daemon, host_identity};
-use crate::plan::{Action, Edit, Fault, What};
+use crate::plan::{Edit, Fault, What};
 use crate::world::{Incoming, QueuedEvent, World, trace};
 
 /// Connections are lost in a suspend that is longer than this.
@@ -15,9 +15,7 @@ const DEEP_SLEEP: Duration = Duration::from_secs(8);
 impl World {
     pub(crate) fn perform(&mut self, what: What) {
         trace!(self, "* {what}");
-        if !matches!(what, What::DropsConnections(_)) {
-            self.disturbs_keys(self.now + Action::lasts(&what));
-        }
+        self.may_disturb_keys(&what);
         match what {
             What::Edits(edit, reload) => {
                 let daemon = edit.file_of();

@@ -11,7 +11,7 @@ use crate::invariants::Invariant;
 use crate::kernel::{RECONNECT_DELAY, SimController};
 use crate::mutants::Bug;
 use crate::names::{Daemon, KEYS, Target, host_identity};
-use crate::plan::{Action, InitialWorld, What};
+use crate::plan::{Action, Fault, InitialWorld, What};
 use crate::rng::Rng;
 use crate::world::{Incoming, QueuedEvent, Requester, World, trace};
 
@@ -19,6 +19,8 @@ use crate::world::{Incoming, QueuedEvent, Requester, World, trace};
 const SHARE: usize = 30;
 /// After this time without a disturbance, stacd has compared the keys of all connections.
 const CALM: Duration = Duration::from_secs(20);
+/// Without probes a key is tried all the same.
+const NO_PROBES: [Fault; 2] = [Fault::ProbesUnknown, Fault::ProbesHang];
 /// EKEYREJECTED: the target refuses the key.
 const KEY_REJECTED: i32 = 129;
 
@@ -48,14 +50,16 @@ impl Keys {
     }
 }
 
-/// Changes of keys, each followed by a loss of all connections.
-pub(crate) fn actions(initial: &InitialWorld, seed: u64) -> Vec<Action> {
+/// Changes of keys, each followed by a loss of all connections; in half of the plans after everything else, which ends
+/// at `quiet`.
+pub(crate) fn actions(initial: &InitialWorld, seed: u64, quiet: Duration) -> Vec<Action> {
     let mut rng = Rng::new(seed, "keys");
     let mut actions = Vec::new();
     if !rng.percent(SHARE) {
         return actions;
     }
-    let mut at = rng.ms(1_000, 30_000);
+    let begin = if rng.percent(50) { quiet } else { Duration::ZERO };
+    let mut at = begin + rng.ms(1_000, 30_000);
     for _ in 0..1 + rng.below(3) {
         let key = number(rng.below(KEYS.len() * 3 + 1));
         let apart = if rng.percent(50) { rng.ms(0, 2_000) } else { rng.ms(2_000, 40_000) };
@@ -67,6 +71,11 @@ pub(crate) fn actions(initial: &InitialWorld, seed: u64) -> Vec<Action> {
             if rng.percent(70) {
                 let target = Target(rng.below(initial.targets.len()));
                 actions.push(Action { at: lost, what: What::DropsConnections(target) });
+                if rng.percent(30) {
+                    let fault = NO_PROBES[rng.below(NO_PROBES.len())];
+                    let before = lost.saturating_sub(Duration::from_millis(100));
+                    actions.push(Action { at: before, what: What::Fault(fault, rng.ms(5_000, 20_000)) });
+                }
             }
         }
         at += rng.ms(0, 20_000);
@@ -99,6 +108,18 @@ pub(crate) fn refused() -> ConnectError {
 }
 
 impl World {
+    /// An action that may delay stacd disturbs the change of keys.
+    pub(crate) fn may_disturb_keys(&mut self, what: &What) {
+        let harmless = match what {
+            What::DropsConnections(_) => true,
+            What::Fault(fault, _) => NO_PROBES.contains(fault),
+            _ => false,
+        };
+        if !harmless {
+            self.disturbs_keys(self.now + Action::lasts(what));
+        }
+    }
+
     /// Something happens that may delay stacd until that time.
     pub(crate) fn disturbs_keys(&mut self, until: Duration) {
         self.keys.disturbed_until = self.keys.disturbed_until.max(until);
@@ -157,7 +178,7 @@ impl World {
         let Some(down_since) = known.down_since else { return };
         let mut targets = (0..self.plan.initial.targets.len()).map(Target);
         let all_answer = targets.all(|target| self.fabric.state(target) == TargetState::Answering);
-        let is_calm = self.faults.is_empty()
+        let is_calm = self.faults.keys().all(|fault| NO_PROBES.contains(fault))
             && all_answer
             && self.keys.disturbed_until + CALM <= down_since
             && self.keys.host == self.keys.targets

@@ -321,7 +321,6 @@ impl Plan {
         actions.extend(wider::further_actions(&initial, seed));
         actions.extend(wider::latest_actions(&initial, seed));
         actions.extend(wider::actions_of_stas_net(seed));
-        actions.extend(keys::actions(&initial, seed));
         let mut at = rng.ms(0, 4000);
         for _ in 0..count {
             let what = what(&mut rng, &initial);
@@ -333,6 +332,8 @@ impl Plan {
                 _ => rng.ms(8_000, 45_000),
             };
         }
+        let quiet = actions.iter().map(Action::end).max().unwrap_or_default();
+        actions.extend(keys::actions(&initial, seed, quiet));
         actions.sort_by_key(|action| action.at);
         let faults_end = actions.iter().map(Action::end).max().unwrap_or_default() + Duration::from_secs(1);
         Self { seed, initial, actions, faults_end }

@@ -9,7 +9,8 @@
 //!
 //! While a secret is pending, a snapshot is taken each second. When a connection is lost, the kernel waits
 //! (reconnect-delay) before it reconnects. In that time three things happen: the portal is probed, the new secret is
-//! tried by a separate connect that creates no namespace, and if the target accepted it, it is written.
+//! tried by a separate connect that creates no namespace, and if the target accepted it, it is written. Only a portal
+//! that is known to be dead is not tried: a probe that fails, or takes too long, must not use up that time.
 //!
 //! Storage is lost all the same in two cases. If the controller is reset after the target's key was changed, the kernel
 //! reconnects without a wait. If the outage lasts longer than the wait, the kernel's next attempt can come first.
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Fleet, Kind};
-use crate::connect_queue::{PENALTY_FACTOR, PROBE_DEADLINE};
+use crate::connect_queue::PENALTY_FACTOR;
 use crate::context::Context;
 use crate::effect::{ConnectRequest, HostEffect, Level, Portal, Rotated};
 use crate::member::Member;
@@ -34,6 +35,8 @@ use stas_nvme::{Purpose, Tid, Transport};
 
 /// Interval of the trials for a lost connection.
 const LOST_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait for the answer to a probe, which takes at most 3 s. The kernel reconnects after 10 s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// A failed comparison is repeated after this time.
 const COMPARE_AGAIN: Duration = Duration::from_secs(60);
 
@@ -58,8 +61,8 @@ enum Step {
     Waiting,
     /// The deadline of the probe's answer.
     Probing(OpId, Time),
-    /// The portal answered.
-    Answered,
+    /// The portal is not known to be dead.
+    Probed,
     Trying(OpId),
 }
 
@@ -157,13 +160,13 @@ impl Fleet {
             Step::Trying(_) => return None,
             Step::Probing(_, until) if ctx.now < until => return Some(until),
             Step::Waiting if ctx.now < at => return Some(at),
-            Step::Waiting | Step::Probing(..) if lost && let Some(portal) = Portal::of(tid) => {
-                let (op, until) = (ctx.next_op(), ctx.now + PROBE_DEADLINE);
+            Step::Waiting if lost && let Some(portal) = Portal::of(tid) => {
+                let (op, until) = (ctx.next_op(), ctx.now + ANSWER_WITHIN);
                 pending.step = Step::Probing(op, until);
                 ctx.host(HostEffect::Probe { op, portal, handshake: false, only_if_others_wait: false });
                 return Some(until);
             }
-            Step::Waiting | Step::Probing(..) | Step::Answered => {}
+            Step::Waiting | Step::Probing(..) | Step::Probed => {}
         }
         // A lost connection only waits until no write is under way. A live one also waits until the connect queue is
         // empty.
@@ -199,8 +202,8 @@ impl Fleet {
         let asked = |pending: &&mut Pending| matches!(pending.step, Step::Probing(asked, _) if asked == op);
         let Some(pending) = self.rotation.pending.values_mut().find(asked) else { return false };
         match outcome {
-            ProbeOutcome::Alive | ProbeOutcome::Skipped => pending.step = Step::Answered,
-            ProbeOutcome::Dead(_) | ProbeOutcome::Unknown(_) => {
+            ProbeOutcome::Alive | ProbeOutcome::Skipped | ProbeOutcome::Unknown(_) => pending.step = Step::Probed,
+            ProbeOutcome::Dead(_) => {
                 pending.step = Step::Waiting;
                 pending.not_before = now + LOST_EVERY;
             }
