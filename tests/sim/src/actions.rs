@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libstas::core::{HostEvent, Owner};
 
-use crate::names::{Daemon, host_identity};
+use crate::names::{Daemon, Iface, host_identity};
 use crate::plan::{Edit, Fault, What};
 use crate::world::{Incoming, QueuedEvent, World, trace};
 
@@ -95,6 +95,11 @@ impl World {
                     *leads = target;
                 }
             }
+            What::RoutesChange => {
+                self.route = if self.route == Iface::Eth0 { Iface::Eth1 } else { Iface::Eth0 };
+                self.oracle.unbound_is_apart = true;
+                self.perform(What::RouteAdded);
+            }
             What::RouteAdded => {
                 for daemon in Daemon::BOTH {
                     let wait = self.streams.latency("route");
@@ -152,7 +157,7 @@ impl World {
             Edit::Scope(scope) => self.stac_file.scope = scope,
             Edit::InUse(in_use) => self.stac_file.in_use = in_use,
             Edit::ExcludeIface(daemon, iface) => {
-                self.oracle.excluded_ifaces = true;
+                self.oracle.unbound_is_apart = true;
                 match daemon {
                     Daemon::Stafd => toggle(&mut self.staf_file.excluded_ifaces, iface),
                     Daemon::Stacd => toggle(&mut self.stac_file.excluded_ifaces, iface),

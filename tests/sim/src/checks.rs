@@ -578,9 +578,10 @@ impl World {
 pub(crate) fn may_serve(known: &SimController) -> Vec<Tid> {
     let mut all = served(known);
     if known.via.is_none() {
+        let other = if known.over == Iface::Eth0 { Iface::Eth1 } else { Iface::Eth0 };
         all.push(match known.subsystem {
-            Some(subsystem) => known.target.ioc(subsystem, Some(Iface::Eth1)),
-            None => known.target.dc(Some(Iface::Eth1)),
+            Some(subsystem) => known.target.ioc(subsystem, Some(other)),
+            None => known.target.dc(Some(other)),
         });
     }
     all
@@ -592,19 +593,20 @@ pub(crate) fn served(known: &SimController) -> Vec<Tid> {
         Some(subsystem) => known.target.ioc(subsystem, via),
         None => known.target.dc(via),
     };
-    vec![tid(None), tid(Some(known.via.unwrap_or(Iface::Eth0)))]
+    vec![tid(None), tid(Some(known.over))]
 }
 
 /// True when a kernel connection, as the daemon sees it, serves the controller.
 fn serves(shown: &KernelController, tid: &Tid) -> bool {
-    let via = Iface::of(&shown.host_iface);
+    let by_address = Iface::ALL.into_iter().find(|iface| Some(iface.address()) == shown.src_addr);
+    let over = Iface::of(&shown.host_iface).or(by_address).unwrap_or(Iface::Eth0);
     let Some(target) = Target::of(&shown.traddr) else { return false };
     let tids = |via| match Subsystem::of(&shown.subsysnqn) {
         Some(subsystem) => target.ioc(subsystem, via),
         None => target.dc(via),
     };
     let is_identified = !shown.subsysnqn.is_empty() && shown.kato != Some(0);
-    is_identified && [None, Some(via.unwrap_or(Iface::Eth0))].into_iter().any(|via| tids(via) == *tid)
+    is_identified && [None, Some(over)].into_iter().any(|via| tids(via) == *tid)
 }
 
 /// True for an entry that may have been a referral, and lists no discovery controller.

@@ -230,7 +230,7 @@ impl World {
     /// exclusion matches the connection that is bound to eth0, an unbound one may be made in addition, and both are
     /// kept when the exclusion is removed.
     fn path(&self, known: &SimController) -> Via {
-        if self.oracle.excluded_ifaces { known.via } else { Some(known.via.unwrap_or(Iface::Eth0)) }
+        if self.oracle.unbound_is_apart { known.via } else { Some(known.over) }
     }
 
     /// True if an I/O controller may be kept although no source lists it.

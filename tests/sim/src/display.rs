@@ -157,6 +157,7 @@ impl fmt::Display for What {
             Self::DropsConnections(target) => write!(f, "{target} drops all its connections"),
             Self::MdnsAction(action) => write!(f, "{action}"),
             Self::MovesName(name, target) => write!(f, "{} leads to {target}", host_name(*name)),
+            Self::RoutesChange => f.write_str("the routes use the other interface"),
             Self::RouteAdded => f.write_str("a route is added"),
             Self::Fault(fault, time) => write!(f, "for {}: {fault}", seconds(*time)),
         }

@@ -49,6 +49,8 @@ pub(crate) struct SimController {
     pub(crate) shown: KernelController,
     pub(crate) target: Target,
     pub(crate) via: Via,
+    /// The interface of its last connection.
+    pub(crate) over: Iface,
     /// `None` for a discovery controller.
     pub(crate) subsystem: Option<Subsystem>,
     pub(crate) origin: Origin,
@@ -87,7 +89,7 @@ impl SimController {
 
     /// True when both use the same interface.
     pub(crate) fn shares_interface_with(&self, other: &Self) -> bool {
-        (self.via == Some(Iface::Eth1)) == (other.via == Some(Iface::Eth1))
+        self.over == other.over
     }
 
     /// Its present connection; `None` while it is down.
@@ -263,6 +265,7 @@ impl World {
             },
             target,
             via: Iface::of(&tid.host_iface),
+            over: Iface::of(&tid.host_iface).unwrap_or(self.route),
             subsystem,
             origin,
             filled_at,
@@ -283,10 +286,11 @@ impl World {
     }
 
     fn goes_live(&mut self, ctrl: CtrlRef) {
-        let now = self.time();
+        let (now, route) = (self.time(), self.route);
         let Some(known) = self.kernel.get_mut(ctrl) else { return };
         known.shown.state = CtrlState::Live;
-        known.shown.src_addr = Some(known.via.unwrap_or(Iface::Eth0).address());
+        known.over = known.via.unwrap_or(route);
+        known.shown.src_addr = Some(known.over.address());
         (known.epoch, known.up_since, known.down_since, known.armed) = (known.epoch + 1, Some(now), None, true);
         let again = known.epoch > 1 && known.subsystem.is_none();
         trace!(self, "kernel: {ctrl} is live: {}", self.describe(ctrl));
@@ -628,10 +632,8 @@ impl World {
         let ifaces = self.mdns_net.ifaces();
         let mut told = Vec::new();
         for known in &mut self.kernel.controllers {
-            let listens = known.target == target
-                && known.subsystem.is_none()
-                && known.is_live()
-                && ifaces.contains(&known.via.unwrap_or(Iface::Eth0));
+            let listens =
+                known.target == target && known.subsystem.is_none() && known.is_live() && ifaces.contains(&known.over);
             if listens && std::mem::take(&mut known.armed) {
                 told.push(known.shown.ctrl.device);
             }
@@ -643,7 +645,7 @@ impl World {
 
     /// True when the route of the interface works.
     pub(crate) fn has_route(&self, via: Via) -> bool {
-        self.mdns_net.ifaces().contains(&via.unwrap_or(Iface::Eth0))
+        self.mdns_net.ifaces().contains(&via.unwrap_or(self.route))
     }
 
     pub(crate) fn is_reachable(&self, known: &SimController) -> bool {
@@ -652,7 +654,7 @@ impl World {
 
     /// The kernel notices a missing interface when the keep-alive of a connection expires, if it is still missing then.
     pub(crate) fn interface_is_gone(&mut self, iface: Iface, time: Duration) {
-        let by_it = self.kernel.controllers.iter().filter(|known| known.via.unwrap_or(Iface::Eth0) == iface);
+        let by_it = self.kernel.controllers.iter().filter(|known| known.over == iface);
         let all: Vec<_> = by_it.map(|known| (known.shown.ctrl, known.epoch, known.shown.kato.unwrap_or(5))).collect();
         for (ctrl, epoch, kato) in all {
             let wait = Duration::from_secs(u64::from(kato.max(5))) + self.streams.stream("keep-alive").ms(0, 5000);

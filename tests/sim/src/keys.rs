@@ -6,6 +6,7 @@ use std::time::Duration;
 use libstas::core::{ConnectError, ConnectRequest, CtrlRef, CtrlState, HostEvent, Rotated, RotationError};
 use libstas::nvme::{Purpose, Secret};
 
+use crate::checks::may_serve;
 use crate::fabric::TargetState;
 use crate::invariants::Invariant;
 use crate::kernel::{RECONNECT_DELAY, SimController};
@@ -187,7 +188,10 @@ impl World {
             let member = self.stac.core.as_ref()?.controller(tid)?.member;
             Some(member.kernel.is_some_and(|kernel| kernel.ctrl == ctrl) && member.status.is_wanted())
         };
-        if is_calm && known.key != 0 && uses(&known.shown.tid()) == Some(true) {
+        let tids = may_serve(known);
+        // What the boot table lists is kept although it is excluded, but not used.
+        let is_excluded = tids.iter().any(|tid| self.oracle.excludes(Daemon::Stacd, tid));
+        if is_calm && known.key != 0 && !is_excluded && tids.iter().any(|tid| uses(tid) == Some(true)) {
             self.breach(
                 Invariant::Keys,
                 format!("{ctrl} is lost: it has the key {}, host and target another one", known.key),

@@ -366,7 +366,7 @@ pub(crate) struct Oracle {
     /// match the connection itself, so the connection is kept when its controller is removed.
     pub(crate) spared: BTreeSet<CtrlRef>,
     /// True if exclude= has excluded an interface at any time.
-    pub(crate) excluded_ifaces: bool,
+    pub(crate) unbound_is_apart: bool,
     /// Disconnects requested by the present daemons, and by which.
     pub(crate) disconnecting: BTreeMap<CtrlRef, Daemon>,
     /// The newest snapshot that has reached each of the present daemons.

@@ -292,6 +292,8 @@ pub enum What {
     MovesName(usize, Target),
     /// A route is added.
     RouteAdded,
+    /// The routes use the other interface from now on: new connections that are bound to none use it.
+    RoutesChange,
     /// A fault lasts for that time.
     Fault(Fault, Duration),
 }
@@ -321,6 +323,7 @@ impl Plan {
         actions.extend(wider::further_actions(&initial, seed));
         actions.extend(wider::latest_actions(&initial, seed));
         actions.extend(wider::actions_of_stas_net(seed));
+        actions.extend(wider::changes_of_routes(&initial, seed));
         let mut at = rng.ms(0, 4000);
         for _ in 0..count {
             let what = what(&mut rng, &initial);

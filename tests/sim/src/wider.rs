@@ -1,6 +1,6 @@
 //! Further actions: other programs connect through an interface, the administrator excludes interfaces and address
-//! families and reverts that, parameters are refused, disconnects hang, log pages have damaged entries. They use random
-//! streams of their own, so that the rest of a plan does not change.
+//! families and reverts that, parameters are refused, disconnects hang, log pages have damaged entries, routes change.
+//! They use random streams of their own, so that the rest of a plan does not change.
 
 use std::time::Duration;
 
@@ -61,6 +61,14 @@ pub(crate) fn actions_of_stas_net(seed: u64) -> Vec<Action> {
         0 | 1 => What::Fault(Fault::ProbesLie, rng.ms(5_000, 60_000)),
         2 => What::Fault(Fault::ProbesUnknown, rng.ms(1_000, 60_000)),
         _ => What::MdnsAction(MdnsAction::Interrupts(rng.ms(50, 40_000))),
+    })
+}
+
+/// The routes change; afterwards a target often drops its connections, which then come from another address.
+pub(crate) fn changes_of_routes(initial: &InitialWorld, seed: u64) -> Vec<Action> {
+    series(seed, "routes", |rng| match rng.below(2) {
+        0 => What::RoutesChange,
+        _ => What::DropsConnections(Target(rng.below(initial.targets.len()))),
     })
 }
 

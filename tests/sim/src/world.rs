@@ -140,6 +140,8 @@ pub struct World {
     pub(crate) links: Arc<Links>,
     pub(crate) identity: Arc<HostIdentity>,
     pub(crate) keys: Keys,
+    /// The interface that the routes use.
+    pub(crate) route: Iface,
     pub(crate) kernel: Kernel,
     pub(crate) fabric: Fabric,
     pub(crate) mdns_net: MdnsNetwork,
@@ -184,6 +186,7 @@ impl World {
             links: Arc::new(names::links(&Iface::ALL.into())),
             identity: Arc::new(identity),
             keys: Keys::agreed(plan.initial.key),
+            route: Iface::Eth0,
             kernel: Kernel::default(),
             fabric: Fabric::new(&plan.initial),
             mdns_net: MdnsNetwork::new(&plan.initial),
