@@ -171,8 +171,8 @@ fn only_a_controller_that_the_kernel_reconnects_counts_as_lost() {
 }
 
 #[test]
-fn a_target_that_does_not_answer_the_probe_is_kept_off_the_kernels_connect_path() {
-    for outcome in [ProbeOutcome::Dead(ProbeFailure::Silent), ProbeOutcome::Unknown(ProbeError::NoAnswer)] {
+fn a_target_that_is_known_to_be_dead_is_kept_off_the_kernels_connect_path() {
+    for failure in [ProbeFailure::Silent, ProbeFailure::Refused] {
         let mut scene = pending();
         lose(&mut scene);
         let mut probes = 0;
@@ -186,7 +186,7 @@ fn a_target_that_does_not_answer_the_probe_is_kept_off_the_kernels_connect_path(
                     }
                     HostEffect::Probe { op, .. } => {
                         probes += 1;
-                        scene.hear(HostEvent::Probed { op, outcome: outcome.clone() });
+                        scene.hear(HostEvent::Probed { op, outcome: ProbeOutcome::Dead(failure.clone()) });
                     }
                     HostEffect::RotateSecrets { .. } => panic!("the portal is dead"),
                     _ => {}
@@ -197,27 +197,73 @@ fn a_target_that_does_not_answer_the_probe_is_kept_off_the_kernels_connect_path(
     }
 }
 
-#[test]
-fn a_probe_that_is_never_answered_is_made_again_and_its_late_answer_changes_nothing() {
-    let mut scene = pending();
-    assert_eq!(scene.next(), None);
-    lose(&mut scene);
-    scene.host.wait(1);
-    let mut probe = || loop {
+/// The next probe.
+fn next_probe(scene: &mut Scene) -> OpId {
+    loop {
         match scene.host.next_held() {
             Some(HostEffect::Probe { op, .. }) => return op,
             Some(effect) => {
                 let snapshot = scene.host.carry_out(effect).unwrap();
                 scene.host.feed(snapshot);
             }
-            None => scene.host.wait(1),
+            None => scene.host.wait(0.1),
         }
-    };
-    let (first, second) = (probe(), probe());
-    scene.hear(HostEvent::Probed { op: first, outcome: ProbeOutcome::Alive });
-    assert!(!scene.host.held.iter().any(|effect| matches!(effect, HostEffect::RotateSecrets { .. })));
-    scene.hear(HostEvent::Probed { op: second, outcome: ProbeOutcome::Alive });
-    next_try(&mut scene);
+    }
+}
+
+/// The program that probes may be away: the kernel reconnects after 10 s all the same.
+#[test]
+fn a_probe_without_an_answer_does_not_use_up_the_time_before_the_kernel_reconnects() {
+    for answered in [true, false] {
+        let mut scene = pending();
+        assert_eq!(scene.next(), None);
+        lose(&mut scene);
+        let lost = scene.host.now;
+        let op = next_probe(&mut scene);
+        if answered {
+            scene.hear(HostEvent::Probed { op, outcome: ProbeOutcome::Unknown(ProbeError::NoAnswer) });
+        }
+        while !scene.host.held.iter().any(|effect| matches!(effect, HostEffect::RotateSecrets { .. })) {
+            scene.host.wait(0.1);
+        }
+        assert!(scene.host.now < lost + Duration::from_secs(6), "answered: {answered}");
+        let (tried, _) = next_try(&mut scene);
+        scene.hear(HostEvent::Probed { op, outcome: ProbeOutcome::Dead(ProbeFailure::Silent) });
+        answer(&mut scene, tried, Rotated::Written);
+        assert!(!is_pending(&scene), "a late answer changes nothing");
+    }
+}
+
+/// Two controllers that differ only in the interface share one connection.
+#[test]
+fn a_secret_that_two_controllers_share_is_tried_once() {
+    let bound = on("eth0", "a");
+    let (mut scene, ctrl) = connected();
+    scene.host.kernel[0].src_addr = Some("192.0.2.200".parse().unwrap());
+    scene.host.set_links(Links(vec![fake_host::interface(1, "eth0", &["192.0.2.200"])]));
+    scene.want(&bound, with(OLD));
+    while let Some(effect) = scene.next() {
+        if let HostEffect::RotateSecrets { op, .. } = effect {
+            answer(&mut scene, op, Rotated::Current);
+        }
+    }
+    for tid in [tid("a"), bound] {
+        scene.want(&tid, with(NEW));
+    }
+    lose(&mut scene);
+    scene.host.wait(1);
+    let mut tried = 0;
+    for _ in 0..100 {
+        match scene.next() {
+            Some(HostEffect::RotateSecrets { op, ctrl: asked, .. }) => {
+                assert_eq!(asked, ctrl);
+                tried += 1;
+                answer(&mut scene, op, Rotated::Written);
+            }
+            _ => scene.host.wait(0.5),
+        }
+    }
+    assert_eq!(tried, 1);
 }
 
 #[test]

@@ -216,6 +216,13 @@ impl World {
                     && dc.log_page == received_page.as_ref()
             });
             let took: Vec<(Tid, _)> = took.map(|dc| (dc.member.tid.clone(), dc.connected_since)).collect();
+            // An answer that is late by a whole connection changes nothing, even if it equals the present page.
+            let is_late = |dc: &Tid| {
+                let last = self.oracle.staf.pages.get(dc).and_then(|page_reports| page_reports.last());
+                let last_on = last.and_then(|last| last.on).filter(|last_on| last_on.ctrl == on.ctrl);
+                last_on.is_some_and(|last_on| last_on.epoch > on.epoch)
+            };
+            let took: Vec<(Tid, _)> = took.into_iter().filter(|(dc, _)| !is_late(dc)).collect();
             for (dc, since) in took {
                 let listed = controllers_of(&dc, &page.entries);
                 let is_damaged = |entry: &&Entry| is_damaged_referral(entry);
@@ -365,7 +372,12 @@ impl World {
         let loses_any = claims.iter().any(|tid| is_lost(&&tid));
         let loses_every_live = all_live.iter().all(|tid| is_lost(&tid));
         let stays_doubtful = loses_any && loses_every_live && self.oracle.stac.is_doubted(&page.dc, on);
-        let doubtful = loses_all || stays_doubtful;
+        // With another ignore-iface=, stacd takes the same page anew.
+        let same_but_for_the_iface =
+            self.oracle.stac.pages.get(&page.dc).and_then(|reports| reports.last()).is_some_and(|last| {
+                last.on == on && last.listed != listed && unbound(&last.listed) == unbound(&listed)
+            });
+        let doubtful = (loses_all || stays_doubtful) && !same_but_for_the_iface;
         let how = match (on.is_some(), confirmed) {
             (true, true) => "fresh, read again",
             (true, false) => "fresh",
@@ -422,7 +434,7 @@ impl World {
         let (now, seen) = (self.time(), self.oracle.seen.get(&Daemon::Stafd));
         // Only the connection that stafd used counts, not another connection to the same controller.
         let is_its = |tid: &Tid, shown: &KernelController| match self.oracle.used_by_stafd.get(tid) {
-            Some(used) => shown.ctrl == *used,
+            Some(used) => shown.ctrl == *used && serves(shown, tid),
             None => serves(shown, tid),
         };
         let is_live =
@@ -572,6 +584,10 @@ impl World {
             other.ctrl != ctrl && stays && (other.is_live() || is_down) && is_tids(other)
         })
     }
+}
+
+fn unbound(tids: &BTreeSet<Tid>) -> BTreeSet<Tid> {
+    tids.iter().cloned().map(Tid::unbound).collect()
 }
 
 /// The controllers that a kernel connection serves, or may seem to serve while its interface is missing.

@@ -85,7 +85,9 @@ impl World {
 
     fn deviation_of_dcs(&self, expected: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Deviation> {
         let is_unheard = |target: Target| self.mdns_net.receivable(target).is_empty();
-        let may_have_answered = |target: Target| self.oracle.found_at_start.contains(&target);
+        // While a line cannot be read, it may mean what the saved state has.
+        let garbled = self.oracle.staf_file.as_ref().is_some_and(|file| file.garbled);
+        let may_have_answered = |target: Target| garbled || self.oracle.found_at_start.contains(&target);
         if let Some((dead, _)) =
             kept.iter().find(|(target, _)| is_dead(*target) && is_unheard(*target) && !may_have_answered(*target))
         {
@@ -119,7 +121,7 @@ impl World {
                 continue;
             }
             let serves = may_serve(known);
-            if self.oracle.spared.contains(&known.shown.ctrl) {
+            if self.is_left_alone(known) {
                 continue;
             }
             if self.excluded_dc(target, known.via) {
@@ -213,7 +215,7 @@ impl World {
             if boots || !self.oracle.lost_state.is_empty() || is_of(&expected, known) {
                 continue;
             }
-            if self.oracle.spared.contains(&known.shown.ctrl) {
+            if self.is_left_alone(known) {
                 continue;
             }
             if self.excluded_ioc(known.target, subsystem, known.via) {
@@ -231,6 +233,12 @@ impl World {
     /// kept when the exclusion is removed.
     fn path(&self, known: &SimController) -> Via {
         if self.oracle.unbound_is_apart { known.via } else { Some(known.over) }
+    }
+
+    /// True for a connection that an exclusion does not match itself, and for one that took another path after its
+    /// controller was given to another connection. Nothing is disconnected for such a reason.
+    fn is_left_alone(&self, known: &SimController) -> bool {
+        self.oracle.spared.contains(&known.shown.ctrl) || known.moved
     }
 
     /// True if an I/O controller may be kept although no source lists it.

@@ -51,6 +51,8 @@ pub(crate) struct SimController {
     pub(crate) via: Via,
     /// The interface of its last connection.
     pub(crate) over: Iface,
+    /// True if an earlier connection of it used another interface.
+    pub(crate) moved: bool,
     /// `None` for a discovery controller.
     pub(crate) subsystem: Option<Subsystem>,
     pub(crate) origin: Origin,
@@ -123,6 +125,8 @@ pub(crate) struct Kernel {
     inodes: u64,
     pub(crate) seqnum: u64,
     connect_queue: VecDeque<Job>,
+    /// Keys to compare that wait for the connect path.
+    pub(crate) rotations: VecDeque<(Requester, CtrlRef, Box<ConnectRequest>)>,
     writing: Option<Writing>,
     /// For how urgent a connection each daemon waits.
     pub(crate) urgency: BTreeMap<Daemon, Urgency>,
@@ -266,6 +270,7 @@ impl World {
             target,
             via: Iface::of(&tid.host_iface),
             over: Iface::of(&tid.host_iface).unwrap_or(self.route),
+            moved: false,
             subsystem,
             origin,
             filled_at,
@@ -289,7 +294,8 @@ impl World {
         let (now, route) = (self.time(), self.route);
         let Some(known) = self.kernel.get_mut(ctrl) else { return };
         known.shown.state = CtrlState::Live;
-        known.over = known.via.unwrap_or(route);
+        let over = known.via.unwrap_or(route);
+        known.moved |= over != std::mem::replace(&mut known.over, over);
         known.shown.src_addr = Some(known.over.address());
         (known.epoch, known.up_since, known.down_since, known.armed) = (known.epoch + 1, Some(now), None, true);
         let again = known.epoch > 1 && known.subsystem.is_none();
@@ -308,6 +314,11 @@ impl World {
 
     fn pump(&mut self) {
         while self.kernel.writing.is_none() {
+            // Storage depends on it: it is more urgent than a connection.
+            if let Some((requester, ctrl, request)) = self.kernel.rotations.pop_front() {
+                self.rotate(requester, ctrl, request);
+                continue;
+            }
             let Some(job) = self.kernel.next_job() else { return };
             if self.is_current(job.requester) {
                 self.write(job);
@@ -412,6 +423,7 @@ impl World {
             trace!(self, "kernel: {ctrl} could not be connected: {}", crate::names::short(&request.tid));
             self.remove(ctrl);
             self.kernel.wasted = self.kernel.wasted.max(held);
+            self.disturbs_keys(self.now);
             let silent = || ConnectError::Kernel { errno: 110, explanation: "no answer in time".into() };
             ConnectOutcome::Failed(if is_reachable { keys::refused() } else { silent() })
         };

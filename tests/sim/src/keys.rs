@@ -185,8 +185,14 @@ impl World {
             && self.keys.host == self.keys.targets
             && self.now >= down_since + RECONNECT_DELAY;
         let uses = |tid| {
-            let member = self.stac.core.as_ref()?.controller(tid)?.member;
-            Some(member.kernel.is_some_and(|kernel| kernel.ctrl == ctrl) && member.status.is_wanted())
+            let connector = self.stac.core.as_ref()?;
+            let member = connector.controller(tid)?.member;
+            // stacd also shows connections of the boot table that it does not use.
+            Some(
+                connector.saved().members.contains(tid)
+                    && member.kernel.is_some_and(|kernel| kernel.ctrl == ctrl)
+                    && member.status.is_wanted(),
+            )
         };
         let tids = may_serve(known);
         // What the boot table lists is kept although it is excluded, but not used.
@@ -207,7 +213,7 @@ impl World {
         }
         let wait = self.streams.latency("rotated");
         if self.kernel.is_busy() {
-            self.after(Duration::from_millis(50), QueuedEvent::Rotate(requester, ctrl, request));
+            self.kernel.rotations.push_back((requester, ctrl, request));
             return;
         }
         let key = key_of(&request);

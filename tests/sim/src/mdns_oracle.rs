@@ -139,6 +139,12 @@ impl MdnsOracle {
                 known.last_present = known.last_present.min(now);
             }
         }
+        if file.zeroconf && !std::mem::replace(&mut self.zeroconf, file.zeroconf) {
+            // The persistence is counted from now on.
+            for known in self.dcs.values_mut() {
+                known.last_present = known.last_present.max(now);
+            }
+        }
         self.zeroconf = file.zeroconf;
         self.persistence = match file.persistence {
             _ if !file.zeroconf => Some(Duration::ZERO),

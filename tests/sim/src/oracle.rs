@@ -190,7 +190,10 @@ impl DaemonHistory {
     /// address, and all later pages have such an entry: the unclear entry does not mean this controller.
     pub(crate) fn had_own_entry(&self, dc: &Tid, tid: &Tid) -> bool {
         let page_reports = self.pages.get(dc).into_iter().flatten().rev();
-        page_reports.map_while(|page_report| page_report.with_own_entry.as_ref()).any(|tids| tids.contains(tid))
+        let unbound = tid.clone().unbound();
+        page_reports
+            .map_while(|page_report| page_report.with_own_entry.as_ref())
+            .any(|tids| tids.contains(tid) || tids.contains(&unbound))
     }
 
     /// All controllers that any page has ever listed.

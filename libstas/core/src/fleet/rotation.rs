@@ -235,17 +235,25 @@ impl Fleet {
         }
     }
 
-    /// Completes a change: the kernel has the wanted secrets, or takes none.
+    /// Completes a change: the kernel has the wanted secrets, or takes none. This holds for all members that share the
+    /// connection and want the same secrets.
     fn complete(&mut self, tid: &Tid, host: bool, controller: bool) {
         let Some(Pending { ctrl, wanted, .. }) = self.rotation.pending.remove(tid) else { return };
+        let shares = |pending: &Pending| pending.ctrl == ctrl && pending.wanted == wanted;
+        let others =
+            self.rotation.pending.iter().filter(|(_, pending)| shares(pending)).map(|(other, _)| other.clone());
+        let tids: Vec<Tid> = others.chain([tid.clone()]).collect();
         self.rotation.known.insert(ctrl, wanted);
-        let Some(member) = self.members.get_mut(tid) else { return };
-        let (Some(with), wanted) = (&mut member.connected_with, &member.want.parameters) else { return };
-        if host {
-            with.dhchap_secret.clone_from(&wanted.dhchap_secret);
-        }
-        if controller {
-            with.dhchap_ctrl_secret.clone_from(&wanted.dhchap_ctrl_secret);
+        for tid in tids {
+            self.rotation.pending.remove(&tid);
+            let Some(member) = self.members.get_mut(&tid) else { continue };
+            let (Some(with), wanted) = (&mut member.connected_with, &member.want.parameters) else { continue };
+            if host {
+                with.dhchap_secret.clone_from(&wanted.dhchap_secret);
+            }
+            if controller {
+                with.dhchap_ctrl_secret.clone_from(&wanted.dhchap_ctrl_secret);
+            }
         }
     }
 }

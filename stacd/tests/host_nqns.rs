@@ -1,0 +1,171 @@
+//! The host NQN changes in any order of events: stafd and stacd read it at different times, pages come and go, daemons
+//! are killed. Storage is disconnected only for a reason.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fake_host::{Connector, FakeHost, HOST, RENAMED, as_host, dc_page, entry};
+use libstas::nvme::Tid;
+use proptest::prelude::*;
+use stacd::connector::{Event, RemovalReason, RemovedDc, StafdView};
+
+const TARGET: &str = "192.0.2.1";
+const NQNS: [&str; 3] = [HOST, RENAMED, "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-00000000000c"];
+const SUBSYSTEMS: [&str; 4] = ["a", "b", "c", "d"];
+/// After this many seconds without a change everything is as the log page and the host NQN say.
+const SETTLES_WITHIN: u32 = 700;
+
+/// What happens. The numbers are those of host NQNs and subsystems.
+#[derive(Clone, Debug)]
+enum Step {
+    /// /etc/nvme/hostnqn gets another content.
+    Renamed(usize),
+    StacdReloads,
+    StacdIsKilled,
+    /// stafd starts, with the host NQN that the file has now.
+    StafdStarts,
+    StafdEnds,
+    /// The target shows a subsystem to that host NQN, or hides it.
+    Shown(usize, usize),
+    TargetIsLost,
+    TargetReturns,
+    Waits(u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..NQNS.len()).prop_map(Step::Renamed),
+        2 => Just(Step::StacdReloads),
+        2 => Just(Step::StacdIsKilled),
+        3 => Just(Step::StafdStarts),
+        1 => Just(Step::StafdEnds),
+        5 => (0..NQNS.len(), 0..SUBSYSTEMS.len()).prop_map(|(nqn, subsystem)| Step::Shown(nqn, subsystem)),
+        1 => Just(Step::TargetIsLost),
+        1 => Just(Step::TargetReturns),
+        4 => prop_oneof![0..2_000_u32, 2_000..120_000_u32].prop_map(Step::Waits),
+    ]
+}
+
+fn dc(host_nqn: &str) -> Tid {
+    as_host(host_nqn, &fake_host::dc(TARGET))
+}
+
+/// The host, its target, and what stafd has published.
+struct World {
+    host: FakeHost<Connector>,
+    /// The subsystems that the target shows to each host NQN.
+    shown: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    /// The host NQN of the running stafd.
+    stafd: Option<&'static str>,
+    /// What stafd last published for each host NQN.
+    published: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    file: &'static str,
+    owners: u32,
+    /// Number of disconnects that were checked.
+    checked: usize,
+}
+
+impl World {
+    fn new() -> Self {
+        let host = FakeHost::configured("").started();
+        let shown = NQNS.into_iter().map(|nqn| (nqn, SUBSYSTEMS.into())).collect();
+        let (published, file) = (BTreeMap::new(), HOST);
+        Self { host, shown, stafd: None, published, file, owners: 0, checked: 0 }
+    }
+
+    fn play(&mut self, step: &Step) {
+        match *step {
+            Step::Renamed(nqn) => self.file = NQNS[nqn],
+            Step::StacdReloads => self.reload(),
+            Step::StacdIsKilled => {
+                self.host.identity.nqn = self.file.into();
+                self.host.restart();
+                if self.stafd.is_some() {
+                    self.host.feed(Event::StafdOwner(Some(self.owner())));
+                }
+            }
+            Step::StafdStarts => self.start_stafd(),
+            Step::StafdEnds => {
+                self.stafd = None;
+                self.host.stafd_vanishes();
+            }
+            Step::Shown(nqn, subsystem) => {
+                let (nqn, subsystem) = (NQNS[nqn], SUBSYSTEMS[subsystem]);
+                let shown = self.shown.get_mut(nqn).unwrap();
+                if !shown.remove(subsystem) {
+                    shown.insert(subsystem);
+                }
+                if self.stafd == Some(nqn) {
+                    let nqns: Vec<&str> = shown.iter().copied().collect();
+                    self.published.insert(nqn, shown.clone());
+                    self.host.page_is(&nqns);
+                }
+            }
+            Step::TargetIsLost => self.host.lose(TARGET),
+            Step::TargetReturns => self.host.reconnect(TARGET),
+            Step::Waits(milliseconds) => self.host.wait(f64::from(milliseconds) / 1000.0),
+        }
+    }
+
+    fn reload(&mut self) {
+        self.host.identity.nqn = self.file.into();
+        self.host.reload();
+    }
+
+    fn owner(&self) -> String {
+        format!(":1.{}", self.owners)
+    }
+
+    fn start_stafd(&mut self) {
+        let nqn = self.file;
+        self.owners += 1;
+        let shown = &self.shown[nqn];
+        let page = dc_page(&dc(nqn), self.host.now, shown.iter().map(|name| entry(TARGET, name)).collect());
+        let earlier = self.published.keys().filter(|other| **other != nqn);
+        let removed = earlier.map(|other| RemovedDc { dc: dc(other), reason: RemovalReason::Configuration }).collect();
+        self.published.insert(nqn, shown.clone());
+        self.stafd = Some(nqn);
+        let owner = self.owner();
+        self.host.stafd_is(&owner, StafdView { dcs: vec![page], removed: Some(removed), is_complete: true });
+    }
+
+    /// A disconnect has a reason: the last page that was read with the host NQN of the connection does not list the
+    /// subsystem, or another host NQN has a live connection to it.
+    fn check(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        for gone in &self.host.gone[self.checked..] {
+            let name = gone.subsysnqn.as_str();
+            let page = self.published.get(gone.hostnqn.as_str());
+            let unlisted = page.is_some_and(|page| !page.contains(name));
+            let replaced =
+                self.host.kernel.iter().any(|other| other.subsysnqn == name && other.hostnqn != gone.hostnqn);
+            prop_assert!(unlisted || replaced, "{name} of {} is disconnected without a reason: {step:?}", gone.hostnqn);
+        }
+        self.checked = self.host.gone.len();
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_host_whose_nqn_changes_loses_nothing_without_a_reason(steps in prop::collection::vec(step(), 1..40)) {
+        let mut world = World::new();
+        world.start_stafd();
+        for step in steps.iter().chain(&[Step::TargetReturns, Step::StafdStarts, Step::StacdReloads]) {
+            world.play(step);
+            world.check(step)?;
+        }
+        world.play(&Step::Waits(SETTLES_WITHIN * 1000));
+        world.check(&Step::Waits(SETTLES_WITHIN * 1000))?;
+        let wanted = &world.shown[world.file];
+        let connected: BTreeSet<&str> = world.host.nqns_as(world.file).into_iter().collect();
+        prop_assert_eq!(&connected, wanted, "connected as {}", world.file);
+        for other in world.host.kernel.iter().filter(|kernel| kernel.hostnqn != world.file) {
+            prop_assert!(
+                !wanted.contains(other.subsysnqn.as_str()),
+                "{} is still connected as {}", other.subsysnqn, other.hostnqn
+            );
+        }
+    }
+}
