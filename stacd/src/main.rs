@@ -26,12 +26,12 @@ use tokio::sync::mpsc;
 const ABOUT: About = About {
     name: "stacd",
     what: "Connects this host to the I/O controllers that its configuration and the discovery controllers of stafd list.",
-    more: "stacd takes the log pages that stafd reads from the discovery controllers, and its own configuration, and \
-           makes the kernel's I/O controllers match. Both run as services:\n\n  \
+    more: "stacd reads the log pages of the discovery controllers from stafd, and its own configuration. It connects \
+           the I/O controllers in them, and disconnects those that are no longer listed. Both run as services:\n\n  \
            systemctl enable --now stafd stacd   start them, now and at boot\n  \
            systemctl reload stacd               read the configuration again; connections stay\n  \
-           stacctl ls                           what stacd keeps connected, and what is wrong\n  \
-           journalctl -u stacd                  what it did\n\n\
+           stacctl ls                           show the I/O controllers, and why one is not connected\n  \
+           journalctl -u stacd                  show its log\n\n\
            stacd.conf(5) explains every setting.",
     conf_file: "/etc/stas/stacd.conf",
 };
