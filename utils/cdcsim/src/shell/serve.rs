@@ -22,7 +22,7 @@ const LISTEN: &str = "[::]:8009";
 /// Maximum number of events waiting for the loop. If it is reached, connections are not read.
 const EVENTS: usize = 256;
 
-/// Runs the simulator until it is told to stop.
+/// Runs the simulator until it is stopped.
 ///
 /// # Errors
 /// Fails if it cannot read its file, listen, or create its control socket.
