@@ -35,7 +35,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Looks at this host. What cannot be found out is reported.
+    /// Reads what this host supports. Adds a finding for everything that cannot be read.
     pub(super) fn look(roots: &Roots, findings: &mut Vec<Finding>) -> Self {
         let supported = match Fabrics::new(roots).supported() {
             Ok(supported) => Some(supported),
