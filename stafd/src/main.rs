@@ -37,7 +37,7 @@ const ABOUT: About = About {
 
 /// Must change when the format of the saved state changes incompatibly.
 const STATE_VERSION: u32 = 1;
-/// Longest duration of the last save.
+/// Time limit for the last save.
 const LAST_SAVE: Duration = Duration::from_secs(2);
 
 fn main() {

@@ -24,7 +24,7 @@ use stas_nvme::{Parameters, Tid};
 /// A connection that lived at least this long resets the back-off when it is lost. After a shorter one the back-off
 /// continues, so that a target that drops each connection at once is not retried in a tight loop.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(10);
-/// Largest number of different reasons that are remembered as logged.
+/// Maximum number of different reasons that are remembered as logged.
 const REASONS_TOLD: usize = 8;
 
 /// Why and how a controller is wanted.

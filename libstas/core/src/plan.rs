@@ -17,7 +17,7 @@ use stas_nvme::Tid;
 
 /// How long a copy runs: removals wait up to 5 s for quiet sources, and up to 10 s for a replacement.
 const LENGTH: Duration = Duration::from_secs(16);
-/// Largest number of events of a copy.
+/// Maximum number of events of a copy.
 const EVENTS: usize = 2_000;
 
 /// The addresses of host names. A name that is missing cannot be resolved.

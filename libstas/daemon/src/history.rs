@@ -16,11 +16,11 @@ use stas_core::fleet::{Listed, Status};
 use stas_nvme::Tid;
 use stas_nvme::secret::masked;
 
-/// Largest number of lines about one controller. The oldest ones are dropped.
+/// Maximum number of lines about one controller. The oldest ones are dropped.
 const LINES: usize = 64;
 /// Longest line in bytes. It may quote what other hosts send.
 const LINE_MAX: usize = 1024;
-/// Largest number of controllers that are no longer listed.
+/// Maximum number of controllers that are no longer listed.
 const REMOVED: usize = 256;
 
 /// One line of the log about a controller.

@@ -27,7 +27,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 use stas_core::{CodeLocation, Level, LogRecord};
 use stas_nvme::shown;
 
-/// Largest number of queued lines.
+/// Maximum number of queued lines.
 const QUEUE: usize = 1024;
 /// Longest text of a line in bytes. Text from other hosts is cut, too.
 const LINE_MAX: usize = 8192;

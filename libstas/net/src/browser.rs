@@ -22,8 +22,8 @@ pub const SETTLE: Duration = Duration::from_millis(300);
 pub const BATCH: usize = 64;
 /// Minimum time between two reports: a thousand announcements take about a second.
 pub const BATCH_PACE: Duration = Duration::from_millis(50);
-/// Most requests that wait to be sent. Requests to reconfirm a service are dropped beyond half of it: the caller
-/// repeats them.
+/// Maximum number of requests that wait to be sent. If half as many wait, requests to reconfirm a service are dropped:
+/// the caller repeats them.
 const COMMANDS: usize = 256;
 
 /// Sends requests to the browser in stas-net.

@@ -20,11 +20,11 @@ use crate::wire::{Report, Request, Role, Unresolved, Verdict};
 
 /// The connection is closed after this time without a question. Host names are looked up every 60 s.
 pub const IDLE: Duration = Duration::from_secs(90);
-/// Most questions that wait for an answer of stas-net. Further ones wait to be sent.
+/// Maximum number of questions that wait for an answer of stas-net. Further ones wait to be sent.
 pub const UNANSWERED: usize = 64;
-/// Most questions that wait to be sent. Further ones fail at once.
+/// Maximum number of questions that wait to be sent. Further ones fail at once.
 pub const UNSENT: usize = 4096;
-/// How often a question is sent at most.
+/// Maximum number of times that a question is sent.
 const TRIES: u32 = 2;
 /// Time limit for an answer to a look-up. The resolver takes half a minute if no name server answers, and longer with
 /// search domains.

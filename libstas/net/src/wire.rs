@@ -14,9 +14,9 @@ use stas_nvme::{announcement, shown};
 
 /// Longest record in bytes.
 pub const RECORD_MAX: usize = 64 * 1024;
-/// Most services in one record, so that the longest ones stay below [`RECORD_MAX`].
+/// Maximum number of services in one record, so that the longest ones stay below [`RECORD_MAX`].
 pub const SERVICES_PER_RECORD: usize = 8;
-/// Most addresses of a host name. Further ones are dropped.
+/// Maximum number of addresses of a host name. Further ones are dropped.
 pub const ADDRESSES_MAX: usize = 64;
 /// Longest host name in bytes. DNS allows 253.
 pub const NAME_MAX: usize = 255;

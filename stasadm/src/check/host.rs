@@ -19,7 +19,7 @@ use nix::unistd::{AccessFlags, access};
 use super::files::OwnFile;
 use super::finding::{Finding, Weight};
 
-/// Largest number of look-ups at the same time.
+/// Maximum number of look-ups at the same time.
 const LOOKUPS: usize = 16;
 
 /// The answers to look-ups.

@@ -6,9 +6,9 @@ use std::fmt;
 use super::types::{Complaint, Severity};
 use stas_nvme::shown;
 
-/// Largest number of complaints about one file. Further ones are only counted.
+/// Maximum number of complaints about one file. Further ones are only counted.
 const MOST: usize = 100;
-/// Largest number of characters of the file that a complaint quotes.
+/// Maximum number of characters of the file that a complaint quotes.
 const QUOTED: usize = 80;
 
 /// The complaints about one file.

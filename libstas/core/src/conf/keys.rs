@@ -88,7 +88,7 @@ const fn number(min: i64, max: i64, of: &'static str) -> Values {
 const KERNEL_MAX: i64 = i32::MAX as i64;
 /// Largest keep-alive timeout in seconds: KATO has 32 bits and counts milliseconds (NVMe Base 2.0, 5.27.1.12).
 const KATO_MAX: i64 = u32::MAX as i64 / 1000;
-/// Largest number of queues: queue identifiers have 16 bits (NVMe Base 2.0, 3.3.3).
+/// Maximum number of queues: queue identifiers have 16 bits (NVMe Base 2.0, 3.3.3).
 const QUEUES_MAX: i64 = u16::MAX as i64;
 /// Queue sizes that the kernel takes (NVMF_DEF_QUEUE_SIZE and the limits next to it).
 const QUEUE_SIZE: Values = number(16, 1024, "entries");

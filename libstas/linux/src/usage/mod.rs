@@ -35,9 +35,9 @@ use stas_core::{CtrlRef, CtrlState, OsError, Snapshot, Usage, UsageError, Use, U
 use tables::{LockedInode, Mount, locks, swaps};
 use writes::Writes;
 
-/// Largest number of uses that are reported.
+/// Maximum number of uses that are reported.
 const TOLD: usize = 3;
-/// Largest depth of device mapper devices that are followed because they are only other names of a namespace.
+/// Maximum depth of device mapper devices that are followed because they are only other names of a namespace.
 const DEPTH: usize = 4;
 
 /// Monitors the use of this host's storage. One process has one watcher.
