@@ -30,7 +30,7 @@ impl ConfFile {
     /// Reads a file. `None` if it does not exist. Never blocks on a pipe.
     ///
     /// # Errors
-    /// If it cannot be read, is longer than 16 MiB, is a pipe, or is missing because a link in its path is broken.
+    /// Fails if it cannot be read, is longer than 16 MiB or a pipe, or is missing because a link in its path is broken.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
         // Reading a pipe without a writer would block the daemon.
         let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {

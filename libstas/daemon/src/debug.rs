@@ -68,7 +68,7 @@ macro_rules! debug_interface {
             /// Signals that the configuration switched trace on or off.
             ///
             /// # Errors
-            /// If the bus is lost, or the object is not at this path.
+            /// Fails if the bus is lost, or the object is not at this path.
             pub async fn tell_trace(connection: &zbus::Connection, path: &str) -> zbus::Result<()> {
                 let emitter = SignalEmitter::new(connection, path)?;
                 let interface = connection.object_server().interface::<_, Self>(path).await?;
@@ -244,7 +244,7 @@ async fn plan_reload<C: Debuggable>(
 /// Converts the strings to a TID. `None` if the transport or the port is unknown.
 ///
 /// # Errors
-/// If a string is too long for its field.
+/// Fails if a string is too long for its field.
 pub fn tid_of(id: &ControllerId) -> fdo::Result<Option<Tid>> {
     match id.tid() {
         Ok(tid) => Ok(Some(tid)),
@@ -256,7 +256,7 @@ pub fn tid_of(id: &ControllerId) -> fdo::Result<Option<Tid>> {
 /// Serializes a value as JSON.
 ///
 /// # Errors
-/// If the value has no JSON form.
+/// Fails if the value has no JSON form.
 pub fn json(value: &impl Serialize) -> fdo::Result<String> {
     serde_json::to_string(value).map_err(|error| fdo::Error::Failed(error.to_string()))
 }

@@ -17,7 +17,7 @@ pub enum Signal {
 /// Starts to receive signals. Must be called in a tokio runtime.
 ///
 /// # Errors
-/// If a handler cannot be installed.
+/// Fails if a handler cannot be installed.
 pub fn listen() -> io::Result<mpsc::Receiver<Signal>> {
     let meanings = [
         (SignalKind::hangup(), Signal::Reload),

@@ -223,7 +223,7 @@ impl StateFile {
     /// Encodes the state for [`Saver::save`]. `conf` is the configuration without its secrets.
     ///
     /// # Errors
-    /// If the state cannot be written as JSON (a map whose keys are not strings).
+    /// Fails if the state cannot be written as JSON (a map whose keys are not strings).
     pub fn encode<T: Serialize>(&self, state: &T, conf: &str) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(&Out { kind: self.kind, version: self.version, boot: &self.boot, conf, state })
     }
@@ -279,7 +279,7 @@ impl Saver {
     /// Starts the writer thread.
     ///
     /// # Errors
-    /// If the thread cannot be started.
+    /// Fails if the thread cannot be started.
     pub fn start(file: StateFile) -> io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let work = Arc::clone(&desk);

@@ -72,7 +72,7 @@ impl ConnectQueue {
     /// Starts the thread.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// Fails if no thread can be started.
     pub fn start(shared: Shared) -> io::Result<Self> {
         let (jobs, received) = mpsc::channel::<Job>();
         thread::spawn("connect", move || {

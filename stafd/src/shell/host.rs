@@ -27,7 +27,7 @@ impl StafdHost {
     /// Starts watching the kernel; events are sent to the finder.
     ///
     /// # Errors
-    /// Fails when the kernel cannot be watched.
+    /// Fails if the kernel cannot be watched.
     pub fn start(finder: Handle<Finder>) -> Result<Self, StartError> {
         let hearing = finder.clone();
         let browser = Browser::start(SOCKET.into(), move |heard| {

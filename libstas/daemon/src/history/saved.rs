@@ -59,7 +59,7 @@ impl HistoryFile {
     /// tokio runtime.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// Fails if no thread can be started.
     pub fn start(state_file: &StateFile) -> io::Result<(History, Self)> {
         let file = state_file.beside("history.json", "history", VERSION);
         let history = History::restored(file.load().unwrap_or_default());

@@ -72,7 +72,7 @@ const REQUESTS: usize = 64;
 /// Browses as the daemon asks until the connection ends.
 ///
 /// # Errors
-/// If the daemon sends anything else.
+/// Fails if the daemon sends anything else.
 pub(crate) async fn serve(mut incoming: Incoming, outgoing: Outgoing) -> io::Result<()> {
     let (requests, asked) = mpsc::channel(REQUESTS);
     // A connection that is closed is noticed by the loop below.

@@ -66,7 +66,7 @@ impl From<LocalError> for Verdict {
 /// Probes portals until the connection ends.
 ///
 /// # Errors
-/// If the daemon sends anything else.
+/// Fails if the daemon sends anything else.
 pub(crate) async fn serve(mut incoming: Incoming, outgoing: Outgoing) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(request) = incoming.next().await? {
