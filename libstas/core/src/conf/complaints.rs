@@ -17,7 +17,7 @@ pub(crate) struct Complaints {
     file: String,
     found: Vec<Complaint>,
     left_out: usize,
-    /// Lines with a `controller=` that may mean another controller.
+    /// Lines of `controller=` entries that may mean another controller than they say.
     doubtful: BTreeSet<usize>,
 }
 
@@ -26,27 +26,27 @@ impl Complaints {
         Self { file: file.to_owned(), found: Vec::new(), left_out: 0, doubtful: BTreeSet::new() }
     }
 
-    /// Complains about a line or an entry that is refused.
+    /// Reports a line or an entry that is refused.
     pub(crate) fn error(&mut self, line: usize, text: impl Into<String>) {
         self.add(line, Severity::Refused, text.into());
     }
 
-    /// Complains about a part of an entry that is unknown and ignored.
+    /// Reports a part of an entry that is unknown and ignored.
     pub(crate) fn unknown(&mut self, line: usize, text: impl Into<String>) {
         self.add(line, Severity::Unknown, text.into());
     }
 
-    /// Notes that a line which is used may mean another controller.
+    /// Records that a valid line may mean another controller than it says.
     pub(crate) fn doubt(&mut self, line: usize) {
         self.doubtful.insert(line);
     }
 
-    /// True for a line that may mean another controller.
+    /// True for a line that may mean another controller than it says.
     pub(crate) fn is_doubtful(&self, line: usize) -> bool {
         self.doubtful.contains(&line)
     }
 
-    /// Complains about something that takes effect in another way than written.
+    /// Reports a line that applies, but with another effect than written.
     pub(crate) fn warning(&mut self, line: usize, text: impl Into<String>) {
         self.add(line, Severity::Warning, text.into());
     }
@@ -59,8 +59,7 @@ impl Complaints {
         }
     }
 
-    /// Complains about an unknown key or section. `text` is called only if the complaint is kept, because it is
-    /// expensive.
+    /// Reports an unknown key or section. `text` is called only if the complaint is kept, because it is expensive.
     pub(crate) fn not_in_table(&mut self, line: usize, severity: Severity, text: impl FnOnce() -> String) {
         let text = if self.found.len() < MOST { text() } else { String::new() };
         self.add(line, severity, text);

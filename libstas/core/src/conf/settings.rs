@@ -133,13 +133,13 @@ impl<'t> KeyedFile<'t> {
                 self.complaints.error(line, format!("[{}] {}: {error}; it is treated as true", key.section, key.name));
                 Some(Setting::Word("true"))
             }
-            // Nothing is disconnected that the unreadable word may have been meant to keep.
+            // The invalid word may mean `no-disconnect`.
             Err(error) if key.is(&keys::DISCONNECT_SCOPE) => {
                 let text = format!("[{}] {}: {error}; it is treated as {NO_DISCONNECT}", key.section, key.name);
                 self.complaints.error(line, text);
                 Some(Setting::Word(NO_DISCONNECT))
             }
-            // The default might be a word that is not in the file.
+            // The default may be a word that is not in the file: use the valid words instead.
             Err(error) if matches!(key.values, Values::AnyOf(_)) => {
                 let valid = key.values.valid_words(text);
                 let used = match valid.len() {
@@ -207,12 +207,12 @@ impl<'t> KeyedFile<'t> {
         (controllers, lost)
     }
 
-    /// Notes a line that may have been a `controller=` and cannot be read.
+    /// Records a line that may be a `controller=` and cannot be read.
     fn lose(&mut self, line: usize) {
         self.lost_line = self.lost_line.into_iter().chain([line]).min();
     }
 
-    /// Notes that a pair which is ignored may have been a `controller=`. Returns how serious it is that it is ignored.
+    /// Records that an ignored pair may be a `controller=`. Returns the severity of its complaint.
     fn lose_if_controller(&mut self, pair: &ini::Pair<'_>) -> Severity {
         self.lose_controllers_below(pair);
         if !may_be_controller(pair.key) {
@@ -222,7 +222,7 @@ impl<'t> KeyedFile<'t> {
         Severity::Refused
     }
 
-    /// A `controller=` that is indented continues the key above it, and so it is no `controller=`.
+    /// Records indented `controller=` lines: they continue the key above them, so their controllers are not listed.
     fn lose_controllers_below(&mut self, pair: &ini::Pair<'_>) {
         let is_one = |text: &str| text.split_once('=').is_some_and(|(key, _)| may_be_controller(key.trim()));
         if let Some((line, _)) = pair.more.iter().find(|(_, text)| is_one(text)) {
@@ -230,7 +230,7 @@ impl<'t> KeyedFile<'t> {
         }
     }
 
-    /// Notes a line without effect that asks for encrypted connections.
+    /// Records a line without effect that asks for encrypted connections.
     fn heed_security(&mut self, pair: &ini::Pair<'_>) {
         if keys::asks_for_a_secure_channel(pair.key, pair.value) {
             self.secure_channel.get_or_insert(pair.line);
@@ -248,7 +248,7 @@ pub(super) const NO_DISCONNECT: &str = "no-disconnect";
 
 /// True if the key is `controller`, or was probably meant to be.
 fn may_be_controller(key: &str) -> bool {
-    // If `controller` is followed by another sign than `=`, or by none, the first `=` is that of `transport=`.
+    // Without a `=` after `controller` (`controller: transport=tcp`), the parser splits at the `=` of `transport=`.
     let first_word = key.split(|c: char| c == ':' || c.is_whitespace()).next().unwrap_or(key);
     [key, first_word].iter().any(|word| nearest(word, [keys::CONTROLLER.name]).is_some())
 }

@@ -134,7 +134,7 @@ impl Blocks {
     /// Checks that the kernel counts the writes of a namespace.
     ///
     /// # Errors
-    /// Fails if the kernel does not count them, or does not say so.
+    /// Fails if the kernel does not count them, or if that cannot be read.
     pub(super) fn counts_writes(&self, device: u32, namespace: &Namespace) -> io::Result<()> {
         let switch = self.counting_disk(device, namespace).join("queue/iostats");
         match word(&switch)?.as_deref() {
