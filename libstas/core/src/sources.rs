@@ -270,9 +270,9 @@ impl<P: Clone + PartialEq> Sources<P> {
         let lists_live = live_and(true) > 0;
         let is_doubtful = !lists_live && live_and(false) >= self.doubtful_loss;
         source.doubt = match source.doubt {
-            // If a connection to one of the controllers is lost meanwhile, this proves nothing about the others.
+            // The doubt does not end because a missing controller has lost its connection meanwhile.
             Some(_) if lists_live || source.claims.values().all(|claim| claim.listed) => None,
-            // The doubtful page before listed live ones that this one omits: their absence is not confirmed.
+            // The doubtful page listed live controllers that this page omits: their absence is not confirmed.
             Some(_) if is_doubtful && omits_live => Some(Doubt { since: now, ask: now + DOUBT }),
             Some(doubt) if page.read.is_some() && doubt.since + DOUBT <= now => None,
             Some(doubt) => Some(doubt),
@@ -390,7 +390,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         })
     }
 
-    /// For each source, the controllers whose absence it has not proved: those that it lists, and others that it listed
+    /// For each source, the controllers whose absence it has not proved: those that it lists, and those that it listed
     /// before. `live` says whether a controller is live.
     pub fn not_disproved(&self, now: Time, live: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid)> {
         let claims = self
