@@ -66,7 +66,7 @@ pub struct Configured {
     /// The controllers that the last call of [`Configured::controllers`] returned.
     listed: BTreeSet<Tid>,
     left_out: Vec<shown::LeftOut>,
-    told: shown::LoggedState,
+    logged: shown::LoggedState,
 }
 
 /// What applies to all `controller=` entries.
@@ -153,7 +153,7 @@ impl Configured {
         self.file = view.file.to_owned();
         self.lost_line = view.lost_line;
         // Log again, after a reload, what still applies.
-        self.told = shown::LoggedState::default();
+        self.logged = shown::LoggedState::default();
         let in_controllers = self.controllers.iter().filter(|entry| entry.is_name).map(|entry| entry.traddr.clone());
         let in_exclusions = self
             .exclusions

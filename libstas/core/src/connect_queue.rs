@@ -180,7 +180,7 @@ struct Busy {
     op: OpId,
     urgency: Urgency,
     since: Time,
-    told: bool,
+    hang_logged: bool,
 }
 
 /// The connect queue of one daemon.
@@ -340,7 +340,7 @@ impl ConnectQueue {
 
     /// A write has started.
     pub fn start(&mut self, ctx: &mut Context<'_>, op: OpId, urgency: Urgency) {
-        self.busy = Some(Busy { op, urgency, since: ctx.now, told: false });
+        self.busy = Some(Busy { op, urgency, since: ctx.now, hang_logged: false });
         ctx.timers.set(Timer::WriteAnswer, ctx.now + WRITE_DEADLINE);
     }
 
@@ -462,8 +462,8 @@ impl ConnectQueue {
                     rejected.extend(self.apply_outcome(ctx, portal, &ProbeOutcome::Unknown(ProbeError::NoAnswer)));
                 }
                 Timer::WriteAnswer => {
-                    if let Some(busy) = self.busy.as_mut().filter(|busy| !busy.told) {
-                        busy.told = true;
+                    if let Some(busy) = self.busy.as_mut().filter(|busy| !busy.hang_logged) {
+                        busy.hang_logged = true;
                         hanging = Some(ctx.now.since(busy.since));
                     }
                 }

@@ -82,7 +82,7 @@ pub struct Planned {
 struct Outcome {
     members: BTreeMap<Tid, Outlook>,
     /// The last line that it would have logged about each controller.
-    told: BTreeMap<Tid, String>,
+    last_lines: BTreeMap<Tid, String>,
 }
 
 /// What a plan needs to know of the kind of core.
@@ -123,7 +123,7 @@ fn rehearse<M: Machine>(
     hooks: &PlanHooks<M>,
 ) -> (M, Outcome) {
     let end = now + LENGTH;
-    let (mut now, mut event, mut waiting, mut told) = (now, first, Vec::new(), BTreeMap::new());
+    let (mut now, mut event, mut waiting, mut last_lines) = (now, first, Vec::new(), BTreeMap::new());
     for _ in 0..EVENTS {
         let mut effects = Vec::new();
         copy.handle(now, event, &mut effects);
@@ -131,7 +131,7 @@ fn rehearse<M: Machine>(
             match request {
                 HostEffect::Log(record, _) => {
                     if let Some(tid) = record.tid {
-                        told.insert(tid, record.text);
+                        last_lines.insert(tid, record.text);
                     }
                 }
                 request => waiting.extend(answer(request, addresses, (hooks.fleet)(&copy))),
@@ -149,7 +149,7 @@ fn rehearse<M: Machine>(
         };
     }
     let members = (hooks.fleet)(&copy).outlooks();
-    (copy, Outcome { members, told })
+    (copy, Outcome { members, last_lines })
 }
 
 fn answer(request: HostEffect, addresses: &Addresses, fleet: &Fleet) -> Option<HostEvent> {
@@ -173,7 +173,8 @@ fn compare(before: &Outcome, after: &Outcome, listed: impl Fn(&Tid) -> String) -
     let planned = tids.into_iter().filter_map(|tid| {
         let (old, new) = (before.members.get(tid), after.members.get(tid));
         let ctrl = new.or(old).and_then(|outlook| outlook.ctrl);
-        let (change, why) = change(old, new, || listed(tid), || after.told.get(tid).cloned().unwrap_or_default())?;
+        let (change, why) =
+            change(old, new, || listed(tid), || after.last_lines.get(tid).cloned().unwrap_or_default())?;
         Some(Planned { tid: tid.clone(), ctrl, change, why })
     });
     planned.collect()
@@ -184,12 +185,12 @@ fn change(
     old: Option<&Outlook>,
     new: Option<&Outlook>,
     listed: impl Fn() -> String,
-    told: impl Fn() -> String,
+    last_line: impl Fn() -> String,
 ) -> Option<(Change, String)> {
     let is_wanted = |outlook: &&Outlook| outlook.removal.is_none();
     let Some(new) = new else {
         let old = old.filter(is_wanted)?;
-        return Some((if old.ctrl.is_some() { Change::Release } else { Change::Drop }, told()));
+        return Some((if old.ctrl.is_some() { Change::Release } else { Change::Drop }, last_line()));
     };
     let Some((how, cause)) = &new.removal else {
         let held = old.is_some_and(|old| old.ctrl.is_some() && old.ctrl == new.ctrl);

@@ -95,12 +95,12 @@ pub(crate) struct Backoff {
     /// Losses since a connection lived for [`GOOD`].
     losses: u32,
     not_before: Option<Instant>,
-    told: bool,
+    loss_logged: bool,
 }
 
 impl Backoff {
     pub(crate) fn new(role: Role, meanwhile: &'static str) -> Self {
-        Self { role, meanwhile, losses: 0, not_before: None, told: false }
+        Self { role, meanwhile, losses: 0, not_before: None, loss_logged: false }
     }
 
     /// The time before which no connection may be made.
@@ -120,7 +120,7 @@ impl Backoff {
         }
         let doubled = self.losses.saturating_sub(2).min(8);
         self.not_before = Some(Instant::now() + (FIRST * (1 << doubled)).min(SLOWEST));
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.loss_logged, true) {
             tracing::warn!("no {} at present: {error}; {}; trying again", self.role, self.meanwhile);
         }
     }
@@ -128,7 +128,7 @@ impl Backoff {
     /// A connection of this age works.
     pub(crate) fn works(&mut self, age: Duration) {
         // Not before: a process that ends again and again would be logged each time.
-        if age >= GOOD && std::mem::take(&mut self.told) {
+        if age >= GOOD && std::mem::take(&mut self.loss_logged) {
             tracing::info!("{}: stas-net works again", self.role);
         }
     }

@@ -57,7 +57,7 @@ pub(super) struct Stafd {
     /// Discovery controllers that were logged because they list an address of this host.
     own_address_logged: BTreeSet<Tid>,
     backoff: Backoff,
-    told: bool,
+    failure_logged: bool,
 }
 
 impl Stafd {
@@ -182,7 +182,7 @@ impl Connector {
         match result {
             Ok(view) => {
                 self.stafd.fetched = true;
-                self.stafd.told = false;
+                self.stafd.failure_logged = false;
                 self.stafd.backoff.reset();
                 self.take_view(ctx, op, view);
                 self.reconciler.debounce.restart(ctx.now);
@@ -199,7 +199,7 @@ impl Connector {
     fn fetch_failed(&mut self, ctx: &mut Context<'_>, reason: &str) {
         let wait = self.stafd.backoff.next(ctx.jitter()).max(FETCH_AGAIN);
         ctx.timers.set(Timer::FetchAll, ctx.now + wait);
-        if !std::mem::replace(&mut self.stafd.told, true) {
+        if !std::mem::replace(&mut self.stafd.failure_logged, true) {
             let text = format!("stafd does not answer ({reason}); existing connections are kept, retrying");
             ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
         }

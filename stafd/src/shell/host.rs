@@ -159,9 +159,9 @@ mod tests {
         fs::create_dir_all(roots.sys.join("class/nvme/nvme0")).unwrap();
         symlink("state", roots.sys.join("class/nvme/nvme0/state")).unwrap();
         let inode = inode(&roots.sys.join("class/nvme"), 0).unwrap().unwrap();
-        let (sender, told) = mpsc::channel();
+        let (sender, outcome) = mpsc::channel();
         register(&Admin::new(roots), CtrlRef { device: 0, inode }, request, move |result| sender.send(result).unwrap());
-        told.recv().unwrap()
+        outcome.recv().unwrap()
     }
 
     #[test]

@@ -185,20 +185,20 @@ impl Configured {
             ctx.log(LogRecord { level, tid: tid.cloned(), ctrl: None, text });
         };
         let excluded = self.left_out.iter().filter(|left_out| left_out.status == Status::Excluded);
-        let mut told = BTreeMap::new();
+        let mut logged = BTreeMap::new();
         for left_out in excluded {
             let LeftOut { tid, reason, line, .. } = left_out;
-            if self.told.left_out.get(tid) != Some(reason) {
+            if self.logged.left_out.get(tid) != Some(reason) {
                 let text = format!("configured in {}:{line}, but not connected: {reason}", self.file);
                 record(Level::Info, Some(tid), text);
             }
-            told.insert(tid.clone(), reason.clone());
+            logged.insert(tid.clone(), reason.clone());
         }
-        self.told.left_out = told;
+        self.logged.left_out = logged;
         // While the first look-up is under way there is nothing to report.
         let is_settled = self.lost_line.is_some() || self.awaited().all(|entry| self.has_failed(&entry.traddr));
         let Some(why) = self.why_kept().filter(|_| is_settled) else { return };
-        if !kept.is_empty() && (!kept.is_subset(&self.told.kept) || why != self.told.why) {
+        if !kept.is_empty() && (!kept.is_subset(&self.logged.kept) || why != self.logged.why) {
             let names: Vec<String> = kept.iter().take(NAMED).map(ToString::to_string).collect();
             let more = if kept.len() > NAMED { ", …" } else { "" };
             let what = match kept.len() {
@@ -208,8 +208,8 @@ impl Configured {
             let text = format!("{what}: {}{more}: {why}", names.join(", "));
             record(Level::Warning, None, text);
         }
-        self.told.kept = kept;
-        self.told.why = why;
+        self.logged.kept = kept;
+        self.logged.why = why;
     }
 
     fn has_failed(&self, name: &str) -> bool {

@@ -348,7 +348,7 @@ impl Session {
     /// Stops the instance. Waits for its end even if it is too busy to stop: two instances must not run at the same
     /// time.
     async fn end(self) {
-        let mut told = false;
+        let mut logged = false;
         loop {
             match self.daemon.shutdown() {
                 Ok(status) => {
@@ -358,7 +358,7 @@ impl Session {
                     return;
                 }
                 Err(mdns_sd::Error::Again) => {
-                    if !std::mem::replace(&mut told, true) {
+                    if !std::mem::replace(&mut logged, true) {
                         tracing::warn!("the flood of announcements leaves no time to stop browsing");
                     }
                     sleep(CHECK).await;
