@@ -18,13 +18,13 @@ use super::timers::Timer;
 use super::{OpId, ResolveError, Time};
 use stas_nvme::{HostIdentity, Parameters, Tid};
 
-/// What a source says about a controller that it lists.
-pub trait Claim: Clone + PartialEq {
-    /// Creates the claim of the configuration: the controller is to be connected with these parameters.
+/// The payload of a claim: what a source says about a controller that it lists.
+pub trait ClaimPayload: Clone + PartialEq {
+    /// Creates the payload of a claim of the configuration: the controller is to be connected with these parameters.
     fn configured(parameters: Parameters) -> Self;
 }
 
-impl Claim for Parameters {
+impl ClaimPayload for Parameters {
     fn configured(parameters: Parameters) -> Self {
         parameters
     }
@@ -63,7 +63,7 @@ pub struct Reconciler<P> {
     pub lines: BTreeMap<Tid, usize>,
 }
 
-impl<P: Claim> Reconciler<P> {
+impl<P: ClaimPayload> Reconciler<P> {
     /// Creates it without controllers. `names` are the last known addresses of the configured host names.
     #[must_use]
     pub fn new(sources: Sources<P>, fleet: Fleet, names: SavedNames) -> Self {
