@@ -115,7 +115,8 @@ impl Debuggable for Connector {
     }
 }
 
-/// The state in one line: `12 I/O controllers, 12 connected`, and how many more a bound of the configuration refuses.
+/// The state in one line: `12 I/O controllers, 12 connected`, and how many more are refused because of a configured
+/// limit.
 #[must_use]
 pub fn status(connector: &Connector) -> String {
     let members = connector.controllers().into_iter().map(|ioc| ioc.member);

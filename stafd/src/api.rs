@@ -294,8 +294,8 @@ impl Debuggable for Finder {
     }
 }
 
-/// The state in one line: `3 discovery controllers, 2 connected`, and how many more a bound of the configuration
-/// refuses.
+/// The state in one line: `3 discovery controllers, 2 connected`, and how many more are refused because of a
+/// configured limit.
 #[must_use]
 pub fn status(finder: &Finder) -> String {
     let members = finder.controllers().into_iter().map(|dc| dc.member);
@@ -326,7 +326,7 @@ fn published(finder: &Finder, only: &[ControllerId]) -> StafdView {
     view
 }
 
-/// As [`describe_dc`]; in detail also since when it is in its state.
+/// As [`describe_dc`]; with `detailed` also the time since when it is in its state.
 fn describe_since(dc: &DcView<'_>, finder: &Finder, history: &History, now: Time, detailed: bool) -> Dict {
     let mut dict = describe_dc(dc, finder, now, detailed);
     if detailed {
@@ -391,7 +391,7 @@ impl Refreshes {
         (token, answer)
     }
 
-    /// Passes the core's answer to the caller.
+    /// Sends the core's answer to the caller.
     pub fn answer(&self, token: u64, result: Result<(), RefreshError>) {
         let caller = self.0.lock().unwrap_or_else(PoisonError::into_inner).callers.remove(&token);
         if let Some(caller) = caller {

@@ -207,7 +207,7 @@ impl AnnouncedDcs {
         self.dcs.iter().map(saved).collect()
     }
 
-    /// Sets how long absent controllers are kept; `None` means for ever.
+    /// Sets how long absent controllers are kept.
     pub(super) fn set_persistence(&mut self, persistence: Persistence) {
         self.persistence = match persistence {
             Persistence::Forever => None,
@@ -446,7 +446,7 @@ impl AnnouncedDcs {
         }
         let mut fresh = Vec::new();
         for (tid, found_on) in found {
-            // A controller that has aged out and was not removed yet is still the one that was connected.
+            // A controller that has aged out and is not removed yet keeps the mark that it has been connected.
             let proven = self.aged.remove(&tid).is_some_and(|dc| dc.proven);
             let dc = self.dcs.entry(tid.clone()).or_insert_with(|| Dc { proven, ..Dc::default() });
             if !std::mem::replace(&mut dc.announced, true) {
@@ -608,7 +608,7 @@ impl AnnouncedDcs {
         Some((dc.announced, self.persistence.zip(dc.absent).map(|(span, since)| since + span)))
     }
 
-    /// True when it is time to search for unresponsive controllers.
+    /// True if unresponsive controllers are to be searched for now.
     pub(super) fn is_time_to_reconfirm(&self, now: Time) -> bool {
         !self.services.is_empty() && self.searched.is_none_or(|at| at + SEARCH <= now)
     }
@@ -630,7 +630,7 @@ impl AnnouncedDcs {
         due.into_iter().take(RECONFIRM_AT_ONCE).map(doubt).collect()
     }
 
-    /// True when it is time to admit queued services.
+    /// True if queued services are to be admitted now.
     pub(super) fn is_time_to_admit(&self, now: Time) -> bool {
         [self.admit_queued, self.retry].into_iter().flatten().any(|at| at <= now)
     }

@@ -44,7 +44,7 @@ pub(super) enum ReadKind {
 pub(super) struct Reading {
     pub(super) op: OpId,
     pub(super) what: ReadKind,
-    /// Identifies the connection on which it was started: since when that is up.
+    /// The connection on which it was started, identified by the time when that came up.
     pub(super) connection: Time,
 }
 
@@ -59,13 +59,13 @@ pub(super) struct DiscoveryController {
     pub(super) supported: Option<Option<DiscoveryLidSpecific>>,
     /// The newest log page; `None` before the first read.
     pub(super) page: Option<LogPage>,
-    /// Identifies the connection on which that page was read; `None`: before this run.
+    /// The connection on which that page was read, identified likewise; `None`: before this run.
     pub(super) page_of: Option<Time>,
     /// When this run has read it last.
     pub(super) read_at: Option<Time>,
     /// The read under way.
     pub(super) reading: Option<Reading>,
-    /// Reads whose device is gone or whose connection was replaced: their answers come late.
+    /// Reads whose device is gone or whose connection was replaced: their answers are late.
     pub(super) late: BTreeSet<OpId>,
     /// True if one more read is pending.
     pub(super) owed: bool,

@@ -101,7 +101,7 @@ impl NbftDcs {
             let now = find(wanted, links);
             let known = self.interfaces.entry(controller.clone()).or_default();
             if links.0.is_empty() || (now.is_none() && known.is_empty()) {
-                // The interface of any known controller may be that of the record.
+                // While the interface is unknown, it may be that of any known controller.
                 let may_mean =
                     |tid: &&Tid| !tid.host_iface.is_empty() && **tid == tid_of(controller, host_nqn, &tid.host_iface);
                 known_dcs.keys().filter(may_mean).for_each(|tid| name(&tid.host_iface));

@@ -16,8 +16,8 @@ use libstas::nvme::Tid;
 
 use super::{Context, Finder};
 
-/// Refused announced candidates are considered again after this time: no event reports that the connect of an admitted
-/// one has failed.
+/// Refused announced candidates are considered again after this time: no event reports a failed connect of an admitted
+/// candidate.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// The numbers of discovery controllers that are refused at present.

@@ -109,7 +109,7 @@ impl Finder {
                 known.done = Some(desired);
                 record = Some((Level::Info, "this host is registered".to_owned()));
             }
-            // Whether the command caused the loss of the connection is decided when the kernel reports the loss.
+            // When the kernel reports the loss, it is decided whether the command has caused it.
             Err(NotRegistered::NoRegister | NotRegistered::Lost) => known.settled = Some(desired),
             Err(NotRegistered::Failed { reason, again }) => {
                 let after = if again {
