@@ -10,14 +10,14 @@ use tokio::time::{Instant, timeout};
 
 use crate::wire::{Frames, Record, Report, Request, Role, WireError};
 
-/// Time limit for a connect or a write. stas-net reads at once whatever is sent to it.
+/// Time limit for a connect or a write. stas-net reads at once.
 const PROMPTLY: Duration = Duration::from_secs(5);
-/// A first loss is followed by another connection at once. After a further one, or after a connect that failed, the
-/// next attempt waits for this long. The wait doubles each time, up to [`SLOWEST`].
+/// After the first loss, another connection is made at once. After a further loss, or after a failed connect, the next
+/// attempt waits for this long. The wait doubles each time, up to [`SLOWEST`].
 const FIRST: Duration = Duration::from_millis(500);
 /// See [`FIRST`].
 const SLOWEST: Duration = Duration::from_secs(10);
-/// A connection that has lived this long ends the back-off: its loss is a first one.
+/// A connection that has lived this long resets the back-off: its loss counts as the first.
 pub(crate) const GOOD: Duration = Duration::from_secs(10);
 
 /// Why a connection cannot be used.
@@ -125,9 +125,9 @@ impl Backoff {
         }
     }
 
-    /// A connection of this age works.
+    /// A connection of this age works: logs that once after a logged loss.
     pub(crate) fn works(&mut self, age: Duration) {
-        // Not before: a process that ends again and again would be logged each time.
+        // Earlier, a process that ends again and again would be logged each time.
         if age >= GOOD && std::mem::take(&mut self.loss_logged) {
             tracing::info!("{}: stas-net works again", self.role);
         }

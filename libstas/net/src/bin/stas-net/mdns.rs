@@ -45,16 +45,16 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// Minimum time between two restarts because of network changes. It doubles, up to [`SLOWEST`], with each restart that
 /// comes before the browser has run for [`CALM`].
 const PACE: Duration = Duration::from_millis(500);
-/// See [`PACE`].
+/// Maximum of the time that begins with [`PACE`].
 const SLOWEST: Duration = Duration::from_secs(8);
-/// See [`PACE`].
+/// A browser that has run for this long resets the time to [`PACE`].
 const CALM: Duration = Duration::from_secs(20);
 /// Time between two attempts to start a browser.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Number of services that may wait to be reported. Further ones are dropped, and found again by a restart of browsing
 /// after [`AGAIN`].
 const WAITING: usize = 2048;
-/// See [`WAITING`].
+/// Time from a dropped service to the restart of browsing.
 const AGAIN: Duration = Duration::from_secs(10);
 /// How long a requested restart may be delayed. It waits until no event has arrived for [`CHECK`]: a restart loses the
 /// services that are still being resolved, and on a slow host it would lose them each time.
@@ -142,7 +142,7 @@ where
             let end = session.hear(&mut asked, &tell).await;
             if let End::Flooded(why) = &end {
                 floods += 1;
-                // Log the first flood, then ever more rarely.
+                // Log the first, second, fourth, eighth, … flood.
                 if floods.is_power_of_two() {
                     tracing::warn!("flooded with announcements ({why}): browsing starts afresh, for time {floods}");
                 }
@@ -221,7 +221,7 @@ impl Inbox {
 enum BrowseError {
     #[error("UDP port {PORT} cannot be shared, another program holds it for itself ({0}); see `ss -ulpn`")]
     PortTaken(OsError),
-    /// Error of mdns-sd, in its own words.
+    /// The error text of mdns-sd.
     #[error("{0}")]
     Mdns(String),
     #[error(transparent)]
@@ -262,7 +262,7 @@ impl Session {
         Ok(Self { daemon, inbox, started: Instant::now(), pace, renew: None, wanted: false, events: 0, snapshot: None })
     }
 
-    /// Passes events to `tell` until the instance must be discarded. Returns why.
+    /// Passes events to `tell` until the instance must be discarded. Returns the reason.
     async fn hear<F>(&mut self, asked: &mut mpsc::Receiver<BrowseCommand>, tell: &impl Fn(Vec<Heard>) -> F) -> End
     where
         F: Future<Output = ()>,
@@ -428,7 +428,7 @@ mod tests {
     use super::*;
     use log_lines::LogLines;
 
-    /// A browser, and what it hears.
+    /// A browser, and the events that it reports.
     fn browser() -> (mpsc::Sender<BrowseCommand>, mpsc::UnboundedReceiver<Vec<Heard>>) {
         let (sender, heard) = mpsc::unbounded_channel();
         let (browser, asked) = mpsc::channel(8);

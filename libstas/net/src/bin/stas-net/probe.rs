@@ -1,4 +1,4 @@
-//! Finds out whether a portal answers. Uses the same route as the kernel's connection would, but does not block the
+//! Tests whether a portal answers. Uses the same route as the kernel's connection would, but does not block the
 //! kernel's connect path.
 
 use std::io;
@@ -113,14 +113,14 @@ async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Verd
     outcome
 }
 
-/// Closes a connection in order: first this side, then the portal's. Closing early with unread data would send a reset,
-/// which ends the main loop of some targets.
+/// Closes a connection gracefully: first this side, then the portal's. Closing early with unread data would send a
+/// reset, which ends the main loop of some targets.
 async fn close(mut stream: TcpStream) {
     let orderly = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut (&mut stream).take(REST), &mut tokio::io::sink()).await
     };
-    // A portal that does not close has still received the end of this side.
+    // A portal that does not close has received this side's FIN nevertheless.
     let _ = tokio::time::timeout(CLOSING, orderly).await;
 }
 
