@@ -1,4 +1,4 @@
-//! Reads one configuration file as a whole, and finds out whether users may read a secret in it.
+//! Reads a whole configuration file, and determines whether users other than root can read a secret in it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
@@ -58,7 +58,7 @@ impl ConfFile {
     }
 
     /// The warning about a file with a secret, even a commented-out one, that users other than root can read. `None` if
-    /// that is not so.
+    /// they cannot, or if there is no secret.
     #[must_use]
     pub fn exposure(&self, path: &Path) -> Option<String> {
         let readers = match self.mode & 0o044 {

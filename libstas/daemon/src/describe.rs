@@ -108,13 +108,13 @@ pub fn planned(planned: &Planned) -> Dict {
     dict
 }
 
-/// A controller of which a signal tells: its identity, its device, and its state.
+/// The controller of a signal: its identity, its device, and its state.
 #[must_use]
 pub fn changed(change: &StateChange) -> Dict {
     remembered(&(change.tid.clone(), change.ctrl, change.new))
 }
 
-/// A controller with its last device and its state; `None`: it is no longer listed.
+/// A controller with its last device and its state. `None` as the state: it is no longer listed.
 #[must_use]
 pub fn remembered((tid, ctrl, status): &(Tid, Option<CtrlRef>, Option<Status>)) -> Dict {
     let mut dict = ControllerId::of(tid).to_dict();

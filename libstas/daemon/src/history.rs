@@ -37,13 +37,13 @@ pub struct HistoryEntry {
 pub struct StateChange {
     /// The controller.
     pub tid: Tid,
-    /// Its connection; of a removed controller the last one.
+    /// Its connection; the last one if the controller was removed.
     pub ctrl: Option<CtrlRef>,
     /// Its state before; `None` if it was not listed.
     pub old: Option<Status>,
     /// Its state now; `None` if it is no longer listed.
     pub new: Option<Status>,
-    /// The cause: of a new controller the source that lists it. Empty if the states say it all.
+    /// The cause. For a new controller: the source that lists it. Empty if nothing is known beyond the states.
     pub cause: String,
 }
 
@@ -73,7 +73,7 @@ struct Record {
     ctrl: Option<CtrlRef>,
     /// Start of the present state.
     since: Timestamp,
-    /// Its state when the last run of the daemon ended, until it is known what became of it.
+    /// Its state when the last run of the daemon ended; `None` once its state in this run is known.
     before: Option<Before>,
     /// The comparison in which it was listed last, or the round of its last line.
     round: u64,
@@ -92,7 +92,8 @@ struct Before {
 }
 
 impl Record {
-    /// True for a removed controller. One that the last run listed is listed again as soon as its source is known.
+    /// True for a removed controller. False for a controller that the last run listed: it is listed again as soon as
+    /// its source is known.
     fn is_removed(&self) -> bool {
         self.status.is_none() && self.before.is_none()
     }
@@ -106,7 +107,7 @@ impl Record {
         self.lines.push_back(HistoryEntry { at, text });
     }
 
-    /// The start of a state that begins now: if the last run of the daemon ended in it, it has not changed.
+    /// The start of the present state. If the last run of the daemon ended in the same state, that state has continued.
     fn start(&mut self, now: Timestamp, status: Status, ctrl: Option<CtrlRef>) -> Timestamp {
         // Before a restarted daemon uses an existing connection again, the controller is queued.
         let has_settled = ctrl.is_some();

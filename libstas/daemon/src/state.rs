@@ -177,7 +177,7 @@ impl StateFile {
         if head.version != self.version {
             return Err(LoadError::Version(head.version));
         }
-        // Its times and its controllers belong to an earlier boot.
+        // Times and instance numbers of an earlier boot mean nothing now.
         if head.boot != self.boot {
             return Err(LoadError::Boot);
         }
@@ -387,7 +387,8 @@ impl Shared {
     }
 }
 
-/// Reports once that a state is too large to be saved. `before` is true if the last one was. Returns whether it is.
+/// Logs once that a state is too large to be saved. `before` is true if the previous state was too large. Returns
+/// whether this one is.
 fn log_if_too_large(file: &StateFile, bytes: usize, before: bool) -> bool {
     let too_large = bytes > STATE_MAX;
     if too_large && !before {
