@@ -86,8 +86,8 @@ impl Staf {
         Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
     }
 
-    /// Returns the entries of the last log page of a discovery controller. Empty if the controller is unknown, or no page
-    /// was read.
+    /// Returns the entries of the last log page of a discovery controller. Empty if the controller is unknown, or no
+    /// page was read.
     #[zbus(name = "get_log_pages", out_args("log_pages"))]
     async fn get_log_pages(
         &self,

@@ -130,8 +130,8 @@ impl Connector {
         ctx.push(Effect::FetchAll(op));
     }
 
-    /// `ignore-iface` has changed, and with it the controllers that the entries of all pages mean: the pages are fetched
-    /// again, and prove nothing until then.
+    /// `ignore-iface` has changed, and with it the controllers that the entries of all pages mean: the pages are
+    /// fetched again, and prove nothing until then.
     pub(super) fn list_pages_anew(&mut self, ctx: &mut Context<'_>) {
         self.mark_pages_stale();
         self.fetch_all(ctx);
