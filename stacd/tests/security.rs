@@ -47,7 +47,7 @@ fn a_listed_subsystem_that_requires_tls_waits_with_the_reason_and_the_others_are
         assert_eq!(status, Status::Waiting);
         assert!(reason.starts_with("TLS is required"), "{reason}");
     }
-    assert_eq!(host.told("TLS is required"), 2, "each once");
+    assert_eq!(host.logged("TLS is required"), 2, "each once");
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn a_dead_portal_never_reaches_the_lane_and_is_probed_with_back_off() {
     assert!(view.member.next_attempt.is_some());
     host.wait(600.0);
     assert!((8..30).contains(&host.count_of(Op::Probe)), "{} probes in 10 minutes", host.count_of(Op::Probe));
-    assert_eq!(host.told("the target does not answer"), 1);
+    assert_eq!(host.logged("the target does not answer"), 1);
     host.dead.clear();
     host.wait(73.0);
     assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.66"]);
@@ -594,7 +594,7 @@ fn a_cdc_that_does_not_register_this_host_is_used_all_the_same_and_asked_again_w
     let first = registrations(&host).next().unwrap().0;
     assert_eq!(registrations(&host).filter(|(ctrl, _)| *ctrl == first).count(), 4);
     assert_eq!(host.count_of(Op::Register), 5);
-    assert_eq!(host.told("internal error"), 2, "one for each");
+    assert_eq!(host.logged("internal error"), 2, "one for each");
     let second = host.core.controller(&dc("192.0.2.2")).unwrap().registration.unwrap();
     assert_eq!(second, "not registered: internal error");
 }
@@ -643,7 +643,7 @@ fn a_controller_without_keep_alive_is_polled_every_15_minutes() {
     let view = host.core.controller(&dc("192.0.2.1")).unwrap();
     assert_eq!(view.log_page.unwrap().entries[0].subnqn, "b");
     assert_eq!(host.count_of(Op::Connect), connects + 2, "asked with keep-alive first, and at once without");
-    assert_eq!(host.told("polled every 15 minutes"), 1);
+    assert_eq!(host.logged("polled every 15 minutes"), 1);
 }
 
 #[test]

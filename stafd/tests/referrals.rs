@@ -41,7 +41,7 @@ fn two_that_refer_to_each_other_are_removed_with_the_configuration_of_the_one() 
     assert!(host.addresses().is_empty());
     let removed: Vec<_> = host.core.removed().iter().map(|removed| removed.reason).collect();
     assert_eq!(removed, [RemovalReason::ReferralGone; 2]);
-    assert_eq!(host.told("given up"), 2);
+    assert_eq!(host.logged("given up"), 2);
 }
 
 #[test]

@@ -298,14 +298,14 @@ exclude=traddr=spare
         let mut findings = Vec::new();
         let host = Host::look(&roots, &mut findings);
         assert!(host.supported.is_none());
-        let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
         assert!(
-            told.iter().any(|line| line.starts_with("warning: ") && line.contains("`modprobe nvme-fabrics`")),
-            "{told:?}"
+            lines.iter().any(|line| line.starts_with("warning: ") && line.contains("`modprobe nvme-fabrics`")),
+            "{lines:?}"
         );
         assert!(
-            told.iter().any(|line| line.starts_with("note: ") && line.contains("/registry does not exist")),
-            "{told:?}"
+            lines.iter().any(|line| line.starts_with("note: ") && line.contains("/registry does not exist")),
+            "{lines:?}"
         );
         fs::write(&roots.registry, "").unwrap();
         assert_eq!(registry(&roots).unwrap().weight, Weight::Warning);

@@ -132,9 +132,9 @@ mod tests {
     fn a_file_of_rubbish_does_not_flood_the_log() {
         let mut complaints = Complaints::new("f");
         (1..=1_000_000).for_each(|line| complaints.error(line, "rubbish"));
-        let told = complaints.into_vec();
-        assert_eq!(told.len(), MOST + 1);
-        assert!(told.last().is_some_and(|last| last.text.contains("999900 more")), "{told:?}");
+        let complaints = complaints.into_vec();
+        assert_eq!(complaints.len(), MOST + 1);
+        assert!(complaints.last().is_some_and(|last| last.text.contains("999900 more")), "{complaints:?}");
     }
 
     #[test]

@@ -326,9 +326,9 @@ mod tests {
 
     #[track_caller]
     fn complaint(text: &str) -> String {
-        let told = complaints(text);
-        assert_eq!(told.len(), 1, "{told:?}");
-        told.into_iter().next().unwrap_or_default()
+        let found = complaints(text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.into_iter().next().unwrap_or_default()
     }
 
     #[test]
@@ -342,11 +342,11 @@ mod tests {
     fn a_bad_value_is_one_warning_with_section_key_and_value_and_the_default_is_used() {
         let mut settings = KeyedFile::read(b"[Global]\n\nkato=soon", "f", STAFD);
         assert_eq!(settings.value(&KATO), Some(Setting::Number(30)));
-        let told = settings.into_complaints();
-        assert_eq!(told.len(), 1);
-        assert!(!told[0].severity.is_error());
+        let found = settings.into_complaints();
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].severity.is_error());
         assert_eq!(
-            told[0].to_string(),
+            found[0].to_string(),
             "f:3: [Global] kato: \"soon\" is not a whole number of seconds from 1 to 4294967; the default 30 is used"
         );
     }
@@ -364,16 +364,16 @@ mod tests {
         let mut settings = KeyedFile::read(b"[Global]\nkato=9\n  tron=true\n", "f", STAFD);
         assert_eq!(settings.value(&KATO), Some(Setting::Number(9)));
         assert!(!settings.flag(&TRON));
-        let told = settings.into_complaints();
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].line, 3);
-        assert!(told[0].text.contains("start the line without spaces"), "{told:?}");
+        let found = settings.into_complaints();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].line, 3);
+        assert!(found[0].text.contains("start the line without spaces"), "{found:?}");
     }
 
     #[test]
     fn an_unknown_section_is_one_error_however_much_it_holds() {
-        let told = complaint("[Nonsense]\nkato=1\ntron=2\n");
-        assert_eq!(told, "f:1: [Nonsense] is not a section of this file, and all its keys are ignored");
+        let found = complaint("[Nonsense]\nkato=1\ntron=2\n");
+        assert_eq!(found, "f:1: [Nonsense] is not a section of this file, and all its keys are ignored");
     }
 
     #[test]
@@ -400,8 +400,8 @@ mod tests {
             ("[Global]\nzerocnf=enabled", "zeroconf= of [Service Discovery] is probably meant"),
             ("[Global]\nnonsense=1", "nonsense= is not a key of [Global] and is ignored"),
         ] {
-            let told = complaint(text);
-            assert!(told.starts_with("f:2: ") && told.ends_with(hint), "{told}");
+            let found = complaint(text);
+            assert!(found.starts_with("f:2: ") && found.ends_with(hint), "{found}");
         }
     }
 
@@ -421,10 +421,10 @@ mod tests {
 
     #[test]
     fn a_deprecated_or_void_key_is_one_warning_however_often() {
-        let told = complaint("[Controllers]\nblacklist=transport=fc\nblacklist=transport=loop\n");
-        assert_eq!(told, "f:2: [Controllers] blacklist= is deprecated; write exclude instead");
-        let told = complaint("[Global]\nnr-io-queues=4\n");
-        assert_eq!(told, "f:2: [Global] nr-io-queues= is ignored: discovery controllers have no I/O queues");
+        let found = complaint("[Controllers]\nblacklist=transport=fc\nblacklist=transport=loop\n");
+        assert_eq!(found, "f:2: [Controllers] blacklist= is deprecated; write exclude instead");
+        let found = complaint("[Global]\nnr-io-queues=4\n");
+        assert_eq!(found, "f:2: [Global] nr-io-queues= is ignored: discovery controllers have no I/O queues");
     }
 
     #[test]
