@@ -58,7 +58,7 @@ impl Replacements {
         let dc_awaited = |(dc, new): (&Tid, &NewDc)| is_new(new.since) && !(new.read && is_settled(dc));
         let ioc_awaited =
             |(ioc, since): (&Tid, &Time)| is_new(*since) && may_replace(ioc, removed) && !is_connected(ioc);
-        // Measured from the first wait: a stream of new controllers must not delay the removal without end.
+        // Measured from the first wait: a stream of new controllers must not delay the removal forever.
         let since = *self.waiting.entry(removed.clone()).or_insert(now);
         is_new(since) && (self.dcs.iter().any(dc_awaited) || self.iocs.iter().any(ioc_awaited))
     }

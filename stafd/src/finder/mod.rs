@@ -64,9 +64,9 @@ pub struct Finder {
     browsing: bool,
     budget: mdns::Budget,
     unmanaged: Vec<unmanaged_dcs::UnmanagedEvent>,
-    /// Discovery controllers that aged out. They stay in this set while they are members, and while a controller that
-    /// they referred to is kept because it is live. The two may refer to each other, and such a referral makes the
-    /// controller that aged out a member again. Then this set shows that neither may be removed while it is live.
+    /// Discovery controllers that aged out. A controller stays in this set while it is a member, and while a controller
+    /// to which it referred is kept because that one is live. If the two refer to each other, the controller that aged
+    /// out becomes a member again. This set then shows that neither of them may be removed while it is live.
     aged_out: BTreeSet<Tid>,
     /// Discovery controllers that a boot table listed before this run.
     was_booted: BTreeSet<Tid>,
