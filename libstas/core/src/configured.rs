@@ -328,8 +328,8 @@ impl Configured {
         self.names = names;
     }
 
-    /// True while a `controller=` has a host name without a known address, or one that this run has not looked up yet.
-    /// Such an entry may mean any controller that is no longer listed by its address.
+    /// True while a `controller=` has a host name without a known address, or a host name that this run has not looked
+    /// up yet. Such an entry may mean any controller that is no longer listed by its address.
     #[must_use]
     pub fn awaits_a_name(&self) -> bool {
         self.awaited().next().is_some()
@@ -377,7 +377,7 @@ impl Configured {
         self.exclusion_of(tid, found_on).is_some()
     }
 
-    /// The exclusion by which the administrator excluded that controller; one without a host name, if there is one.
+    /// The exclusion that excludes that controller. Of several, an exclusion without a host name comes first.
     #[must_use]
     pub fn exclusion_of(&self, tid: &Tid, found_on: &str) -> Option<&Exclusion> {
         let addresses = |exclusion: &Exclusion| self.addresses_of(exclusion);

@@ -1,8 +1,8 @@
 //! Predicts what a reload would do. A copy of the core takes the new configuration; the effects that it requests are
 //! not executed.
 //!
-//! The copy runs until removals no longer wait for quiet sources or for a replacement. A second copy runs for the same
-//! time without the new configuration. The differences between the two are the changes that the reload would make.
+//! The copy runs until no removal waits for quiet sources or for a replacement any more. A second copy runs for the
+//! same time without the new configuration. The differences between the two are the changes that the reload would make.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -113,8 +113,8 @@ pub fn plan<M: Machine + Clone>(
     compare(&before, &after, |tid| (hooks.listed_by)(&copy, tid))
 }
 
-/// Passes `first` to a copy and lets it run. Only look-ups and snapshots are answered: with `addresses`, and with the
-/// controllers that the copy knows.
+/// Passes `first` to a copy and runs it in simulated time. Only two kinds of requests are answered: look-ups, from
+/// `addresses`, and snapshots, with the controllers that the copy knows.
 fn rehearse<M: Machine>(
     mut copy: M,
     now: Time,
@@ -180,7 +180,7 @@ fn compare(before: &Outcome, after: &Outcome, listed: impl Fn(&Tid) -> String) -
     planned.collect()
 }
 
-/// `None`: the reload changes nothing of a removal that is under way.
+/// The change of one controller. `None`: the reload does not change a removal that is under way.
 fn change(
     old: Option<&Outlook>,
     new: Option<&Outlook>,

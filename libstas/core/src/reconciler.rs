@@ -51,7 +51,7 @@ pub struct Reconciler<P> {
     pub sources: Sources<P>,
     /// The managed controllers.
     pub fleet: Fleet,
-    /// Tells when the sources are quiet: removals wait for that.
+    /// Determines when the sources are quiet: removals wait for that.
     pub debounce: Debounce,
     /// Controllers of the saved state that are neither members nor removed yet.
     pub restored: BTreeSet<Tid>,
@@ -168,7 +168,7 @@ impl<P: ClaimPayload> Reconciler<P> {
         changed
     }
 
-    /// Does what is due for host names. Returns true when that changes which controllers are listed or excluded.
+    /// Handles the timers of host names. Returns true when that changes which controllers are listed or excluded.
     pub fn tick(&mut self, ctx: &mut Context<'_>, due: &[Timer]) -> bool {
         self.configured.tick(ctx, due)
     }
