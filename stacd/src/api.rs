@@ -163,13 +163,13 @@ pub async fn announce(connection: zbus::Connection, mut announcements: mpsc::Unb
 
 async fn tell(connection: &zbus::Connection, announcement: &Announcement) -> zbus::Result<()> {
     match announcement {
-        Announcement::Changed(change) => tell_change(&SignalEmitter::new(connection, STAC_PATH)?, change).await,
+        Announcement::Changed(change) => send_change(&SignalEmitter::new(connection, STAC_PATH)?, change).await,
         Announcement::TraceChanged => StacDebug::tell_trace(connection, STAC_PATH).await,
     }
 }
 
 /// Sends the signal for a change of a controller.
-async fn tell_change(emitter: &SignalEmitter<'_>, change: &StateChange) -> zbus::Result<()> {
+async fn send_change(emitter: &SignalEmitter<'_>, change: &StateChange) -> zbus::Result<()> {
     let (controller, cause) = (describe::changed(change), shown(&change.cause));
     match (change.old, change.new) {
         (None, _) => Stac::controller_added(emitter, &controller, &cause).await,

@@ -68,8 +68,8 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let (announcements, inbox) = mpsc::unbounded_channel();
     tokio::spawn(announce(connection, inbox));
     let first = vec![boot_tables(&files), configured(&files)];
-    let of_host = connector.clone();
-    let host_events = move |event| of_host.post(Event::Host(event));
+    let events = connector.clone();
+    let host_events = move |event| events.post(Event::Host(event));
     let shell = StacdShell {
         host: LinuxHost::start(Setup { in_use_socket: Some(SOCKET.into()), ..Setup::default() }, host_events)?,
         connector: connector.clone(),

@@ -33,7 +33,7 @@ pub(super) struct Stafd {
     owner: Option<(String, Time)>,
     /// The full fetch in flight, and whether another one is pending.
     all: Option<OpId>,
-    all_owed: bool,
+    fetch_all_pending: bool,
     /// A full fetch has succeeded since this owner appeared.
     pub(super) fetched: bool,
     /// In the last full fetch, stafd knew the address of every configured discovery controller
@@ -121,7 +121,7 @@ impl Connector {
             return;
         }
         if self.stafd.all.is_some() {
-            self.stafd.all_owed = true;
+            self.stafd.fetch_all_pending = true;
             return;
         }
         ctx.timers.cancel(&Timer::FetchAll);
@@ -190,7 +190,7 @@ impl Connector {
             }
             Err(reason) => self.fetch_failed(ctx, &reason.to_string()),
         }
-        if std::mem::take(&mut self.stafd.all_owed) {
+        if std::mem::take(&mut self.stafd.fetch_all_pending) {
             self.fetch_all(ctx);
         }
         self.reconcile(ctx);
@@ -233,7 +233,7 @@ impl Connector {
         }
         for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
             if self.is_overtaken(op, &dc) {
-                self.stafd.all_owed = true;
+                self.stafd.fetch_all_pending = true;
                 continue;
             }
             let removed = view.removed.as_ref().map(|removed| removed.iter().find(|removed| removed.dc == dc));

@@ -68,7 +68,7 @@ pub(super) struct DiscoveryController {
     /// Reads whose device is gone or whose connection was replaced: their answers are late.
     pub(super) late: BTreeSet<OpId>,
     /// True if one more read is pending.
-    pub(super) owed: bool,
+    pub(super) read_pending: bool,
     /// D-Bus callers that wait for the read under way.
     pub(super) waiting: Vec<u64>,
     /// D-Bus callers that wait for the read after it.
@@ -103,7 +103,7 @@ impl DiscoveryController {
         self.reading = reading;
         self.connection = Some(connection);
         self.supported = None;
-        self.owed = true;
+        self.read_pending = true;
         self.backoff.reset();
         waiting
     }
@@ -112,7 +112,7 @@ impl DiscoveryController {
     pub(super) fn disconnected(&mut self) -> Vec<u64> {
         self.connection = None;
         self.registration.disconnected();
-        self.owed = false;
+        self.read_pending = false;
         self.late.extend(self.reading.take().map(|reading| reading.op));
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.append(&mut self.waiting_for_next);

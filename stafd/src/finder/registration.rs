@@ -34,7 +34,7 @@ pub(super) struct Registration {
 
 impl Registration {
     /// The text for users: `registered`, or why this host is not registered; `None` if no registration is requested.
-    pub(super) fn words(&self) -> Option<String> {
+    pub(super) fn display_text(&self) -> Option<String> {
         match (&self.failure, &self.done) {
             (Some(reason), _) => Some(format!("not registered: {reason}")),
             (None, Some(_)) => Some("registered".to_owned()),
