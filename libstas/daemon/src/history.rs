@@ -78,7 +78,7 @@ struct Record {
     /// The comparison in which it was listed last, or the round of its last line.
     round: u64,
     /// The last line since its last change of state.
-    news: String,
+    last_line: String,
     /// Why it is being removed.
     removal: String,
 }
@@ -123,9 +123,9 @@ impl Record {
 
     /// The cause of a removal that is complete.
     fn removed(&mut self) -> String {
-        let news = std::mem::take(&mut self.news);
+        let last_line = std::mem::take(&mut self.last_line);
         let cause = std::mem::take(&mut self.removal);
-        if cause.is_empty() { news } else { cause }
+        if cause.is_empty() { last_line } else { cause }
     }
 }
 
@@ -143,7 +143,7 @@ impl History {
         record.round = record.round.max(round);
         let text = masked(&logged.text);
         record.add(Timestamp::now(), text.clone().into_owned());
-        record.news = text.into_owned();
+        record.last_line = text.into_owned();
         drop(records);
         self.0.changed.notify_one();
     }
@@ -173,7 +173,7 @@ impl History {
             record.since = record.start(now, status, ctrl);
             let old = record.status.replace(status);
             (record.ctrl, record.round) = (ctrl, round);
-            let news = std::mem::take(&mut record.news);
+            let last_line = std::mem::take(&mut record.last_line);
             let cause = match old {
                 None => {
                     let source = source(tid);
@@ -181,8 +181,8 @@ impl History {
                     record.add(now, format!("{restarted}listed: {source}"));
                     source
                 }
-                Some(_) if news.is_empty() => reason(tid).unwrap_or_default(),
-                Some(_) => news,
+                Some(_) if last_line.is_empty() => reason(tid).unwrap_or_default(),
+                Some(_) => last_line,
             };
             record.removal = match status {
                 Status::Removing | Status::Kept => cause.clone(),
