@@ -187,10 +187,10 @@ impl Inbox {
     /// Reads all events, on its own thread, until mdns-sd ends.
     fn fill(self: Arc<Self>, events: &mdns_sd::Receiver<ServiceEvent>) {
         while let Ok(event) = events.recv() {
-            let understood = understand(event);
+            let translated = translate(event);
             let mut news = self.lock();
             news.events += 1;
-            if let Some((service, heard)) = understood {
+            if let Some((service, heard)) = translated {
                 if news.services.len() < WAITING || news.services.contains_key(&service) {
                     news.services.insert(service, heard);
                 } else {
@@ -383,7 +383,7 @@ fn too_much(metrics: &Metrics) -> Option<String> {
 }
 
 /// Translates an event of mdns-sd. `None` if it is irrelevant, or exceeds the limits of a record.
-fn understand(event: ServiceEvent) -> Option<(String, Heard)> {
+fn translate(event: ServiceEvent) -> Option<(String, Heard)> {
     let (name, heard) = match event {
         ServiceEvent::ServiceResolved(service) => {
             // If a key occurs twice, the first one counts. Keys are case-insensitive (RFC 6763, 6.4).

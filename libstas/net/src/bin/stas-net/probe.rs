@@ -103,7 +103,7 @@ async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Verd
     let result = tokio::time::timeout(limit, attempt).await;
     let outcome = match (result, &connected) {
         (Ok(Ok(())), _) => Verdict::Alive,
-        (Ok(Err(error)), stream) => judge(&error, stream.is_some()),
+        (Ok(Err(error)), stream) => verdict_of(&error, stream.is_some()),
         (Err(_), Some(_)) => not_nvme(NotNvme::Silent),
         (Err(_), None) => Verdict::Dead(ProbeFailure::Silent),
     };
@@ -216,7 +216,7 @@ fn is_icresp(head: &[u8; 8]) -> bool {
 }
 
 /// Interprets an error of the attempt. Only errors from the portal or the route to it count as an answer.
-fn judge(error: &io::Error, connected: bool) -> Verdict {
+fn verdict_of(error: &io::Error, connected: bool) -> Verdict {
     let failure = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ECONNRESET | Errno::EPIPE) if connected => return not_nvme(NotNvme::Closes),
         None if error.kind() == io::ErrorKind::UnexpectedEof => return not_nvme(NotNvme::Closes),
