@@ -108,14 +108,14 @@ pub fn plan<M: Machine + Clone>(
     addresses: &Addresses,
     hooks: &PlanHooks<M>,
 ) -> Vec<Planned> {
-    let (_, before) = rehearse(core.clone(), now, (hooks.tick)(), addresses, hooks);
-    let (copy, after) = rehearse(core.clone(), now, configured, addresses, hooks);
+    let (_, before) = simulate(core.clone(), now, (hooks.tick)(), addresses, hooks);
+    let (copy, after) = simulate(core.clone(), now, configured, addresses, hooks);
     compare(&before, &after, |tid| (hooks.listed_by)(&copy, tid))
 }
 
 /// Passes `first` to a copy and runs it in simulated time. Only two kinds of requests are answered: look-ups, from
 /// `addresses`, and snapshots, with the controllers that the copy knows.
-fn rehearse<M: Machine>(
+fn simulate<M: Machine>(
     mut copy: M,
     now: Time,
     first: M::Event,

@@ -32,7 +32,7 @@ const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshots {
     op: Option<OpId>,
-    owed: bool,
+    pending: bool,
     started: bool,
     last: Option<Time>,
     hinted: u64,
@@ -44,7 +44,7 @@ impl Fleet {
     /// Requests a snapshot. At most one is in flight and one more pending.
     pub(super) fn request_snapshot(&mut self, ctx: &mut Context<'_>) {
         if self.snapshots.op.is_some() {
-            self.snapshots.owed = true;
+            self.snapshots.pending = true;
             return;
         }
         let op = ctx.next_op();
@@ -110,7 +110,7 @@ impl Fleet {
                 ),
             }),
         }
-        if std::mem::take(&mut self.snapshots.owed) {
+        if std::mem::take(&mut self.snapshots.pending) {
             self.request_snapshot(ctx);
         }
     }
