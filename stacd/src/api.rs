@@ -130,7 +130,7 @@ fn describe_ioc(ioc: &IocView<'_>, connector: &Connector, now: Time, detailed: b
     let identity = connector.settings().map(|settings| &*settings.identity);
     let mut dict = describe::detailed(&ioc.member, now, identity);
     if let Some(reason) = &ioc.kept_by_configuration {
-        describe::held(&mut dict, reason);
+        describe::mark_kept(&mut dict, reason);
     }
     let mut put = |key: &str, value: String| dict.insert(key.to_owned(), value);
     put(key::ORIGIN, ioc.origin.to_string());

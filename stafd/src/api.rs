@@ -344,7 +344,7 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
     dict.insert(key::ORIGIN.to_owned(), dc.origin.to_string());
     dict.insert(key::LOG_PAGE_STATE.to_owned(), dc.log_page_state.sent(!dc.unclear().is_empty()).to_string());
     if let Some(reason) = &dc.kept_by_configuration {
-        describe::held(&mut dict, reason);
+        describe::mark_kept(&mut dict, reason);
     }
     if let Some(registration) = &dc.registration {
         dict.insert(key::REGISTRATION.to_owned(), shown(registration).into_owned());
