@@ -41,24 +41,24 @@ const TIMERS: i64 = 65_536;
 const EVENTS: usize = 16_384;
 /// A browser that does not answer for this long is overloaded by announcements. It is discarded as soon as it can be
 /// stopped.
-const SILENCE: Duration = Duration::from_secs(3);
-/// Minimum time between two restarts because of network changes. It doubles, up to [`SLOWEST`], with each restart that
-/// comes before the browser has run for [`CALM`].
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// Minimum time between two restarts because of network changes. It doubles, up to [`LONGEST_PACE`], with each restart
+/// that comes before the browser has run for [`PACE_RESET_AFTER`].
 const PACE: Duration = Duration::from_millis(500);
 /// Maximum of the time that begins with [`PACE`].
-const SLOWEST: Duration = Duration::from_secs(8);
+const LONGEST_PACE: Duration = Duration::from_secs(8);
 /// A browser that has run for this long resets the time to [`PACE`].
-const CALM: Duration = Duration::from_secs(20);
+const PACE_RESET_AFTER: Duration = Duration::from_secs(20);
 /// Time between two attempts to start a browser.
-const PAUSE: Duration = Duration::from_secs(10);
+const START_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Number of services that may wait to be reported. Further ones are dropped, and found again by a restart of browsing
-/// after [`AGAIN`].
+/// after [`BROWSE_AGAIN_AFTER`].
 const WAITING: usize = 2048;
 /// Time from a dropped service to the restart of browsing.
-const AGAIN: Duration = Duration::from_secs(10);
+const BROWSE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long a requested restart may be delayed. It waits until no event has arrived for [`CHECK`]: a restart loses the
 /// services that are still being resolved, and on a slow host it would lose them each time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RENEW_DELAY_MAX: Duration = Duration::from_secs(60);
 /// Time between two checks whether a browser has ended.
 const END_POLL: Duration = Duration::from_millis(20);
 /// Stack size in bytes of the threads that read events.
@@ -128,7 +128,7 @@ where
                         tracing::warn!("cannot browse for announced discovery controllers: {error}; trying again");
                     }
                     complained = Some(error);
-                    match pause(Instant::now() + PAUSE, &mut asked).await {
+                    match pause(Instant::now() + START_AGAIN_AFTER, &mut asked).await {
                         None => continue,
                         Some(NotWanted::Stopped) => break,
                         Some(NotWanted::Closed) => return,
@@ -149,7 +149,7 @@ where
             }
             let (events, age) = (session.inbox.lock().events, session.started.elapsed().as_secs());
             tracing::debug!("browsing ends after {age} s and {events} events: {end:?}");
-            pace = if session.started.elapsed() < CALM { (2 * pace).min(SLOWEST) } else { PACE };
+            pace = if session.started.elapsed() < PACE_RESET_AFTER { (2 * pace).min(LONGEST_PACE) } else { PACE };
             session.end().await;
             match end {
                 End::Stop => break,
@@ -321,11 +321,11 @@ impl Session {
             return Some(End::Flooded(format!("{events} events")));
         }
         let calm = std::mem::replace(&mut self.events, events) == events;
-        if self.wanted && (calm || self.started.elapsed() >= PATIENCE) {
+        if self.wanted && (calm || self.started.elapsed() >= RENEW_DELAY_MAX) {
             return Some(End::Renew);
         }
         if full {
-            self.renew.get_or_insert(self.started + AGAIN);
+            self.renew.get_or_insert(self.started + BROWSE_AGAIN_AFTER);
         }
         if let Some((answer, asked)) = &self.snapshot {
             match answer.try_recv() {
@@ -335,8 +335,8 @@ impl Session {
                         return Some(End::Flooded(too_much));
                     }
                 }
-                Err(_) if asked.elapsed() >= SILENCE => {
-                    return Some(End::Flooded(format!("they keep the browser busy for {} s", SILENCE.as_secs())));
+                Err(_) if asked.elapsed() >= ANSWER_LIMIT => {
+                    return Some(End::Flooded(format!("they keep the browser busy for {} s", ANSWER_LIMIT.as_secs())));
                 }
                 Err(_) => return None,
             }
@@ -449,17 +449,17 @@ mod tests {
         let (browser, mut heard) = browser();
         browser.send(BrowseCommand::NetworkChanged).await.unwrap();
         browser.send(BrowseCommand::Start).await.unwrap();
-        sleep(3 * PAUSE).await;
+        sleep(3 * START_AGAIN_AFTER).await;
         browser.send(BrowseCommand::NetworkChanged).await.unwrap();
-        sleep(PAUSE).await;
+        sleep(START_AGAIN_AFTER).await;
         let said = log.text();
         assert_eq!(said.matches("cannot browse").count(), 1, "{said}");
         assert!(said.contains("UDP port 5353 cannot be shared") && said.contains("ss -ulpn"), "{said}");
 
         browser.send(BrowseCommand::Stop).await.unwrap();
-        sleep(PAUSE).await;
+        sleep(START_AGAIN_AFTER).await;
         drop(other);
-        sleep(3 * PAUSE).await;
+        sleep(3 * START_AGAIN_AFTER).await;
         assert!(heard.try_recv().is_err(), "nobody wants it any more");
 
         browser.send(BrowseCommand::Start).await.unwrap();
@@ -474,7 +474,7 @@ mod tests {
         };
         let (browser, mut heard) = browser();
         browser.send(BrowseCommand::Start).await.unwrap();
-        sleep(PAUSE / 2).await;
+        sleep(START_AGAIN_AFTER / 2).await;
         drop(browser);
         assert_eq!(heard.recv().await, None);
     }

@@ -21,9 +21,9 @@ use crate::connection::{Incoming, Outgoing};
 /// Time limit for an answer, including the handshake. The kernel's own connect waits about as long.
 const LIMIT: Duration = Duration::from_secs(3);
 /// Time limit for the portal to close its side of the connection afterwards.
-const CLOSING: Duration = Duration::from_millis(500);
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 /// Limit of bytes that are read while the portal closes.
-const REST: u64 = 64 * 1024;
+const DRAIN_MAX: u64 = 64 * 1024;
 
 /// PDU types and lengths of the handshake (NVMe/TCP Transport 1.0c, 3.6.2.2 and 3.6.2.3).
 const ICREQ: u8 = 0x00;
@@ -118,10 +118,10 @@ async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Verd
 async fn close(mut stream: TcpStream) {
     let orderly = async {
         stream.shutdown().await?;
-        tokio::io::copy(&mut (&mut stream).take(REST), &mut tokio::io::sink()).await
+        tokio::io::copy(&mut (&mut stream).take(DRAIN_MAX), &mut tokio::io::sink()).await
     };
     // A portal that does not close has received this side's FIN nevertheless.
-    let _ = tokio::time::timeout(CLOSING, orderly).await;
+    let _ = tokio::time::timeout(CLOSE_LIMIT, orderly).await;
 }
 
 /// Makes a socket like the kernel's: bound to the interface and to the source address.
