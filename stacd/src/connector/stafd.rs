@@ -11,7 +11,7 @@ use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, EntryError, Subtype, Unclear};
 use libstas::nvme::security::Requirement;
 
-use super::replacements::{PATIENCE, Replacements};
+use super::replacements::{REPLACEMENT_LIMIT, Replacements};
 use super::{
     Connector, Context, DcPage, Effect, FetchError, IocClaim, PageState, RemovedDc, StafdView, hostnqn_change,
 };
@@ -71,10 +71,10 @@ impl Stafd {
         self.dc_reports.insert(dc, DcReport { announced_only: false, generation: None });
     }
 
-    /// Makes removals wait (at most [`PATIENCE`]) for the first report of stafd: controllers that it lists may replace
-    /// those that were removed from the configuration.
+    /// Makes removals wait (at most [`REPLACEMENT_LIMIT`]) for the first report of stafd: controllers that it lists may
+    /// replace those that were removed from the configuration.
     pub(super) fn await_report(&mut self, now: Time) {
-        self.report_awaited_until = Some(now + PATIENCE);
+        self.report_awaited_until = Some(now + REPLACEMENT_LIMIT);
     }
 
     /// True if stafd has reported everything that it may list, and no newer report is on its way.

@@ -40,7 +40,7 @@ const QUERY_EVICTED_AFTER: Duration = Duration::from_secs(60);
 /// Maximum number of evicted services remembered, as hashes of their names.
 const EVICTED_MAX: usize = 8192;
 /// Unresponsive discovery controllers are searched for at most this often.
-const SEARCH: Duration = Duration::from_secs(1);
+const SEARCH_EVERY: Duration = Duration::from_secs(1);
 /// The announcement of an unresponsive discovery controller is reconfirmed at most once in this time.
 const RECONFIRM_EVERY: Duration = Duration::from_secs(30);
 /// Maximum number of announcements reconfirmed at once: each costs a multicast query and an answer.
@@ -610,7 +610,7 @@ impl AnnouncedDcs {
 
     /// True if unresponsive controllers are to be searched for now.
     pub(super) fn is_time_to_reconfirm(&self, now: Time) -> bool {
-        !self.services.is_empty() && self.searched.is_none_or(|at| at + SEARCH <= now)
+        !self.services.is_empty() && self.searched.is_none_or(|at| at + SEARCH_EVERY <= now)
     }
 
     /// The services to reconfirm because their discovery controllers do not respond: at most [`RECONFIRM_AT_ONCE`],
@@ -663,7 +663,8 @@ impl AnnouncedDcs {
         };
         let over = self.dcs.values().filter(|_| snapshot_taken && !self.interrupted).filter_map(is_over).min();
         let unreceived_since = unreceived_since.map(|since| since + RECEIVED_AGAIN);
-        let doubt = self.searched.filter(|_| self.more_to_reconfirm && !self.services.is_empty()).map(|at| at + SEARCH);
+        let doubt =
+            self.searched.filter(|_| self.more_to_reconfirm && !self.services.is_empty()).map(|at| at + SEARCH_EVERY);
         [unreceived_since, over, doubt, self.grace, self.resumed_until, self.admit_queued, self.retry]
             .into_iter()
             .flatten()

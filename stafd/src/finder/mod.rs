@@ -283,7 +283,7 @@ impl Finder {
             again = again.into_iter().chain(self.reconciler.debounce.until()).min();
         }
         if self.refused.announced > 0 {
-            again = again.into_iter().chain([ctx.now + quotas::AGAIN]).min();
+            again = again.into_iter().chain([ctx.now + quotas::REFUSED_AGAIN_AFTER]).min();
         }
         match again {
             Some(at) => ctx.timers.set(Timer::Removals, at),
