@@ -7,9 +7,9 @@ use super::types::{Complaint, Severity};
 use stas_nvme::shown;
 
 /// Maximum number of complaints about one file. Further ones are only counted.
-const MOST: usize = 100;
+const COMPLAINTS_MAX: usize = 100;
 /// Maximum number of characters of the file that a complaint quotes.
-const QUOTED: usize = 80;
+const QUOTE_MAX: usize = 80;
 
 /// The complaints about one file.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Complaints {
     }
 
     fn add(&mut self, line: usize, severity: Severity, text: String) {
-        if self.found.len() < MOST {
+        if self.found.len() < COMPLAINTS_MAX {
             self.found.push(Complaint { file: self.file.clone(), line, severity, text });
         } else {
             self.left_out += 1;
@@ -61,7 +61,7 @@ impl Complaints {
 
     /// Reports an unknown key or section. `text` is called only if the complaint is kept, because it is expensive.
     pub(crate) fn not_in_table(&mut self, line: usize, severity: Severity, text: impl FnOnce() -> String) {
-        let text = if self.found.len() < MOST { text() } else { String::new() };
+        let text = if self.found.len() < COMPLAINTS_MAX { text() } else { String::new() };
         self.add(line, severity, text);
     }
 
@@ -108,7 +108,7 @@ pub(crate) fn quoted(text: &str) -> Quoted {
     if may_hold_a_secret(text) {
         return Quoted::hidden();
     }
-    let quotes = match text.char_indices().nth(QUOTED) {
+    let quotes = match text.char_indices().nth(QUOTE_MAX) {
         Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
         None => format!("{text:?}"),
     };
@@ -133,7 +133,7 @@ mod tests {
         let mut complaints = Complaints::new("f");
         (1..=1_000_000).for_each(|line| complaints.error(line, "rubbish"));
         let complaints = complaints.into_vec();
-        assert_eq!(complaints.len(), MOST + 1);
+        assert_eq!(complaints.len(), COMPLAINTS_MAX + 1);
         assert!(complaints.last().is_some_and(|last| last.text.contains("999900 more")), "{complaints:?}");
     }
 

@@ -14,7 +14,7 @@ use crate::timers::Timer;
 use stas_nvme::{Parameters, Tid};
 
 /// Maximum number of controllers named in one log line.
-const NAMED: usize = 3;
+const NAMED_MAX: usize = 3;
 
 /// A configured controller that the configuration itself keeps from being connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,8 +199,8 @@ impl Configured {
         let is_settled = self.lost_line.is_some() || self.awaited().all(|entry| self.has_failed(&entry.traddr));
         let Some(why) = self.why_kept().filter(|_| is_settled) else { return };
         if !kept.is_empty() && (!kept.is_subset(&self.logged.kept) || why != self.logged.why) {
-            let names: Vec<String> = kept.iter().take(NAMED).map(ToString::to_string).collect();
-            let more = if kept.len() > NAMED { ", …" } else { "" };
+            let names: Vec<String> = kept.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+            let more = if kept.len() > NAMED_MAX { ", …" } else { "" };
             let what = match kept.len() {
                 1 => "1 controller that is no longer configured is kept".to_owned(),
                 count => format!("{count} controllers that are no longer configured are kept"),
