@@ -246,8 +246,8 @@ fn only_what_more_than_an_announcement_lists_makes_this_host_connect_to_itself()
             host.wait(60);
             assert_eq!(host.nqns().contains(&"a"), is_trusted || !is_own, "{case}: {:?}", host.nqns());
             assert!(host.nqns().contains(&"b"), "{case}");
-            let told = host.logged("an address of this host");
-            assert_eq!(told, usize::from(is_own && !is_trusted), "{case}");
+            let lines = host.logged("an address of this host");
+            assert_eq!(lines, usize::from(is_own && !is_trusted), "{case}");
             host.restart();
             host.wait(600);
             assert_eq!(host.nqns().contains(&"a"), is_trusted || !is_own, "{case}, restarted: {:?}", host.nqns());

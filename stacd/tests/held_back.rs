@@ -62,9 +62,12 @@ fn a_failed_connect_names_the_line_of_a_controller_only_while_it_is_configured()
     let before = host.log_records().count();
     host.configure(&file(&[first]));
     host.wait(120.0);
-    let told: Vec<_> =
+    let records: Vec<_> =
         host.log_records().skip(before).filter(|record| record.text.contains("not connected: ")).collect();
-    assert!(!told.is_empty() && told.iter().all(|record| record.text.starts_with("not connected: ")), "{told:?}");
+    assert!(
+        !records.is_empty() && records.iter().all(|record| record.text.starts_with("not connected: ")),
+        "{records:?}"
+    );
 }
 
 #[test]
@@ -123,11 +126,11 @@ fn a_line_that_cannot_be_read_holds_removals_back_and_says_so() {
     let hold = "stacd.conf:3 cannot be used and may mean it; correct that line, then `systemctl reload stacd`";
     assert_eq!(shown(&host, "b"), Some(("192.0.2.1".into(), Status::Connected, hold.into())));
     assert_eq!(shown(&host, "a").unwrap().2, "", "it is configured");
-    let told = format!("1 controller that is no longer configured is kept: {}: {hold}", io("192.0.2.1", "b"));
-    assert_eq!(host.logged(&told), 1, "{:?}", host.log_records().map(|record| &record.text).collect::<Vec<_>>());
+    let warning = format!("1 controller that is no longer configured is kept: {}: {hold}", io("192.0.2.1", "b"));
+    assert_eq!(host.logged(&warning), 1, "{:?}", host.log_records().map(|record| &record.text).collect::<Vec<_>>());
     host.restart();
     host.wait(60.0);
-    assert_eq!((host.nqns(), host.logged(&told)), (vec!["a", "b"], 2), "a start reports it, too");
+    assert_eq!((host.nqns(), host.logged(&warning)), (vec!["a", "b"], 2), "a start reports it, too");
     assert_eq!(shown(&host, "b").unwrap().2, hold);
     host.configure(&file(&[line("192.0.2.1", "a")]));
     host.wait(1.0);

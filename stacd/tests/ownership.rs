@@ -773,9 +773,12 @@ fn each_disconnect_is_announced_with_its_cause() {
     host.peer.first().generation = Some(7);
     host.page_is(&[B]);
     host.wait(60);
-    let told = causes(&host);
-    assert_eq!(told.len(), 1);
-    assert!(told[0].contains("192.0.2.1, 8009") && told[0].ends_with("no longer lists it (generation 7)"), "{told:?}");
+    let texts = causes(&host);
+    assert_eq!(texts.len(), 1);
+    assert!(
+        texts[0].contains("192.0.2.1, 8009") && texts[0].ends_with("no longer lists it (generation 7)"),
+        "{texts:?}"
+    );
 
     // Its discovery controller ages out, and the connection is down.
     let mut host = Host::configured(&file(&[])).started();
@@ -788,9 +791,9 @@ fn each_disconnect_is_announced_with_its_cause() {
     host.feed(Event::DcRemoved);
     host.wait(60);
     assert_eq!(host.disconnected(), [A], "live storage is spared");
-    let told = causes(&host);
-    assert_eq!(told.len(), 1);
-    assert!(told[0].contains("192.0.2.1, 8009") && told[0].ends_with("which listed it, was removed"), "{told:?}");
+    let texts = causes(&host);
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].contains("192.0.2.1, 8009") && texts[0].ends_with("which listed it, was removed"), "{texts:?}");
 
     let mut host = Host::configured(&file(&[line(A, "")])).started();
     host.configure(&format!("[Global]\nip-family=ipv6\n{}", file(&[line(A, "")])));

@@ -721,8 +721,8 @@ fn fakes_do_not_fill_the_log() {
         hear(&mut host, announcement(&service, "smoke", &[(1, A)]));
         hear(&mut host, BrowseEvent::Gone(service));
     }
-    let told: Vec<_> = host.log_records().filter(|record| record.level > Level::Debug).collect();
-    assert!(told.len() <= 140, "{}: {:#?}", told.len(), told.iter().rev().take(6).collect::<Vec<_>>());
+    let records: Vec<_> = host.log_records().filter(|record| record.level > Level::Debug).collect();
+    assert!(records.len() <= 140, "{}: {:#?}", records.len(), records.iter().rev().take(6).collect::<Vec<_>>());
     assert_eq!(members(&host), 0);
 }
 

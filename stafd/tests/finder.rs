@@ -174,10 +174,10 @@ fn an_endless_chain_of_referrals_is_followed_for_eight_steps() {
     }
     host.start();
     assert_eq!(host.kernel.len(), 9);
-    let told: Vec<_> = host.log_records().filter(|record| record.text.contains("referrals in a row")).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0].tid, Some(dc("192.0.2.9")));
-    assert!(told[0].text.contains("192.0.2.10"), "{told:?}");
+    let records: Vec<_> = host.log_records().filter(|record| record.text.contains("referrals in a row")).collect();
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(records[0].tid, Some(dc("192.0.2.9")));
+    assert!(records[0].text.contains("192.0.2.10"), "{records:?}");
     // Existing members are kept when the chain to them becomes longer, also across a restart. A controller that no page
     // lists for a moment, like .2 here, begins a chain.
     host.restart();
