@@ -120,7 +120,7 @@ fn help(argument: &Arg) -> String {
     }
     let text = text(argument.get_help());
     // If clap cannot know the default, the text states it in the same form as clap.
-    let (text, told) = match text.split_once(" [default: ") {
+    let (text, stated) = match text.split_once(" [default: ") {
         Some((text, rest)) => {
             let (default, rest) = rest.split_once(']').unwrap_or((rest, ""));
             (format!("{text}{rest}"), Some(default.to_owned()))
@@ -137,7 +137,7 @@ fn help(argument: &Arg) -> String {
         out += &format!(" One of {} and {last}.", others.join(", "));
     }
     let mut known = argument.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy()));
-    let default = known.find(|_| !argument.is_hide_default_value_set()).or(told);
+    let default = known.find(|_| !argument.is_hide_default_value_set()).or(stated);
     default.map_or(out.clone(), |default| format!("{out} The default is {default}."))
 }
 

@@ -1,4 +1,4 @@
-//! What can be asked. The options are those of nvme-stas 2, and `-o`.
+//! The subcommands and options. The options are those of nvme-stas 2, and `-o`.
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use stas_cli::listing::Ls;
@@ -29,12 +29,12 @@ pub struct Arguments {
     /// Print the version, then exit
     #[arg(short = 'v', long = "version", action = ArgAction::Version)]
     version: Option<bool>,
-    /// What to ask.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// A subcommand: what the daemon is asked or told.
+/// A subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Switch trace on: the daemon logs every step (root only)
@@ -45,34 +45,34 @@ pub enum Command {
     Status(OutputArgs),
     /// List the I/O controllers
     Ls(Ls),
-    /// Print each change of the I/O controllers, until it is interrupted
+    /// Print each change of the I/O controllers, until interrupted
     ///
     /// Prints a line when a controller is added or removed, or changes its state, with the cause.
     Watch(Watch),
-    /// Tell the story of one controller
+    /// Show the history of one controller
     ///
-    /// Shows what happened to the controller and when, also if it has been removed since; then which source lists it,
-    /// its state, and what is next. The daemon keeps the last 64 events of each controller, also over its restart.
+    /// Shows what happened to the controller and when, even if it has been removed since. Then shows which source lists
+    /// it, its state, and the next step. The daemon keeps the last 64 events of each controller across restarts.
     Why(Why),
     /// Show interfaces, discovery controllers, subsystems and the paths to them as a picture
     ///
     /// The interface of a path is the one that it is bound to, else the one that has the source address of its
     /// connection. Discovery controllers are shown if stafd runs.
     Tree(Tree),
-    /// Print numbers for monitoring, in the text format of OpenMetrics
+    /// Print metrics, in the text format of OpenMetrics
     ///
-    /// Shows what stacd and stafd count since they were started, and the numbers of controllers and paths now. A daemon
-    /// that is not running is shown as down.
+    /// Prints the counters of stacd and stafd since their start, and the present numbers of controllers and paths. A
+    /// daemon that is not running is shown as down.
     Metrics(Metrics),
     /// Wait until subsystems have a live connection
     ///
     /// Returns as soon as each of the subsystems has a live connection. Also waits for stacd to start. After the
     /// timeout the exit status is 1, and what is missing is printed with its state and the reason.
     Wait(Wait),
-    /// Tell when a wanted subsystem has had no path for some time
+    /// Report wanted subsystems that have no path
     ///
     /// Prints a line when a wanted subsystem has had no connected path for S seconds, and when it has one again or is
-    /// no longer wanted. Listens to stacd until it is interrupted. stas-alert.service runs it; see ALERTS.
+    /// no longer wanted. Listens to stacd until interrupted. stas-alert.service runs it; see ALERTS.
     Alert(Alert),
 }
 

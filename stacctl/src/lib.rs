@@ -1,7 +1,7 @@
 //! The command-line client of stacd.
 //!
 //! [`arguments`] defines the command line; `ask` answers it by calls to the daemon; `wait` waits for connections;
-//! [`tree`] draws them; [`metrics`] shows numbers for monitoring; [`alert`] tells of subsystems without a path. `replace`
+//! [`tree`] draws them; [`metrics`] prints metrics; [`alert`] reports subsystems without a path. `replace`
 //! writes the files of the last two.
 
 pub mod alert;

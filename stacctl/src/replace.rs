@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Replaces a file as a whole: a reader sees the old or the new content. A link to a file is replaced, not its target.
 ///
 /// # Errors
-/// If it cannot be written, or is not a file: /dev/null must not be replaced by a file.
+/// Fails if it cannot be written, or is not a file: /dev/null must not be replaced by a file.
 pub(crate) fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
     if fs::metadata(file).is_ok_and(|old| !old.is_file()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));

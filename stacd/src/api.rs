@@ -115,7 +115,8 @@ impl Debuggable for Connector {
     }
 }
 
-/// The state in one line: `12 I/O controllers, 12 connected`, and how many more a bound of the configuration refuses.
+/// The state in one line: `12 I/O controllers, 12 connected`, and how many more are refused because of a configured
+/// limit.
 #[must_use]
 pub fn status(connector: &Connector) -> String {
     let members = connector.controllers().into_iter().map(|ioc| ioc.member);
@@ -129,7 +130,7 @@ fn describe_ioc(ioc: &IocView<'_>, connector: &Connector, now: Time, detailed: b
     let identity = connector.settings().map(|settings| &*settings.identity);
     let mut dict = describe::detailed(&ioc.member, now, identity);
     if let Some(reason) = &ioc.kept_by_configuration {
-        describe::held(&mut dict, reason);
+        describe::mark_kept(&mut dict, reason);
     }
     let mut put = |key: &str, value: String| dict.insert(key.to_owned(), value);
     put(key::ORIGIN, ioc.origin.to_string());
@@ -162,13 +163,13 @@ pub async fn announce(connection: zbus::Connection, mut announcements: mpsc::Unb
 
 async fn tell(connection: &zbus::Connection, announcement: &Announcement) -> zbus::Result<()> {
     match announcement {
-        Announcement::Changed(change) => tell_change(&SignalEmitter::new(connection, STAC_PATH)?, change).await,
+        Announcement::Changed(change) => send_change(&SignalEmitter::new(connection, STAC_PATH)?, change).await,
         Announcement::TraceChanged => StacDebug::tell_trace(connection, STAC_PATH).await,
     }
 }
 
 /// Sends the signal for a change of a controller.
-async fn tell_change(emitter: &SignalEmitter<'_>, change: &StateChange) -> zbus::Result<()> {
+async fn send_change(emitter: &SignalEmitter<'_>, change: &StateChange) -> zbus::Result<()> {
     let (controller, cause) = (describe::changed(change), shown(&change.cause));
     match (change.old, change.new) {
         (None, _) => Stac::controller_added(emitter, &controller, &cause).await,

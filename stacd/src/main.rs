@@ -26,19 +26,19 @@ use tokio::sync::mpsc;
 const ABOUT: About = About {
     name: "stacd",
     what: "Connects this host to the I/O controllers that its configuration and the discovery controllers of stafd list.",
-    more: "stacd takes the log pages that stafd reads from the discovery controllers, and its own configuration, and \
-           makes the kernel's I/O controllers match. Both run as services:\n\n  \
+    more: "stacd reads the log pages of the discovery controllers from stafd, and its own configuration. It connects \
+           the I/O controllers in them, and disconnects those that are no longer listed. Both run as services:\n\n  \
            systemctl enable --now stafd stacd   start them, now and at boot\n  \
            systemctl reload stacd               read the configuration again; connections stay\n  \
-           stacctl ls                           what stacd keeps connected, and what is wrong\n  \
-           journalctl -u stacd                  what it did\n\n\
+           stacctl ls                           show the I/O controllers, and why one is not connected\n  \
+           journalctl -u stacd                  show its log\n\n\
            stacd.conf(5) explains every setting.",
     conf_file: "/etc/stas/stacd.conf",
 };
 
 /// Must change when the format of the saved state changes incompatibly.
 const STATE_VERSION: u32 = 1;
-/// Longest duration of the last save.
+/// Time limit for the last save.
 const LAST_SAVE: Duration = Duration::from_secs(2);
 
 fn main() {
@@ -68,8 +68,8 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let (announcements, inbox) = mpsc::unbounded_channel();
     tokio::spawn(announce(connection, inbox));
     let first = vec![boot_tables(&files), configured(&files)];
-    let of_host = connector.clone();
-    let host_events = move |event| of_host.post(Event::Host(event));
+    let events = connector.clone();
+    let host_events = move |event| events.post(Event::Host(event));
     let shell = StacdShell {
         host: LinuxHost::start(Setup { in_use_socket: Some(SOCKET.into()), ..Setup::default() }, host_events)?,
         connector: connector.clone(),

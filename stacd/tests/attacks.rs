@@ -168,7 +168,7 @@ fn a_removal_whose_proof_is_withdrawn_while_the_storage_is_in_use_needs_a_new_pr
     host.peer.view = Some(StafdView { dcs: Vec::new(), removed, is_complete: true });
     host.feed(Event::DcRemoved);
     host.wait(30);
-    assert_eq!(host.told("is kept"), 1);
+    assert_eq!(host.logged("is kept"), 1);
     let never = DcPage { state: PageState::Never, connected_since: None, entries: Vec::new(), ..page.clone() };
     host.peer.view = Some(view(vec![never]));
     host.feed(Event::DcRemoved);
@@ -246,8 +246,8 @@ fn only_what_more_than_an_announcement_lists_makes_this_host_connect_to_itself()
             host.wait(60);
             assert_eq!(host.nqns().contains(&"a"), is_trusted || !is_own, "{case}: {:?}", host.nqns());
             assert!(host.nqns().contains(&"b"), "{case}");
-            let told = host.told("an address of this host");
-            assert_eq!(told, usize::from(is_own && !is_trusted), "{case}");
+            let lines = host.logged("an address of this host");
+            assert_eq!(lines, usize::from(is_own && !is_trusted), "{case}");
             host.restart();
             host.wait(600);
             assert_eq!(host.nqns().contains(&"a"), is_trusted || !is_own, "{case}, restarted: {:?}", host.nqns());
@@ -291,12 +291,12 @@ fn a_restored_controller_whose_removal_is_no_longer_proved_is_not_connected_less
     host.restart();
     host.stafd_with(&["b"], 100);
     host.wait(120);
-    assert_eq!((host.nqns(), host.told("is kept")), (vec!["a", "b"], 1));
+    assert_eq!((host.nqns(), host.logged("is kept")), (vec!["a", "b"], 1));
     let unclear = Unclear { subnqn: "a".into(), ..Unclear::default() };
     host.peer.first().unclear.push(unclear);
     host.feed(Event::PageChanged(dc(TARGET)));
     host.wait(60);
-    assert_eq!(host.told("its removal is no longer proved"), 1);
+    assert_eq!(host.logged("its removal is no longer proved"), 1);
     host.kernel.retain(|kernel| kernel.subsysnqn != "a");
     host.send_snapshot();
     host.wait(600);

@@ -108,7 +108,7 @@ fn it_is_kept_when_its_log_page_no_longer_lists_it() {
         host.wait(3600);
         assert!(host.disconnected().is_empty(), "{:?}", host.disconnected());
         assert_eq!(shown(&host, "root").unwrap().0, Status::Kept);
-        assert_eq!(host.told("boot table (NBFT) lists it"), 1, "{:?}", host.effects);
+        assert_eq!(host.logged("boot table (NBFT) lists it"), 1, "{:?}", host.effects);
         // A listed controller is wanted again like any other.
         host.page_has(entries(&["root", "data"]));
         assert_eq!(shown(&host, "root").unwrap().0, Status::Connected);

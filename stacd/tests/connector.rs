@@ -85,7 +85,7 @@ fn a_hanging_check_disconnects_nothing_and_is_logged() {
     host.wait(900.0);
     assert_eq!(host.nqns(), ["a", "b", "c"]);
     assert_eq!(host.held.len(), 1, "one snapshot at a time");
-    assert_eq!(host.told("the check for storage in use hangs"), 1);
+    assert_eq!(host.logged("the check for storage in use hangs"), 1);
     host.release(Op::CheckUse);
     host.wait(60.0);
     assert_eq!(host.nqns(), ["a"]);

@@ -47,8 +47,8 @@ fn say(host: &mut Host, says: Says) {
 }
 
 /// Adds the exclusion of the subsystem and removes it again. With `says_first` the page of the discovery controller
-/// changes before the exclusion, otherwise while it is configured. With `killed` stacd is killed and started again while
-/// the exclusion is configured.
+/// changes before the exclusion, otherwise while it is configured. With `killed` stacd is killed and started again
+/// while the exclusion is configured.
 fn play(says: Says, held_up: HeldUp, exclusion: &str, says_first: bool, killed: bool) -> Host {
     let mut host = Host::configured("");
     host.start();

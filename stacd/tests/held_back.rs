@@ -43,8 +43,8 @@ fn a_configured_controller_that_is_left_out_is_listed_with_the_reason() {
     let (traddr, status, reason) = shown(&host, "d").unwrap();
     assert_eq!((traddr.as_str(), status), ("array.example", Status::Unresolved));
     assert!(reason.starts_with("host name array.example cannot be resolved: "), "{reason}");
-    assert_eq!(host.told("configured in stacd.conf:5, but not connected: excluded by exclude= in stacd.conf:8"), 1);
-    assert_eq!(host.told("configured in stacd.conf:6, but not connected: outside ip-family=ipv4"), 1);
+    assert_eq!(host.logged("configured in stacd.conf:5, but not connected: excluded by exclude= in stacd.conf:8"), 1);
+    assert_eq!(host.logged("configured in stacd.conf:6, but not connected: outside ip-family=ipv4"), 1);
 }
 
 #[test]
@@ -55,16 +55,19 @@ fn a_failed_connect_names_the_line_of_a_controller_only_while_it_is_configured()
     let mut host = host.started();
     host.wait(1.0);
     assert_eq!(host.nqns(), ["a"]);
-    assert_eq!(host.told("configured in stacd.conf:3, but not connected: "), 1);
-    assert_eq!(host.told("stacd.conf:4"), 0);
+    assert_eq!(host.logged("configured in stacd.conf:3, but not connected: "), 1);
+    assert_eq!(host.logged("stacd.conf:4"), 0);
     host.stafd_with(&["b"], 60);
     host.wait(1.0);
     let before = host.log_records().count();
     host.configure(&file(&[first]));
     host.wait(120.0);
-    let told: Vec<_> =
+    let records: Vec<_> =
         host.log_records().skip(before).filter(|record| record.text.contains("not connected: ")).collect();
-    assert!(!told.is_empty() && told.iter().all(|record| record.text.starts_with("not connected: ")), "{told:?}");
+    assert!(
+        !records.is_empty() && records.iter().all(|record| record.text.starts_with("not connected: ")),
+        "{records:?}"
+    );
 }
 
 #[test]
@@ -72,13 +75,13 @@ fn a_left_out_controller_is_logged_once_and_again_on_reload() {
     let text = format!("{}exclude=nqn=a\n", file(&[line("192.0.2.1", "a")]));
     let mut host = Host::configured(&text).started();
     host.wait(300.0);
-    assert_eq!(host.told("but not connected"), 1);
+    assert_eq!(host.logged("but not connected"), 1);
     host.configure(&text);
     host.wait(300.0);
-    assert_eq!(host.told("but not connected"), 2);
+    assert_eq!(host.logged("but not connected"), 2);
     host.configure(&file(&[line("192.0.2.1", "a")]));
     assert_eq!(shown(&host, "a").unwrap().1, Status::Connected);
-    assert_eq!(host.told("but not connected"), 2);
+    assert_eq!(host.logged("but not connected"), 2);
 }
 
 #[test]
@@ -123,11 +126,11 @@ fn a_line_that_cannot_be_read_holds_removals_back_and_says_so() {
     let hold = "stacd.conf:3 cannot be used and may mean it; correct that line, then `systemctl reload stacd`";
     assert_eq!(shown(&host, "b"), Some(("192.0.2.1".into(), Status::Connected, hold.into())));
     assert_eq!(shown(&host, "a").unwrap().2, "", "it is configured");
-    let told = format!("1 controller that is no longer configured is kept: {}: {hold}", io("192.0.2.1", "b"));
-    assert_eq!(host.told(&told), 1, "{:?}", host.log_records().map(|record| &record.text).collect::<Vec<_>>());
+    let warning = format!("1 controller that is no longer configured is kept: {}: {hold}", io("192.0.2.1", "b"));
+    assert_eq!(host.logged(&warning), 1, "{:?}", host.log_records().map(|record| &record.text).collect::<Vec<_>>());
     host.restart();
     host.wait(60.0);
-    assert_eq!((host.nqns(), host.told(&told)), (vec!["a", "b"], 2), "a start reports it, too");
+    assert_eq!((host.nqns(), host.logged(&warning)), (vec!["a", "b"], 2), "a start reports it, too");
     assert_eq!(shown(&host, "b").unwrap().2, hold);
     host.configure(&file(&[line("192.0.2.1", "a")]));
     host.wait(1.0);
@@ -144,7 +147,7 @@ fn a_host_name_that_does_not_resolve_holds_removals_back_and_says_so() {
     let hold = "host name array.example (stacd.conf:3) has no known address and may mean it; make the name resolvable, \
                 or correct that line, then `systemctl reload stacd`";
     assert_eq!(shown(&host, "b").unwrap().2, hold);
-    assert_eq!(host.told(&format!("is kept: {}: {hold}", io("192.0.2.1", "b"))), 1);
+    assert_eq!(host.logged(&format!("is kept: {}: {hold}", io("192.0.2.1", "b"))), 1);
     host.names.insert("array.example".into(), vec!["192.0.2.9"]);
     host.wait(120.0);
     assert_eq!(host.nqns(), ["a", "c"], "the name means another controller");
@@ -157,7 +160,7 @@ fn a_controller_that_a_log_page_lists_is_not_held_by_the_configuration() {
     host.try_to_configure("[Controllers]\ncontroler=transport=tcp\n");
     host.wait(60.0);
     assert_eq!(shown(&host, "a").unwrap().2, "");
-    assert_eq!(host.told("no longer configured"), 0);
+    assert_eq!(host.logged("no longer configured"), 0);
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn a_connection_taken_over_by_another_orchestrator_is_kept() {
     host.configure(&file(&[]));
     host.wait(10);
     assert!(has(&host, ctrl));
-    assert_eq!(host.told("it belongs to discoverd"), 1);
+    assert_eq!(host.logged("it belongs to discoverd"), 1);
 }
 
 #[test]
@@ -434,7 +434,7 @@ fn a_connection_of_another_owner_that_loses_its_interface_is_replaced_and_stays(
         host.ctrl(hand).state = state;
         host.wait(30);
         assert_eq!(host.kernel.len(), if replaced { 2 } else { 1 }, "{what}");
-        assert_eq!(host.told("its interface eth1 is down or absent"), usize::from(replaced), "{what}");
+        assert_eq!(host.logged("its interface eth1 is down or absent"), usize::from(replaced), "{what}");
         // When its interface is back, neither is disconnected.
         host.set_links(links(true));
         host.ctrl(hand).state = CtrlState::Live;
@@ -460,7 +460,7 @@ fn a_connection_that_moves_to_another_interface_no_longer_serves_and_another_is_
     host.send_snapshot();
     host.wait(5);
     assert_eq!(host.paths(), [(TARGET, ""), (TARGET, "eth0"), (TARGET, "eth1")]);
-    assert_eq!(host.told("no longer serves it"), 1);
+    assert_eq!(host.logged("no longer serves it"), 1);
     assert_eq!(host.gone.len(), 0);
 }
 
@@ -773,9 +773,12 @@ fn each_disconnect_is_announced_with_its_cause() {
     host.peer.first().generation = Some(7);
     host.page_is(&[B]);
     host.wait(60);
-    let told = causes(&host);
-    assert_eq!(told.len(), 1);
-    assert!(told[0].contains("192.0.2.1, 8009") && told[0].ends_with("no longer lists it (generation 7)"), "{told:?}");
+    let texts = causes(&host);
+    assert_eq!(texts.len(), 1);
+    assert!(
+        texts[0].contains("192.0.2.1, 8009") && texts[0].ends_with("no longer lists it (generation 7)"),
+        "{texts:?}"
+    );
 
     // Its discovery controller ages out, and the connection is down.
     let mut host = Host::configured(&file(&[])).started();
@@ -788,9 +791,9 @@ fn each_disconnect_is_announced_with_its_cause() {
     host.feed(Event::DcRemoved);
     host.wait(60);
     assert_eq!(host.disconnected(), [A], "live storage is spared");
-    let told = causes(&host);
-    assert_eq!(told.len(), 1);
-    assert!(told[0].contains("192.0.2.1, 8009") && told[0].ends_with("which listed it, was removed"), "{told:?}");
+    let texts = causes(&host);
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].contains("192.0.2.1, 8009") && texts[0].ends_with("which listed it, was removed"), "{texts:?}");
 
     let mut host = Host::configured(&file(&[line(A, "")])).started();
     host.configure(&format!("[Global]\nip-family=ipv6\n{}", file(&[line(A, "")])));
@@ -816,12 +819,12 @@ fn a_loss_that_stacd_causes_is_not_reported_as_the_targets() {
     host.wait(1);
     host.ctrl(ctrl).state = CtrlState::Deleting;
     host.send_snapshot();
-    assert_eq!(host.told("lost its connection"), 0);
+    assert_eq!(host.logged("lost its connection"), 0);
     host.wait(60);
-    assert_eq!(host.told("has been hanging in the kernel for 30 s"), 1);
+    assert_eq!(host.logged("has been hanging in the kernel for 30 s"), 1);
     host.release(Op::Disconnect);
     host.wait(60);
-    assert_eq!((host.told("hanging"), host.gone.len()), (1, 1));
+    assert_eq!((host.logged("hanging"), host.gone.len()), (1, 1));
 }
 
 #[test]

@@ -40,9 +40,9 @@ fn the_maximum_holds_for_discovery_controllers_that_only_mdns_names() {
         host.stafd_is(":1.5", view(origin, follows_configured, 12));
         host.wait(30);
         assert_eq!((host.kernel.len(), host.core.refused()), (connected, 12 - connected), "{origin:?}");
-        let told =
+        let lines =
             host.log_records().filter(|record| record.text.contains("max-controllers-per-announced-dc=")).count();
-        assert_eq!(told, usize::from(connected == 5), "{origin:?}");
+        assert_eq!(lines, usize::from(connected == 5), "{origin:?}");
     }
 }
 

@@ -47,7 +47,7 @@ fn a_listed_subsystem_that_requires_tls_waits_with_the_reason_and_the_others_are
         assert_eq!(status, Status::Waiting);
         assert!(reason.starts_with("TLS is required"), "{reason}");
     }
-    assert_eq!(host.told("TLS is required"), 2, "each once");
+    assert_eq!(host.logged("TLS is required"), 2, "each once");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn with_tls_configured_nothing_is_connected_and_nothing_is_disconnected() {
     let complaints = host.try_to_configure(
         "[Global]\ntls=true\n[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.9;trsvcid=4420;nqn=nqn.new\n",
     );
-    assert!(complaints.iter().any(|told| told.line == 2 && told.severity.is_error()), "{complaints:?}");
+    assert!(complaints.iter().any(|complaint| complaint.line == 2 && complaint.severity.is_error()), "{complaints:?}");
     host.wait(120);
     assert_eq!(host.nqns(), ["nqn.before"]);
     assert!(state(&host, "nqn.new").1.contains("tls=true"));

@@ -1,4 +1,4 @@
-//! What can be asked. The options are those of nvme-stas 2, and `-o`.
+//! The subcommands and options. The options are those of nvme-stas 2, and `-o`.
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use libstas::nvme::{DISCOVERY_NQN, Transport};
@@ -26,12 +26,12 @@ pub struct Arguments {
     /// Print the version, then exit
     #[arg(short = 'v', long = "version", action = ArgAction::Version)]
     version: Option<bool>,
-    /// What to ask.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// A subcommand: what the daemon is asked or told.
+/// A subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Switch trace on: the daemon logs every step (root only)
@@ -42,14 +42,14 @@ pub enum Command {
     Status(OutputArgs),
     /// List the discovery controllers
     Ls(Ls),
-    /// Print each change of the discovery controllers, until it is interrupted
+    /// Print each change of the discovery controllers, until interrupted
     ///
     /// Prints a line when a controller is added or removed, or changes its state, with the cause.
     Watch(Watch),
-    /// Tell the story of one controller
+    /// Show the history of one controller
     ///
-    /// Shows what happened to the controller and when, also if it has been removed since; then which source lists it,
-    /// its state, and what is next. The daemon keeps the last 64 events of each controller, also over its restart.
+    /// Shows what happened to the controller and when, even if it has been removed since. Then shows which source lists
+    /// it, its state, and the next step. The daemon keeps the last 64 events of each controller across restarts.
     Why(Why),
     /// Show the log page of one discovery controller
     Dlp(Controller),

@@ -86,8 +86,8 @@ impl Staf {
         Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
     }
 
-    /// Returns the entries of the last log page of a discovery controller. Empty if the controller is unknown, or no page
-    /// was read.
+    /// Returns the entries of the last log page of a discovery controller. Empty if the controller is unknown, or no
+    /// page was read.
     #[zbus(name = "get_log_pages", out_args("log_pages"))]
     async fn get_log_pages(
         &self,
@@ -202,7 +202,7 @@ impl Staf {
         let Some(dc) = self.ask_about(id, |dc, _, _| dc.member.tid.clone()).await? else {
             return Err(fdo::Error::Failed("there is no such discovery controller".to_owned()));
         };
-        let (token, answer) = self.refreshes.enlist();
+        let (token, answer) = self.refreshes.add_caller();
         self.finder.post(Event::Refresh { token, dc: dc.clone() });
         let failed = |why: RefreshError| fdo::Error::Failed(shown(&why.to_string()).into_owned());
         answer.await.map_err(|_| stopping(Stopped))?.map_err(failed)?;
@@ -261,7 +261,7 @@ impl Debuggable for Finder {
 
     fn describe(&self, tid: &Tid, id: &ControllerId, now: Time) -> Option<Dict> {
         let left_out = || self.left_out().into_iter().find(|dc| id.may_mean(dc.member.tid));
-        let dc = meant(self, tid, id).or_else(left_out)?;
+        let dc = best_match(self, tid, id).or_else(left_out)?;
         Some(describe_dc(&dc, self, now, true))
     }
 
@@ -294,8 +294,8 @@ impl Debuggable for Finder {
     }
 }
 
-/// The state in one line: `3 discovery controllers, 2 connected`, and how many more a bound of the configuration
-/// refuses.
+/// The state in one line: `3 discovery controllers, 2 connected`, and how many more are refused because of a
+/// configured limit.
 #[must_use]
 pub fn status(finder: &Finder) -> String {
     let members = finder.controllers().into_iter().map(|dc| dc.member);
@@ -308,25 +308,25 @@ async fn ask_about<R: Send + 'static>(
     question: impl FnOnce(&DcView<'_>, &Finder, Time) -> R + Send + 'static,
 ) -> fdo::Result<Option<R>> {
     let Some(tid) = tid_of(&id)? else { return Ok(None) };
-    let ask = move |finder: &Finder, now: Time| Some(question(&meant(finder, &tid, &id)?, finder, now));
+    let ask = move |finder: &Finder, now: Time| Some(question(&best_match(finder, &tid, &id)?, finder, now));
     finder.ask(ask).await.map_err(stopping)
 }
 
 /// The discovery controller with that TID, otherwise the first that the strings may mean.
-fn meant<'a>(finder: &'a Finder, tid: &Tid, id: &ControllerId) -> Option<DcView<'a>> {
+fn best_match<'a>(finder: &'a Finder, tid: &Tid, id: &ControllerId) -> Option<DcView<'a>> {
     finder.controller(tid).or_else(|| finder.controllers().into_iter().find(|dc| id.may_mean(dc.member.tid)))
 }
 
 fn published(finder: &Finder, only: &[ControllerId]) -> StafdView {
     let mut view = finder.published();
     if !only.is_empty() {
-        let named = only.iter().filter_map(|id| Some(meant(finder, &id.tid().ok()?, id)?.published()));
-        view.dcs = named.collect();
+        let requested = only.iter().filter_map(|id| Some(best_match(finder, &id.tid().ok()?, id)?.published()));
+        view.dcs = requested.collect();
     }
     view
 }
 
-/// As [`describe_dc`]; in detail also since when it is in its state.
+/// As [`describe_dc`]; with `detailed` also the time since when it is in its state.
 fn describe_since(dc: &DcView<'_>, finder: &Finder, history: &History, now: Time, detailed: bool) -> Dict {
     let mut dict = describe_dc(dc, finder, now, detailed);
     if detailed {
@@ -344,7 +344,7 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
     dict.insert(key::ORIGIN.to_owned(), dc.origin.to_string());
     dict.insert(key::LOG_PAGE_STATE.to_owned(), dc.log_page_state.sent(!dc.unclear().is_empty()).to_string());
     if let Some(reason) = &dc.kept_by_configuration {
-        describe::held(&mut dict, reason);
+        describe::mark_kept(&mut dict, reason);
     }
     if let Some(registration) = &dc.registration {
         dict.insert(key::REGISTRATION.to_owned(), shown(registration).into_owned());
@@ -380,7 +380,7 @@ struct Waiting {
 
 impl Refreshes {
     /// Adds a caller. Returns its token, and the receiver of the answer.
-    fn enlist(&self) -> (u64, oneshot::Receiver<Result<(), RefreshError>>) {
+    fn add_caller(&self) -> (u64, oneshot::Receiver<Result<(), RefreshError>>) {
         let (sender, answer) = oneshot::channel();
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Drops callers that have disconnected.
@@ -391,7 +391,7 @@ impl Refreshes {
         (token, answer)
     }
 
-    /// Passes the core's answer to the caller.
+    /// Sends the core's answer to the caller.
     pub fn answer(&self, token: u64, result: Result<(), RefreshError>) {
         let caller = self.0.lock().unwrap_or_else(PoisonError::into_inner).callers.remove(&token);
         if let Some(caller) = caller {
@@ -446,13 +446,13 @@ async fn tell(connection: &zbus::Connection, announcement: &Announcement) -> zbu
             .await
         }
         Announcement::DcRemoved => Staf::dc_removed(&emitter).await,
-        Announcement::Changed(change) => tell_change(&emitter, change).await,
+        Announcement::Changed(change) => send_change(&emitter, change).await,
         Announcement::TraceChanged => StafDebug::tell_trace(connection, STAF_PATH).await,
     }
 }
 
 /// Sends the signal for a change of a controller.
-async fn tell_change(emitter: &SignalEmitter<'_>, change: &StateChange) -> zbus::Result<()> {
+async fn send_change(emitter: &SignalEmitter<'_>, change: &StateChange) -> zbus::Result<()> {
     let (controller, cause) = (describe::changed(change), shown(&change.cause));
     match (change.old, change.new) {
         (None, _) => Staf::controller_added(emitter, &controller, &cause).await,

@@ -25,19 +25,19 @@ use tokio::sync::mpsc;
 const ABOUT: About = About {
     name: "stafd",
     what: "Finds NVMe-oF discovery controllers, keeps a connection to each, and publishes their log pages on D-Bus.",
-    more: "stafd learns of discovery controllers from its configuration, from their announcements by mDNS and from referrals. stacd, which connects this \
-           host to the storage itself, listens to it. Both run as services:\n\n  \
+    more: "stafd finds discovery controllers in its configuration and in boot tables, by mDNS and through referrals. \
+           stacd reads the log pages from stafd, and connects this host to the storage. Both run as services:\n\n  \
            systemctl enable --now stafd stacd   start them, now and at boot\n  \
            systemctl reload stafd               read the configuration again; connections stay\n  \
-           stafctl ls                           what stafd knows, and what is wrong\n  \
-           journalctl -u stafd                  what it did\n\n\
+           stafctl ls                           show the discovery controllers, and why one is not connected\n  \
+           journalctl -u stafd                  show its log\n\n\
            stafd.conf(5) explains every setting.",
     conf_file: "/etc/stas/stafd.conf",
 };
 
 /// Must change when the format of the saved state changes incompatibly.
 const STATE_VERSION: u32 = 1;
-/// Longest duration of the last save.
+/// Time limit for the last save.
 const LAST_SAVE: Duration = Duration::from_secs(2);
 
 fn main() {

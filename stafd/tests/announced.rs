@@ -121,7 +121,7 @@ fn a_link_local_address_is_connected_in_the_scope_of_its_interface() {
     let mut host = started("");
     hear(&mut host, announcement("x", "tcp", &[(1, "fe80::1"), (2, "fe80::1")]));
     assert_eq!(host.paths(), [("fe80::1%eth1", "eth1"), ("fe80::1%eth2", "eth2")]);
-    assert_eq!(host.told("misconfigured"), 0);
+    assert_eq!(host.logged("misconfigured"), 0);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn an_address_on_two_interfaces_is_logged_once_and_tried_on_both() {
         hear(&mut host, announcement("x", "tcp", &[(1, A), (2, A)]));
         host.wait(10.0);
     }
-    assert_eq!(host.told("the network is misconfigured: the address 192.0.2.1 is announced on eth1 and eth2"), 1);
+    assert_eq!(host.logged("the network is misconfigured: the address 192.0.2.1 is announced on eth1 and eth2"), 1);
     assert_eq!(host.paths(), [(A, "eth1"), (A, "eth2")]);
 }
 
@@ -154,7 +154,7 @@ fn an_announcement_of_no_use_is_one_line_and_nothing_else() {
         hear(&mut host, announcement("evil\n", "smoke", &[(1, A)]));
     }
     assert_eq!(members(&host), 0);
-    assert_eq!(host.told("the announced service evil\\n is ignored: p=smoke"), 1);
+    assert_eq!(host.logged("the announced service evil\\n is ignored: p=smoke"), 1);
 }
 
 #[test]
@@ -721,8 +721,8 @@ fn fakes_do_not_fill_the_log() {
         hear(&mut host, announcement(&service, "smoke", &[(1, A)]));
         hear(&mut host, BrowseEvent::Gone(service));
     }
-    let told: Vec<_> = host.log_records().filter(|record| record.level > Level::Debug).collect();
-    assert!(told.len() <= 140, "{}: {:#?}", told.len(), told.iter().rev().take(6).collect::<Vec<_>>());
+    let records: Vec<_> = host.log_records().filter(|record| record.level > Level::Debug).collect();
+    assert!(records.len() <= 140, "{}: {:#?}", records.len(), records.iter().rev().take(6).collect::<Vec<_>>());
     assert_eq!(members(&host), 0);
 }
 

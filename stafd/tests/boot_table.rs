@@ -97,8 +97,8 @@ fn a_missing_interface_is_awaited_and_logged_once() {
     host.wait(100);
     links_arrive(&mut host);
     assert!(host.kernel.is_empty());
-    let told: Vec<_> = host.log_records().filter(|record| record.text.contains("52:54:00:b0:07:01")).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
+    let records: Vec<_> = host.log_records().filter(|record| record.text.contains("52:54:00:b0:07:01")).collect();
+    assert_eq!(records.len(), 1, "{records:?}");
     host.set_links(Links(vec![interface(7, "eth3", &MAC, &[])]));
     assert_eq!(connected_by(&host), ["eth3"]);
 }

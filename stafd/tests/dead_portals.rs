@@ -20,15 +20,15 @@ fn an_hour_of_thirty_dead_discovery_controllers_is_one_line_for_each() {
     host.start();
     host.wait(HOUR);
     assert!(host.count_of(Op::Probe) > PORTALS * 50, "{} probes", host.count_of(Op::Probe));
-    let told: Vec<_> = host.log_records().filter(|record| record.level > Level::Debug).collect();
+    let records: Vec<_> = host.log_records().filter(|record| record.level > Level::Debug).collect();
     for number in 1..=PORTALS {
         let address = format!("10.0.0.{number}");
         let about = |tid: &libstas::nvme::Tid| tid.traddr == address;
-        let lines: Vec<_> = told.iter().filter(|record| record.tid.as_ref().is_some_and(about)).collect();
+        let lines: Vec<_> = records.iter().filter(|record| record.tid.as_ref().is_some_and(about)).collect();
         assert!(lines[0].text.contains("does not answer; retrying in "), "{lines:?}");
         // The verdict of the probe is tested by a connect, which fails with another reason.
         assert!(lines[1..].iter().all(|line| line.text.contains("no answer in time")), "{lines:?}");
         assert!(lines.len() <= 2, "{lines:?}");
     }
-    assert!(told.len() <= 2 * PORTALS + 2, "{told:#?}");
+    assert!(records.len() <= 2 * PORTALS + 2, "{records:#?}");
 }

@@ -45,7 +45,7 @@ fn it_is_polled_for_40_s_every_15_minutes_and_its_page_holds_in_between() {
         assert!(host.addresses().is_empty());
         host.wait(2);
     }
-    assert_eq!(host.told("polled every 15 minutes"), 1);
+    assert_eq!(host.logged("polled every 15 minutes"), 1);
     // It sets the bit: the poll that has just begun is not ended.
     host.peer.pages.insert(A.into(), vec![own_entry(A, true)]);
     host.wait(3600);

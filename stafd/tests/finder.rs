@@ -129,7 +129,7 @@ fn a_dead_portal_never_reaches_the_lane_and_is_probed_with_back_off() {
     assert!(view.member.next_attempt.is_some());
     host.wait(600.0);
     assert!((8..30).contains(&host.count_of(Op::Probe)), "{} probes in 10 minutes", host.count_of(Op::Probe));
-    assert_eq!(host.told("the target does not answer"), 1);
+    assert_eq!(host.logged("the target does not answer"), 1);
     host.dead.clear();
     host.wait(73.0);
     assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.66"]);
@@ -174,10 +174,10 @@ fn an_endless_chain_of_referrals_is_followed_for_eight_steps() {
     }
     host.start();
     assert_eq!(host.kernel.len(), 9);
-    let told: Vec<_> = host.log_records().filter(|record| record.text.contains("referrals in a row")).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0].tid, Some(dc("192.0.2.9")));
-    assert!(told[0].text.contains("192.0.2.10"), "{told:?}");
+    let records: Vec<_> = host.log_records().filter(|record| record.text.contains("referrals in a row")).collect();
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(records[0].tid, Some(dc("192.0.2.9")));
+    assert!(records[0].text.contains("192.0.2.10"), "{records:?}");
     // Existing members are kept when the chain to them becomes longer, also across a restart. A controller that no page
     // lists for a moment, like .2 here, begins a chain.
     host.restart();
@@ -594,7 +594,7 @@ fn a_cdc_that_does_not_register_this_host_is_used_all_the_same_and_asked_again_w
     let first = registrations(&host).next().unwrap().0;
     assert_eq!(registrations(&host).filter(|(ctrl, _)| *ctrl == first).count(), 4);
     assert_eq!(host.count_of(Op::Register), 5);
-    assert_eq!(host.told("internal error"), 2, "one for each");
+    assert_eq!(host.logged("internal error"), 2, "one for each");
     let second = host.core.controller(&dc("192.0.2.2")).unwrap().registration.unwrap();
     assert_eq!(second, "not registered: internal error");
 }
@@ -643,7 +643,7 @@ fn a_controller_without_keep_alive_is_polled_every_15_minutes() {
     let view = host.core.controller(&dc("192.0.2.1")).unwrap();
     assert_eq!(view.log_page.unwrap().entries[0].subnqn, "b");
     assert_eq!(host.count_of(Op::Connect), connects + 2, "asked with keep-alive first, and at once without");
-    assert_eq!(host.told("polled every 15 minutes"), 1);
+    assert_eq!(host.logged("polled every 15 minutes"), 1);
 }
 
 #[test]

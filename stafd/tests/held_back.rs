@@ -31,7 +31,7 @@ fn a_configured_controller_that_is_left_out_is_listed_and_not_published() {
     let excluded = "excluded by exclude= in stafd.conf:7".to_owned();
     assert_eq!(shown(&host, "192.0.2.2"), Some((Status::Excluded, excluded)));
     assert_eq!(shown(&host, "dc.example").unwrap().0, Status::Unresolved);
-    assert_eq!(host.told("configured in stafd.conf:5, but not connected: excluded by exclude= in stafd.conf:7"), 1);
+    assert_eq!(host.logged("configured in stafd.conf:5, but not connected: excluded by exclude= in stafd.conf:7"), 1);
     let published = host.core.published();
     assert_eq!(published.dcs.iter().map(|page| page.dc.traddr.as_str()).collect::<Vec<_>>(), ["192.0.2.1"]);
 }
@@ -57,7 +57,7 @@ fn a_line_that_cannot_be_read_holds_removals_back_and_says_so() {
     assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
     let hold = "stafd.conf:5 cannot be used and may mean it; correct that line, then `systemctl reload stafd`";
     assert_eq!(shown(&host, "192.0.2.2"), Some((Status::Connected, hold.into())));
-    assert_eq!(host.told(&format!("is kept: {}: {hold}", dc("192.0.2.2"))), 1);
+    assert_eq!(host.logged(&format!("is kept: {}: {hold}", dc("192.0.2.2"))), 1);
     host.configure(&file(&["192.0.2.1"], ""));
     host.wait(1.0);
     assert_eq!(host.addresses(), ["192.0.2.1"]);

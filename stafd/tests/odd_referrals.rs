@@ -76,7 +76,7 @@ fn a_referral_with_a_damaged_port_keeps_its_discovery_controller() {
         host.start();
         host.wait(4000);
         assert_eq!((host.addresses(), host.gone.len()), (vec!["192.0.2.1", "192.0.2.2"], 0), "{port:?}");
-        assert!(host.told("trsvcid") > 0, "{port:?}");
+        assert!(host.logged("trsvcid") > 0, "{port:?}");
         host.peer.pages.insert("192.0.2.1".into(), Vec::new());
         host.start();
         host.wait(60);

@@ -46,7 +46,7 @@ fn a_command_that_ends_the_connection_is_sent_once_to_that_discovery_controller_
         assert_eq!(sent(&host, op), 1, "{op:?}");
         assert_eq!((page_state(&host, A), page_state(&host, B)), (PageState::Fresh, PageState::Fresh));
         assert_eq!(host.core.controller(&dc(A)).unwrap().log_page.unwrap().entries.len(), 1);
-        assert_eq!(host.told("is not sent to it again"), 1, "{op:?}");
+        assert_eq!(host.logged("is not sent to it again"), 1, "{op:?}");
         // The other one is reconnected, too, and the command is sent to it again.
         let before = host.count_of(op);
         host.lose(B);
@@ -77,7 +77,7 @@ fn it_does_not_matter_how_the_loss_is_learned_of() {
         }
         host.wait(120);
         assert_eq!(page_state(&host, A), PageState::Fresh, "{way}");
-        assert_eq!(host.told("is not sent to it again"), 1, "{way}");
+        assert_eq!(host.logged("is not sent to it again"), 1, "{way}");
     }
 }
 
@@ -102,7 +102,7 @@ fn a_connection_that_survived_the_command_may_be_lost_without_blame() {
             assert_eq!(sent(&host, Op::ReadSupported), count);
             assert_eq!(sent(&host, Op::Register), count);
         }
-        assert_eq!(host.told("is not sent to it again"), 0);
+        assert_eq!(host.logged("is not sent to it again"), 0);
     }
 }
 
@@ -114,7 +114,7 @@ fn events_that_are_lost_while_a_command_is_in_flight_prove_nothing() {
     host.feed_host(HostEvent::Overrun);
     host.release(Op::ReadSupported);
     host.wait(60);
-    assert_eq!(host.told("is not sent to it again"), 0);
+    assert_eq!(host.logged("is not sent to it again"), 0);
     assert_eq!(page_state(&host, A), PageState::Fresh);
     host.lose(A);
     host.reconnect(A);

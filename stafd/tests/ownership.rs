@@ -162,8 +162,8 @@ fn each_disconnect_is_announced_with_its_cause() {
         host.wait(60);
         host.configure(end);
         host.wait(60);
-        let told = causes(&host).into_iter().find(|(tid, _)| *tid == dc(TWO));
-        assert_eq!(told, Some((dc(TWO), format!("disconnecting: {cause}"))), "{end}");
+        let record = causes(&host).into_iter().find(|(tid, _)| *tid == dc(TWO));
+        assert_eq!(record, Some((dc(TWO), format!("disconnecting: {cause}"))), "{end}");
         assert_eq!(host.gone.len(), causes(&host).len(), "{end}");
     }
 

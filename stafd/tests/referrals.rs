@@ -41,7 +41,7 @@ fn two_that_refer_to_each_other_are_removed_with_the_configuration_of_the_one() 
     assert!(host.addresses().is_empty());
     let removed: Vec<_> = host.core.removed().iter().map(|removed| removed.reason).collect();
     assert_eq!(removed, [RemovalReason::ReferralGone; 2]);
-    assert_eq!(host.told("given up"), 2);
+    assert_eq!(host.logged("given up"), 2);
 }
 
 #[test]
@@ -208,9 +208,9 @@ proptest! {
         host.wait(120);
         // A controller that was lost before it was ever a member has listed nothing.
         let known = reachable(&before, &graph);
-        let mut told = graph.clone();
-        lost.difference(&known).for_each(|number| told[*number].clear());
-        let expected: BTreeSet<String> = reachable(&after, &told).into_iter().map(address).collect();
+        let mut published = graph.clone();
+        lost.difference(&known).for_each(|number| published[*number].clear());
+        let expected: BTreeSet<String> = reachable(&after, &published).into_iter().map(address).collect();
         prop_assert_eq!(members(&host), expected);
     }
 }

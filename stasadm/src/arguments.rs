@@ -1,4 +1,4 @@
-//! What can be done. The options are those of nvme-stas 2.
+//! The subcommands and options. The options are those of nvme-stas 2.
 
 use std::path::PathBuf;
 
@@ -29,19 +29,19 @@ pub struct Arguments {
     /// The configuration file to change
     #[arg(short, long, value_name = "FILE", default_value = "/etc/stas/sys.conf")]
     pub conf_file: PathBuf,
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What can be done.
+/// A subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Set the host NQN
     ///
-    /// The NQN is made from the machine ID, else from the UUID in the firmware: the same host always gets the same one.
-    /// A host that has neither gets a random one. The existing NQN is replaced: targets then see another host. But if
-    /// the FILE of `--file` is missing or empty, it gets the NQN that sys.conf sets.
+    /// The NQN is derived from the machine ID, or without one from the UUID in the firmware, so the same host always
+    /// gets the same NQN. A host that has neither gets a random NQN. The existing NQN is replaced: targets then see
+    /// another host. But if the FILE of `--file` is missing or empty, it gets the NQN that sys.conf sets.
     Hostnqn(Target),
     /// Set the host ID
     ///

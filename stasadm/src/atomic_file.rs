@@ -1,4 +1,4 @@
-//! Replaces files as a whole: a reader sees either the old or the new content, even after a power failure.
+//! Replaces files atomically: a reader sees either the old or the new content, even after a power failure.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

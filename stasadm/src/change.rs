@@ -92,7 +92,7 @@ impl Change {
 
     /// Performs the change: first the file with the value, then the configuration that refers to it.
     pub(crate) fn apply(&self, conf_file: &Path) -> Result<(), Failure> {
-        let conf = AtomicFile::of(conf_file).map_err(Failure::file("cannot get at", conf_file))?;
+        let conf = AtomicFile::of(conf_file).map_err(Failure::file("cannot access", conf_file))?;
         let value = match (&self.value, &self.file) {
             (Some(value), Some(path)) => Some(write_value(value, path, &conf)?),
             (value, _) => value.clone(),
@@ -115,9 +115,9 @@ impl Change {
 /// Writes the file with the value. Returns the reference for the configuration.
 fn write_value(value: &str, path: &Path, conf: &AtomicFile) -> Result<String, Failure> {
     // The path as given, without resolving links: a link is there for a reason.
-    let name = std::path::absolute(path).map_err(Failure::file("cannot get at", path))?;
+    let name = std::path::absolute(path).map_err(Failure::file("cannot access", path))?;
     let text = name.to_str().ok_or_else(|| Failure::PathNotText(name.clone()))?;
-    let place = AtomicFile::of(path).map_err(Failure::file("cannot get at", path))?;
+    let place = AtomicFile::of(path).map_err(Failure::file("cannot access", path))?;
     if place.path() == conf.path() {
         return Err(Failure::SameFile(name));
     }

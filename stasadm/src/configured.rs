@@ -20,7 +20,7 @@ pub(crate) fn value(conf_file: &Path, needed: Needed, target: Option<&Path>) -> 
         text => text.map_err(Failure::file("cannot read", conf_file))?,
     };
     let conf = sys::parse(&text, &conf_file.display().to_string()).0;
-    let target = std::path::absolute(target).map_err(Failure::file("cannot get at", target))?;
+    let target = std::path::absolute(target).map_err(Failure::file("cannot access", target))?;
     if *conf.source(needed) == Value::File(target) {
         return Ok(None);
     }

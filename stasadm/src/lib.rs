@@ -9,7 +9,7 @@
 //! | `configured` | the value that sys.conf sets already |
 //! | `check` | checks the configuration files, and asks the daemons what a reload would do |
 //! | `boot_table` | shows the firmware's boot table |
-//! | `place` | replaces files as a whole |
+//! | `atomic_file` | replaces files atomically |
 
 pub mod arguments;
 mod atomic_file;

@@ -14,13 +14,13 @@ use zbus::{Connection, fdo};
 
 use super::connection::caller_uid;
 
-/// Largest number of unanswered calls of one user.
+/// Maximum number of unanswered calls of one user.
 const OF_ONE_USER: usize = 16;
-/// Largest number of unanswered calls of all users but root together.
+/// Maximum number of unanswered calls of all users but root together.
 const OF_ALL_USERS: usize = 64;
-/// Largest number of answers for users other than root that are in memory at the same time.
+/// Maximum number of answers for users other than root that are in memory at the same time.
 const ANSWERS: usize = 2;
-/// Largest number of connections whose user is remembered.
+/// Maximum number of connections whose user is remembered.
 const REMEMBERED: usize = 1024;
 
 /// The unprivileged callers of one interface.

@@ -116,7 +116,7 @@ impl OwnedName {
 /// The user ID of the caller. The bus identifies the sender; without a bus, the socket's peer credentials do.
 ///
 /// # Errors
-/// If the caller cannot be identified (it has left the bus). Treat it as not root.
+/// Fails if the caller cannot be identified (it has left the bus). Treat it as not root.
 pub async fn caller_uid(connection: &Connection, header: &Header<'_>) -> zbus::Result<u32> {
     match header.sender() {
         Some(sender) if connection.is_bus() => {

@@ -127,7 +127,7 @@ impl Daemon {
 /// Switches a daemon's trace on or off. Returns the output of `tron` and `troff`.
 ///
 /// # Errors
-/// If the call fails.
+/// Fails if the daemon does not answer, or refuses.
 pub async fn set_tron(debug: &DebugProxy<'_>, tron: bool) -> zbus::Result<String> {
     debug.set_tron(tron).await?;
     Ok(format!("tron = {}\n", if debug.tron().await? { "True" } else { "False" }))

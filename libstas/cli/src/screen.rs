@@ -26,8 +26,8 @@ impl Screen {
     #[must_use]
     pub fn of_stdout(full: bool) -> Self {
         let width = (!full && io::stdout().is_terminal()).then(|| {
-            let told = terminal_size_of(io::stdout()).map(|(Width(columns), _)| usize::from(columns));
-            told.filter(|columns| *columns > 0).unwrap_or(USUAL_WIDTH)
+            let columns = terminal_size_of(io::stdout()).map(|(Width(columns), _)| usize::from(columns));
+            columns.filter(|columns| *columns > 0).unwrap_or(USUAL_WIDTH)
         });
         Self { width, utf8: has_utf8(|name| std::env::var(name).ok()) }
     }

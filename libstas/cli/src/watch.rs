@@ -59,17 +59,17 @@ pub async fn watch(mut events: ControllerEvents, what: Watch) -> Result<String, 
 
 /// Waits until the reader of standard output is gone. Never returns if that is a file.
 async fn reader_gone() {
-    let (gone, told) = oneshot::channel();
+    let (closed, is_closed) = oneshot::channel();
     // The thread ends with the process: nothing waits for it.
     std::thread::spawn(move || {
         let stdout = io::stdout();
         // Without a requested event only errors and a hang-up are reported.
         let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
         if poll(&mut watched, PollTimeout::NONE).is_ok() {
-            let _ = gone.send(());
+            let _ = closed.send(());
         }
     });
-    if told.await.is_err() {
+    if is_closed.await.is_err() {
         std::future::pending().await
     }
 }

@@ -66,7 +66,7 @@ pub struct Configured {
     /// The controllers that the last call of [`Configured::controllers`] returned.
     listed: BTreeSet<Tid>,
     left_out: Vec<shown::LeftOut>,
-    told: shown::LoggedState,
+    logged: shown::LoggedState,
 }
 
 /// What applies to all `controller=` entries.
@@ -153,7 +153,7 @@ impl Configured {
         self.file = view.file.to_owned();
         self.lost_line = view.lost_line;
         // Log again, after a reload, what still applies.
-        self.told = shown::LoggedState::default();
+        self.logged = shown::LoggedState::default();
         let in_controllers = self.controllers.iter().filter(|entry| entry.is_name).map(|entry| entry.traddr.clone());
         let in_exclusions = self
             .exclusions
@@ -328,8 +328,8 @@ impl Configured {
         self.names = names;
     }
 
-    /// True while a `controller=` has a host name without a known address, or one that this run has not looked up yet.
-    /// Such an entry may mean any controller that is no longer listed by its address.
+    /// True while a `controller=` has a host name without a known address, or a host name that this run has not looked
+    /// up yet. Such an entry may mean any controller that is no longer listed by its address.
     #[must_use]
     pub fn awaits_a_name(&self) -> bool {
         self.awaited().next().is_some()
@@ -377,7 +377,7 @@ impl Configured {
         self.exclusion_of(tid, found_on).is_some()
     }
 
-    /// The exclusion by which the administrator excluded that controller; one without a host name, if there is one.
+    /// The exclusion that excludes that controller. Of several, an exclusion without a host name comes first.
     #[must_use]
     pub fn exclusion_of(&self, tid: &Tid, found_on: &str) -> Option<&Exclusion> {
         let addresses = |exclusion: &Exclusion| self.addresses_of(exclusion);

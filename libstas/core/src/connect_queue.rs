@@ -35,17 +35,17 @@ pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 /// A failed write that took longer than this has blocked the connect path and is penalized.
 pub const SLOW_WRITE: Duration = Duration::from_secs(1);
-/// After this time, the verdict of the probe that a portal is dead is put to the test by a connect, unless only mDNS
-/// lists the portal. The program that probes has no privileges, and may be wrong.
+/// If probes say for this long that a portal is dead, a connect tests whether that is true, unless only mDNS lists the
+/// portal. The program that probes has no privileges, and may be wrong.
 pub const BELIEVED: Duration = Duration::from_secs(10);
-/// Longest time between two such tests, while dead portals wait for one.
+/// Longest time between two such tests, while portals wait for one.
 pub const TESTS_APART: Duration = Duration::from_secs(600);
 /// A write that blocked the connect path for T is repeated after this many times T at the earliest.
 pub const PENALTY_FACTOR: u32 = 10;
-/// After a failed write that took longer than this, the portal had accepted the TCP connection and was silent then: if
-/// no answer to the SYN comes, the kernel ends the attempt after 3 s.
+/// If a failed write took longer than this, the portal had accepted the TCP connection and then sent nothing: without
+/// an answer to the SYN, the kernel ends the attempt after 3 s.
 pub const SILENT_WRITE: Duration = Duration::from_secs(5);
-/// If only mDNS announces the controller of such a portal, it is tried again after this time at the earliest.
+/// If only mDNS announces the controller of such a portal, the next attempt follows after this time at the earliest.
 pub const SILENT_PENALTY: Duration = Duration::from_secs(600);
 /// A penalty is forgotten this long after its end, a failure this long after it happened.
 pub const PENALTY_FORGOTTEN: Duration = Duration::from_secs(3600);
@@ -63,8 +63,8 @@ pub enum Class {
     Proven,
     /// Never tried before.
     First,
-    /// Never tried before, and authenticates with a secret. After refusing a wrong secret a target may fall silent, and
-    /// the kernel then waits 60 s for its answer.
+    /// Never tried before, and authenticates with a secret. A target that has refused a wrong secret may stop
+    /// answering; the kernel then waits 60 s for it.
     Secret,
     /// An attempt at it has failed before.
     Repeated,
@@ -143,7 +143,7 @@ pub struct Ended {
 #[derive(Clone, Debug)]
 struct Probe {
     op: Option<OpId>,
-    /// True if it may be skipped: this is the first attempt at the portal.
+    /// True if the probe may be skipped: this is the first attempt at the portal.
     may_be_skipped: bool,
     waiting: BTreeMap<Tid, EnqueueInfo>,
 }
@@ -166,12 +166,12 @@ struct QueuePosition {
     ticket: u64,
 }
 
-/// A portal that is not connected to because of what the probe says.
+/// A portal that is not connected to because its probes say that it is dead.
 #[derive(Clone, Copy, Debug)]
 struct KeptOut {
-    /// When the probe said so first, since the last connect.
+    /// When a probe said so first, since the last connect.
     since: Time,
-    /// When it said so last.
+    /// When a probe said so last.
     last: Time,
 }
 
@@ -180,7 +180,7 @@ struct Busy {
     op: OpId,
     urgency: Urgency,
     since: Time,
-    told: bool,
+    hang_logged: bool,
 }
 
 /// The connect queue of one daemon.
@@ -197,7 +197,8 @@ pub struct ConnectQueue {
     rounds: BTreeMap<Option<Tid>, u64>,
     /// The urgency that was last sent to the host.
     announced: Option<Urgency>,
-    /// Queued controllers whose probe had no clear outcome: when it ended, and the data with which they entered.
+    /// Queued controllers whose probe had no clear outcome: when it ended, and the data with which the controller
+    /// entered.
     unsure: BTreeMap<Tid, (Time, EnqueueInfo)>,
     busy: Option<Busy>,
     /// Portals that answered a probe.
@@ -210,13 +211,13 @@ pub struct ConnectQueue {
     portal_penalties: BTreeMap<Portal, Vec<Penalty>>,
     /// Controllers whose connect blocked the connect path, even if their portal serves others.
     penalties: BTreeMap<Tid, Penalty>,
-    /// Portals that are not connected to because of what the probe says.
+    /// Portals that are not connected to because their probes say that they are dead.
     kept_out: BTreeMap<Portal, KeptOut>,
-    /// The portal whose verdict is being put to the test by a connect.
+    /// The portal whose verdict is being tested by a connect.
     tested: Option<Portal>,
-    /// When the next verdict may be put to the test.
+    /// When the next verdict may be tested by a connect.
     next_test: Time,
-    /// Tests in a row that blocked the connect path, because the verdict was right.
+    /// Consecutive tests that blocked the connect path, because the verdict was right.
     futile_tests: u32,
 }
 
@@ -339,7 +340,7 @@ impl ConnectQueue {
 
     /// A write has started.
     pub fn start(&mut self, ctx: &mut Context<'_>, op: OpId, urgency: Urgency) {
-        self.busy = Some(Busy { op, urgency, since: ctx.now, told: false });
+        self.busy = Some(Busy { op, urgency, since: ctx.now, hang_logged: false });
         ctx.timers.set(Timer::WriteAnswer, ctx.now + WRITE_DEADLINE);
     }
 
@@ -461,8 +462,8 @@ impl ConnectQueue {
                     rejected.extend(self.apply_outcome(ctx, portal, &ProbeOutcome::Unknown(ProbeError::NoAnswer)));
                 }
                 Timer::WriteAnswer => {
-                    if let Some(busy) = self.busy.as_mut().filter(|busy| !busy.told) {
-                        busy.told = true;
+                    if let Some(busy) = self.busy.as_mut().filter(|busy| !busy.hang_logged) {
+                        busy.hang_logged = true;
                         hanging = Some(ctx.now.since(busy.since));
                     }
                 }
@@ -536,7 +537,7 @@ impl ConnectQueue {
         rejected
     }
 
-    /// Records a verdict that keeps a portal out of the queue. True if it is now put to the test: it is older than
+    /// Records a verdict that keeps a portal out of the queue. True if a connect now tests it: it is older than
     /// [`BELIEVED`], and no other portal has been kept out for longer. Only one verdict is tested at a time, and most
     /// of the time none, because a connect to a dead target blocks the connect path.
     fn starts_test(&mut self, now: Time, portal: &Portal) -> bool {
@@ -555,8 +556,8 @@ impl ConnectQueue {
         true
     }
 
-    /// A verdict was put to the test. If it was right and that blocked the connect path, the next test follows later
-    /// each time.
+    /// A connect has tested a verdict. If the verdict was right and the connect blocked the connect path, the wait
+    /// before the next test grows.
     fn test_ended(&mut self, now: Time, write: &Write) {
         if !write.failed {
             (self.futile_tests, self.next_test) = (0, now);
@@ -567,7 +568,7 @@ impl ConnectQueue {
         }
     }
 
-    /// True while a portal whose verdict is put to the test is queued or connected to.
+    /// True while the portal whose verdict is being tested is queued or connected to.
     fn is_testing(&self) -> bool {
         self.tested.as_ref().is_some_and(|tested| {
             self.busy.is_some() || self.positions.keys().any(|tid| Portal::of(tid).as_ref() == Some(tested))

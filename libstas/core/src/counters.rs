@@ -25,9 +25,9 @@ pub enum End {
     Excluded,
     /// The daemon disconnected it: it was a second connection to the same controller.
     Duplicate,
-    /// The daemon disconnected it: its log page was read, and it is polled.
+    /// The daemon disconnected it: its controller is polled, and the log page was read.
     Polled,
-    /// The daemon disconnected it: it stops, with `persistent-connections=false`.
+    /// The daemon disconnected it: the daemon stops, with `persistent-connections=false`.
     Stopping,
 }
 

@@ -155,7 +155,7 @@ pub enum HostEffect {
     Probe {
         /// The operation; the event that answers has the same ID.
         op: OpId,
-        /// The address and port that are tried.
+        /// The address and port to probe.
         portal: Portal,
         /// Exchange ICReq and ICResp too.
         handshake: bool,
@@ -170,8 +170,8 @@ pub enum HostEffect {
         /// The connection to make.
         request: Box<ConnectRequest>,
     },
-    /// Announce that this daemon waits for a connection of this urgency; `None`: it waits for none. Meanwhile the other
-    /// daemon makes no less urgent connection. No answer.
+    /// Announce that this daemon waits for a connection of this urgency; `None`: it waits for none. While it waits, the
+    /// other daemon makes no connection that is less urgent. No answer.
     WaitFor(Option<Urgency>),
     /// Disconnect exactly that controller. Answered by [`HostEvent::Disconnected`].
     Disconnect {

@@ -7,7 +7,7 @@ use stas_nvme::admin::CommandError;
 use stas_nvme::log_page::ReadError;
 use stas_nvme::supported::TooShort;
 
-/// Error of the operating system, in its own words: `Device or resource busy (os error 16)`.
+/// The text of an error of the operating system: `Device or resource busy (os error 16)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OsError(String);
 
@@ -71,7 +71,7 @@ pub enum ResolveError {
         /// Error of the resolver.
         error: OsError,
     },
-    /// The resolver knows the name, and no address of it.
+    /// The resolver knows the name, but no address of it.
     #[error("{0} has no address")]
     NoAddress(String),
     /// The resolver did not answer in time.

@@ -15,7 +15,7 @@ pub const POLL_LENGTH: Duration = Duration::from_secs(40);
 pub const FIRST_POLL: Duration = Duration::from_secs(2);
 /// A refusal may have other reasons: a connect without a timeout is tried only after this many in a row.
 const REFUSALS: u32 = 3;
-/// `EIO`: the controller answered and refused.
+/// `EIO`: the controller has refused the Connect.
 const REFUSED: i32 = 5;
 
 /// What is known about the keep-alive support of one controller.

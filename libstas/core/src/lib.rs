@@ -137,7 +137,7 @@ pub trait Machine {
     fn deadline(&self) -> Option<Time>;
 }
 
-/// Executes effects: the real shell or the simulated world.
+/// Executes effects: in a daemon the host, in tests a fake host or the simulated world.
 pub trait Host {
     /// The effects that it executes.
     type Effect;

@@ -24,8 +24,8 @@ use stas_nvme::{Parameters, Tid};
 /// A connection that lived at least this long resets the back-off when it is lost. After a shorter one the back-off
 /// continues, so that a target that drops each connection at once is not retried in a tight loop.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(10);
-/// Largest number of different reasons that are remembered as logged.
-const REASONS_TOLD: usize = 8;
+/// Maximum number of different reasons that are remembered as logged.
+const REASONS_LOGGED: usize = 8;
 
 /// Why and how a controller is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -161,7 +161,8 @@ pub struct Member {
     /// For a controller that is polled: the time of the next connect, and why it is polled.
     pub next_poll: Option<(Time, Polled)>,
     backoff: Backoff,
-    told: Vec<LastLogged>,
+    /// What was logged about it and is not logged again.
+    logged: Vec<LastLogged>,
 }
 
 impl Member {
@@ -184,7 +185,7 @@ impl Member {
             keep_alive: KeepAlive::default(),
             next_poll: None,
             backoff: Backoff::default(),
-            told: Vec::new(),
+            logged: Vec::new(),
         }
     }
 
@@ -232,7 +233,7 @@ impl Member {
         self.disconnect_requested = false;
         self.next_poll = None;
         self.reason = None;
-        self.told.clear();
+        self.logged.clear();
         std::mem::take(&mut self.attempts)
     }
 
@@ -312,16 +313,16 @@ impl Member {
     /// ARP. Each reason is news only once until the controller is connected.
     pub fn is_news(&mut self, what: impl Into<LastLogged>) -> bool {
         let what = what.into();
-        if self.told.contains(&what) {
+        if self.logged.contains(&what) {
             return false;
         }
-        let are_reasons = |told: &LastLogged| matches!(told, LastLogged::NotConnected(_));
-        if !are_reasons(&what) || !self.told.iter().all(are_reasons) {
-            self.told.clear();
-        } else if self.told.len() >= REASONS_TOLD {
-            self.told.remove(0);
+        let are_reasons = |logged: &LastLogged| matches!(logged, LastLogged::NotConnected(_));
+        if !are_reasons(&what) || !self.logged.iter().all(are_reasons) {
+            self.logged.clear();
+        } else if self.logged.len() >= REASONS_LOGGED {
+            self.logged.remove(0);
         }
-        self.told.push(what);
+        self.logged.push(what);
         true
     }
 }

@@ -1,8 +1,8 @@
 //! Predicts what a reload would do. A copy of the core takes the new configuration; the effects that it requests are
 //! not executed.
 //!
-//! The copy runs until removals no longer wait for quiet sources or for a replacement. A second copy runs for the same
-//! time without the new configuration. The differences between the two are the changes that the reload would make.
+//! The copy runs until no removal waits for quiet sources or for a replacement any more. A second copy runs for the
+//! same time without the new configuration. The differences between the two are the changes that the reload would make.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,7 +17,7 @@ use stas_nvme::Tid;
 
 /// How long a copy runs: removals wait up to 5 s for quiet sources, and up to 10 s for a replacement.
 const LENGTH: Duration = Duration::from_secs(16);
-/// Largest number of events of a copy.
+/// Maximum number of events of a copy.
 const EVENTS: usize = 2_000;
 
 /// The addresses of host names. A name that is missing cannot be resolved.
@@ -82,7 +82,7 @@ pub struct Planned {
 struct Outcome {
     members: BTreeMap<Tid, Outlook>,
     /// The last line that it would have logged about each controller.
-    told: BTreeMap<Tid, String>,
+    last_lines: BTreeMap<Tid, String>,
 }
 
 /// What a plan needs to know of the kind of core.
@@ -108,14 +108,14 @@ pub fn plan<M: Machine + Clone>(
     addresses: &Addresses,
     hooks: &PlanHooks<M>,
 ) -> Vec<Planned> {
-    let (_, before) = rehearse(core.clone(), now, (hooks.tick)(), addresses, hooks);
-    let (copy, after) = rehearse(core.clone(), now, configured, addresses, hooks);
+    let (_, before) = simulate(core.clone(), now, (hooks.tick)(), addresses, hooks);
+    let (copy, after) = simulate(core.clone(), now, configured, addresses, hooks);
     compare(&before, &after, |tid| (hooks.listed_by)(&copy, tid))
 }
 
-/// Passes `first` to a copy and lets it run. Only look-ups and snapshots are answered: with `addresses`, and with the
-/// controllers that the copy knows.
-fn rehearse<M: Machine>(
+/// Passes `first` to a copy and runs it in simulated time. Only two kinds of requests are answered: look-ups, from
+/// `addresses`, and snapshots, with the controllers that the copy knows.
+fn simulate<M: Machine>(
     mut copy: M,
     now: Time,
     first: M::Event,
@@ -123,7 +123,7 @@ fn rehearse<M: Machine>(
     hooks: &PlanHooks<M>,
 ) -> (M, Outcome) {
     let end = now + LENGTH;
-    let (mut now, mut event, mut waiting, mut told) = (now, first, Vec::new(), BTreeMap::new());
+    let (mut now, mut event, mut waiting, mut last_lines) = (now, first, Vec::new(), BTreeMap::new());
     for _ in 0..EVENTS {
         let mut effects = Vec::new();
         copy.handle(now, event, &mut effects);
@@ -131,7 +131,7 @@ fn rehearse<M: Machine>(
             match request {
                 HostEffect::Log(record, _) => {
                     if let Some(tid) = record.tid {
-                        told.insert(tid, record.text);
+                        last_lines.insert(tid, record.text);
                     }
                 }
                 request => waiting.extend(answer(request, addresses, (hooks.fleet)(&copy))),
@@ -149,7 +149,7 @@ fn rehearse<M: Machine>(
         };
     }
     let members = (hooks.fleet)(&copy).outlooks();
-    (copy, Outcome { members, told })
+    (copy, Outcome { members, last_lines })
 }
 
 fn answer(request: HostEffect, addresses: &Addresses, fleet: &Fleet) -> Option<HostEvent> {
@@ -173,23 +173,24 @@ fn compare(before: &Outcome, after: &Outcome, listed: impl Fn(&Tid) -> String) -
     let planned = tids.into_iter().filter_map(|tid| {
         let (old, new) = (before.members.get(tid), after.members.get(tid));
         let ctrl = new.or(old).and_then(|outlook| outlook.ctrl);
-        let (change, why) = change(old, new, || listed(tid), || after.told.get(tid).cloned().unwrap_or_default())?;
+        let (change, why) =
+            change(old, new, || listed(tid), || after.last_lines.get(tid).cloned().unwrap_or_default())?;
         Some(Planned { tid: tid.clone(), ctrl, change, why })
     });
     planned.collect()
 }
 
-/// `None`: the reload changes nothing of a removal that is under way.
+/// The change of one controller. `None`: the reload does not change a removal that is under way.
 fn change(
     old: Option<&Outlook>,
     new: Option<&Outlook>,
     listed: impl Fn() -> String,
-    told: impl Fn() -> String,
+    last_line: impl Fn() -> String,
 ) -> Option<(Change, String)> {
     let is_wanted = |outlook: &&Outlook| outlook.removal.is_none();
     let Some(new) = new else {
         let old = old.filter(is_wanted)?;
-        return Some((if old.ctrl.is_some() { Change::Release } else { Change::Drop }, told()));
+        return Some((if old.ctrl.is_some() { Change::Release } else { Change::Drop }, last_line()));
     };
     let Some((how, cause)) = &new.removal else {
         let held = old.is_some_and(|old| old.ctrl.is_some() && old.ctrl == new.ctrl);

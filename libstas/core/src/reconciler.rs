@@ -18,13 +18,13 @@ use super::timers::Timer;
 use super::{OpId, ResolveError, Time};
 use stas_nvme::{HostIdentity, Parameters, Tid};
 
-/// What a source says about a controller that it lists.
-pub trait Claim: Clone + PartialEq {
-    /// Creates the claim of the configuration: the controller is to be connected with these parameters.
+/// The payload of a claim: what a source says about a controller that it lists.
+pub trait ClaimPayload: Clone + PartialEq {
+    /// Creates the payload of a claim of the configuration: the controller is to be connected with these parameters.
     fn configured(parameters: Parameters) -> Self;
 }
 
-impl Claim for Parameters {
+impl ClaimPayload for Parameters {
     fn configured(parameters: Parameters) -> Self {
         parameters
     }
@@ -51,7 +51,7 @@ pub struct Reconciler<P> {
     pub sources: Sources<P>,
     /// The managed controllers.
     pub fleet: Fleet,
-    /// Tells when the sources are quiet: removals wait for that.
+    /// Determines when the sources are quiet: removals wait for that.
     pub debounce: Debounce,
     /// Controllers of the saved state that are neither members nor removed yet.
     pub restored: BTreeSet<Tid>,
@@ -63,7 +63,7 @@ pub struct Reconciler<P> {
     pub lines: BTreeMap<Tid, usize>,
 }
 
-impl<P: Claim> Reconciler<P> {
+impl<P: ClaimPayload> Reconciler<P> {
     /// Creates it without controllers. `names` are the last known addresses of the configured host names.
     #[must_use]
     pub fn new(sources: Sources<P>, fleet: Fleet, names: SavedNames) -> Self {
@@ -168,7 +168,7 @@ impl<P: Claim> Reconciler<P> {
         changed
     }
 
-    /// Does what is due for host names. Returns true when that changes which controllers are listed or excluded.
+    /// Handles the timers of host names. Returns true when that changes which controllers are listed or excluded.
     pub fn tick(&mut self, ctx: &mut Context<'_>, due: &[Timer]) -> bool {
         self.configured.tick(ctx, due)
     }

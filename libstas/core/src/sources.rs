@@ -91,7 +91,7 @@ impl<P> Claim<P> {
 struct Doubt {
     since: Time,
     /// When to read it again.
-    ask: Time,
+    read_again: Time,
 }
 
 #[derive(Clone, Debug)]
@@ -154,7 +154,7 @@ impl<P> Source<P> {
 
     /// When a doubtful page is to be read again.
     fn doubt_due(&self) -> Option<Time> {
-        self.doubt.filter(|_| matches!(self.knowledge, Knowledge::Fresh(_))).map(|doubt| doubt.ask)
+        self.doubt.filter(|_| matches!(self.knowledge, Knowledge::Fresh(_))).map(|doubt| doubt.read_again)
     }
 
     /// When a settled page is to be requested: one is needed when it can prove the absence of what the newest page does
@@ -270,16 +270,15 @@ impl<P: Clone + PartialEq> Sources<P> {
         let lists_live = live_and(true) > 0;
         let is_doubtful = !lists_live && live_and(false) >= self.doubtful_loss;
         source.doubt = match source.doubt {
-            // If a connection to one of the controllers is lost meanwhile, this proves nothing about the others.
+            // The doubt does not end because a missing controller has lost its connection meanwhile.
             Some(_) if lists_live || source.claims.values().all(|claim| claim.listed) => None,
-            // The doubtful page before listed live ones that this one omits: their absence is not confirmed.
-            Some(_) if is_doubtful && omits_live => Some(Doubt { since: now, ask: now + DOUBT }),
+            // The doubtful page listed live controllers that this page omits: their absence is not confirmed.
+            Some(_) if is_doubtful && omits_live => Some(Doubt { since: now, read_again: now + DOUBT }),
             Some(doubt) if page.read.is_some() && doubt.since + DOUBT <= now => None,
             Some(doubt) => Some(doubt),
             // A confirmed page is not doubted again.
-            None => {
-                (is_doubtful && (is_on_new_connection || omits_any)).then(|| Doubt { since: now, ask: now + DOUBT })
-            }
+            None => (is_doubtful && (is_on_new_connection || omits_any))
+                .then(|| Doubt { since: now, read_again: now + DOUBT }),
         };
     }
 
@@ -311,9 +310,9 @@ impl<P: Clone + PartialEq> Sources<P> {
         let mut doubted = Vec::new();
         for (id, source) in &mut self.sources {
             if let (SourceId::Page(dc), Knowledge::Fresh(_), Some(doubt)) = (id, &source.knowledge, &mut source.doubt)
-                && doubt.ask <= now
+                && doubt.read_again <= now
             {
-                doubt.ask = now + DOUBT;
+                doubt.read_again = now + DOUBT;
                 doubted.push(dc.clone());
             }
         }
@@ -390,7 +389,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         })
     }
 
-    /// For each source, the controllers whose absence it has not proved: those that it lists, and others that it listed
+    /// For each source, the controllers whose absence it has not proved: those that it lists, and those that it listed
     /// before. `live` says whether a controller is live.
     pub fn not_disproved(&self, now: Time, live: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid)> {
         let claims = self

@@ -65,7 +65,7 @@ impl fmt::Display for Use {
             }
             UseKind::FileSystem(kind) => write!(f, "{device} belongs to a mounted {kind} file system"),
             UseKind::Swap => write!(f, "{device} is swap"),
-            UseKind::Loop(behind) => write!(f, "{device} is behind {behind}"),
+            UseKind::Loop(device_on_top) => write!(f, "{device} is used by the loop device {device_on_top}"),
             UseKind::Exported => write!(f, "{device} is exported by this host (nvmet)"),
             UseKind::Locked => write!(f, "{device} is locked by a process"),
             UseKind::HeldBy(holder) => write!(f, "{device} is held by {holder}"),

@@ -15,13 +15,14 @@ use stas_nvme::nbft::{BootTable, BootTables};
 pub(super) struct BootFiles {
     place: PathBuf,
     tables: Arc<BootTables>,
-    told: BTreeSet<String>,
+    /// The complaints that were logged last.
+    logged: BTreeSet<String>,
 }
 
 impl BootFiles {
     /// Reads the tables in a folder for the first time.
     pub(super) fn read(place: &Path) -> Self {
-        let mut files = Self { place: place.to_owned(), tables: Arc::default(), told: BTreeSet::new() };
+        let mut files = Self { place: place.to_owned(), tables: Arc::default(), logged: BTreeSet::new() };
         files.read_again();
         files
     }
@@ -62,10 +63,10 @@ impl BootFiles {
                 ));
             }
         }
-        for complaint in wrong.difference(&self.told) {
+        for complaint in wrong.difference(&self.logged) {
             tracing::error!("{complaint}");
         }
-        self.told = wrong;
+        self.logged = wrong;
     }
 
     fn path(&self, table: &BootTable) -> String {
@@ -105,17 +106,17 @@ mod tests {
     }
 
     #[test]
-    fn a_corrupt_table_is_told_once_and_ignored() {
+    fn a_corrupt_table_is_logged_once_and_ignored() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("NBFT1"), b"nonsense").unwrap();
         fs::write(folder.path().join("NBFT2"), void_table()).unwrap();
         let mut files = BootFiles::read(folder.path());
         assert_eq!(names(&files), ["NBFT2"]);
-        let told = files.told.clone();
-        assert_eq!(told.len(), 1);
-        assert!(told.iter().all(|line| line.contains("/NBFT1: it has 8 bytes") && line.ends_with("it is ignored")));
+        let logged = files.logged.clone();
+        assert_eq!(logged.len(), 1);
+        assert!(logged.iter().all(|line| line.contains("/NBFT1: it has 8 bytes") && line.ends_with("it is ignored")));
         files.read_again();
-        assert_eq!(files.told, told, "the same complaint is no news");
+        assert_eq!(files.logged, logged, "the same complaint is no news");
     }
 
     #[test]
@@ -130,7 +131,11 @@ mod tests {
         fs::write(&path, &void_table()[..90]).unwrap();
         files.read_again();
         assert_eq!(files.tables(), before);
-        assert!(files.told.iter().all(|line| line.ends_with("its last content stays in force")), "{:?}", files.told);
+        assert!(
+            files.logged.iter().all(|line| line.ends_with("its last content stays in force")),
+            "{:?}",
+            files.logged
+        );
     }
 
     #[test]
@@ -144,8 +149,8 @@ mod tests {
         for _ in 0..2 {
             files.read_again();
             assert_eq!(names(&files), ["NBFT2", "NBFT1"]);
-            let told: Vec<&String> = files.told.iter().collect();
-            assert!(matches!(told[..], [line] if line.contains("/NBFT1 no longer exists; its")), "{told:?}");
+            let logged: Vec<&String> = files.logged.iter().collect();
+            assert!(matches!(logged[..], [line] if line.contains("/NBFT1 no longer exists; its")), "{logged:?}");
         }
     }
 
@@ -162,9 +167,9 @@ mod tests {
         files.read_again();
         assert_eq!(names(&files), ["NBFT"]);
         assert!(
-            files.told.iter().any(|line| line.contains("the tables that were read before stay in force")),
+            files.logged.iter().any(|line| line.contains("the tables that were read before stay in force")),
             "{:?}",
-            files.told
+            files.logged
         );
     }
 }

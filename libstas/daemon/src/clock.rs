@@ -35,7 +35,7 @@ impl BootClock {
     /// Creates the timer. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// If the kernel has no such timer, or no descriptor is free.
+    /// Fails if the kernel has no such timer, or no descriptor is free.
     pub fn new() -> io::Result<Self> {
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let expirations = Receiver::from_file_unchecked(timer.as_fd().try_clone_to_owned()?.into())?;

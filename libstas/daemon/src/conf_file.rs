@@ -1,4 +1,4 @@
-//! Reads one configuration file as a whole, and finds out whether users may read a secret in it.
+//! Reads a whole configuration file, and determines whether users other than root can read a secret in it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
@@ -30,7 +30,7 @@ impl ConfFile {
     /// Reads a file. `None` if it does not exist. Never blocks on a pipe.
     ///
     /// # Errors
-    /// If it cannot be read, is longer than 16 MiB, is a pipe, or is missing because a link in its path is broken.
+    /// Fails if it cannot be read, is longer than 16 MiB or a pipe, or is missing because a link in its path is broken.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
         // Reading a pipe without a writer would block the daemon.
         let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
@@ -58,7 +58,7 @@ impl ConfFile {
     }
 
     /// The warning about a file with a secret, even a commented-out one, that users other than root can read. `None` if
-    /// that is not so.
+    /// they cannot, or if there is no secret.
     #[must_use]
     pub fn exposure(&self, path: &Path) -> Option<String> {
         let readers = match self.mode & 0o044 {

@@ -29,7 +29,8 @@ pub trait Debuggable: Machine<Event: Send> + Clone + Send + 'static {
     /// Counts the controllers: `12 I/O controllers, 12 connected`.
     fn status(&self) -> String;
 
-    /// Describes the controller with this TID, else the first one that `id` may mean. `None` if there is none.
+    /// Describes the controller with this TID, otherwise the first controller that `id` may mean. `None` if there is
+    /// none.
     fn describe(&self, tid: &Tid, id: &ControllerId, now: Time) -> Option<Dict>;
 
     /// Which source lists a controller, or why it is kept. `None` if it is not listed.
@@ -68,7 +69,7 @@ macro_rules! debug_interface {
             /// Signals that the configuration switched trace on or off.
             ///
             /// # Errors
-            /// If the bus is lost, or the object is not at this path.
+            /// Fails if the bus is lost, or the object is not at this path.
             pub async fn tell_trace(connection: &zbus::Connection, path: &str) -> zbus::Result<()> {
                 let emitter = SignalEmitter::new(connection, path)?;
                 let interface = connection.object_server().interface::<_, Self>(path).await?;
@@ -81,8 +82,8 @@ macro_rules! debug_interface {
         #[zbus::interface(name = $interface, introspection_docs = true)]
         #[allow(missing_docs)]
         impl<C: Debuggable> $name<C> {
-            /// Whether trace is on: the daemon logs every step. Only root may set it. A reload sets it to the value in the
-            /// configuration file.
+            /// Whether trace is on: the daemon logs every step. Only root may set it. A reload sets it to the value in
+            /// the configuration file.
             #[zbus(property, name = "tron")]
             fn tron(&self) -> bool {
                 self.process.journal().tron()
@@ -119,8 +120,8 @@ macro_rules! debug_interface {
                 Ok(place.answer(process_info(&self.core, &self.process).await?))
             }
 
-            /// Returns the keys of the detailed list for one controller, as a JSON object. It is empty if the controller is
-            /// unknown.
+            /// Returns the keys of the detailed list for one controller, as a JSON object. It is empty if the
+            /// controller is unknown.
             #[zbus(name = "controller_info", out_args("info_json"))]
             async fn controller_info(
                 &self,
@@ -139,8 +140,8 @@ macro_rules! debug_interface {
                 Ok(place.answer(controller_info(&self.core, id).await?))
             }
 
-            /// Returns the metrics: numbers of controllers, and what the daemon has done since its start. Each sample has
-            /// a name, labels and a value.
+            /// Returns the metrics: numbers of controllers, and what the daemon has done since its start. Each sample
+            /// has a name, labels and a value.
             #[zbus(name = "metrics", out_args("samples"))]
             async fn metrics(
                 &self,
@@ -186,9 +187,9 @@ macro_rules! debug_interface {
                 Ok((source.map(|source| shown(&source).into_owned()).unwrap_or_default(), events))
             }
 
-            /// Returns what a reload would do if the daemon's configuration file had the content `conf`: the controllers,
-            /// each with `change` and `reason`. Nothing is carried out. `addresses` contains the addresses of the host
-            /// names in the file. Only root may call it, because it takes computing time.
+            /// Returns what a reload would do if the daemon's configuration file had the content `conf`: the
+            /// controllers, each with `change` and `reason`. Nothing is carried out. `addresses` contains the addresses
+            /// of the host names in the file. Only root may call it, because it takes computing time.
             #[zbus(name = "plan_reload", out_args("controller_list"))]
             async fn plan_reload(
                 &self,
@@ -244,7 +245,7 @@ async fn plan_reload<C: Debuggable>(
 /// Converts the strings to a TID. `None` if the transport or the port is unknown.
 ///
 /// # Errors
-/// If a string is too long for its field.
+/// Fails if a string is too long for its field.
 pub fn tid_of(id: &ControllerId) -> fdo::Result<Option<Tid>> {
     match id.tid() {
         Ok(tid) => Ok(Some(tid)),
@@ -256,7 +257,7 @@ pub fn tid_of(id: &ControllerId) -> fdo::Result<Option<Tid>> {
 /// Serializes a value as JSON.
 ///
 /// # Errors
-/// If the value has no JSON form.
+/// Fails if the value has no JSON form.
 pub fn json(value: &impl Serialize) -> fdo::Result<String> {
     serde_json::to_string(value).map_err(|error| fdo::Error::Failed(error.to_string()))
 }

@@ -108,13 +108,13 @@ pub fn planned(planned: &Planned) -> Dict {
     dict
 }
 
-/// A controller of which a signal tells: its identity, its device, and its state.
+/// The controller of a signal: its identity, its device, and its state.
 #[must_use]
 pub fn changed(change: &StateChange) -> Dict {
     remembered(&(change.tid.clone(), change.ctrl, change.new))
 }
 
-/// A controller with its last device and its state; `None`: it is no longer listed.
+/// A controller with its last device and its state. `None` as the state: it is no longer listed.
 #[must_use]
 pub fn remembered((tid, ctrl, status): &(Tid, Option<CtrlRef>, Option<Status>)) -> Dict {
     let mut dict = ControllerId::of(tid).to_dict();
@@ -131,7 +131,7 @@ pub fn event(line: &HistoryEntry) -> Dict {
 }
 
 /// Marks a controller as kept: it stays connected only because removals are suspended, for this reason.
-pub fn held(dict: &mut Dict, reason: &str) {
+pub fn mark_kept(dict: &mut Dict, reason: &str) {
     dict.insert("state".to_owned(), Status::Kept.to_string());
     dict.insert(key::REASON.to_owned(), shown(reason).into_owned());
 }
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!((dict["model"].as_str(), dict["serial"].as_str()), ("m\\u{202e}", "s\\u{200b}"));
         assert!(dict["alias of"].contains("nqn.\\u{202e}x"), "{dict:?}");
         assert_eq!(dict["subsysnqn"], "nqn.\u{202e}x", "programs compare it");
-        held(&mut dict, "kept\u{2066}");
+        mark_kept(&mut dict, "kept\u{2066}");
         assert_eq!(dict["reason"], "kept\\u{2066}");
     }
 

@@ -14,11 +14,11 @@ use super::signals::Signal;
 use super::systemd::Supervisor;
 use stas_core::{Machine, Time};
 
-/// Largest number of events in one iteration.
+/// Maximum number of events in one iteration.
 const EVENTS: usize = 64;
-/// Largest number of queries in one iteration.
+/// Maximum number of queries in one iteration.
 const QUERIES: usize = 16;
-/// Largest number of queued queries. Further callers on the bus wait.
+/// Maximum number of queued queries. Further callers on the bus wait.
 const QUERIES_WAITING: usize = 64;
 /// Minimum time between two saves.
 const SAVE_PACE: Duration = Duration::from_millis(500);

@@ -16,11 +16,11 @@ use stas_core::fleet::{Listed, Status};
 use stas_nvme::Tid;
 use stas_nvme::secret::masked;
 
-/// Largest number of lines about one controller. The oldest ones are dropped.
+/// Maximum number of lines about one controller. The oldest ones are dropped.
 const LINES: usize = 64;
 /// Longest line in bytes. It may quote what other hosts send.
 const LINE_MAX: usize = 1024;
-/// Largest number of controllers that are no longer listed.
+/// Maximum number of controllers that are no longer listed.
 const REMOVED: usize = 256;
 
 /// One line of the log about a controller.
@@ -37,13 +37,13 @@ pub struct HistoryEntry {
 pub struct StateChange {
     /// The controller.
     pub tid: Tid,
-    /// Its connection; of a removed controller the last one.
+    /// Its connection; the last one if the controller was removed.
     pub ctrl: Option<CtrlRef>,
     /// Its state before; `None` if it was not listed.
     pub old: Option<Status>,
     /// Its state now; `None` if it is no longer listed.
     pub new: Option<Status>,
-    /// The cause: of a new controller the source that lists it. Empty if the states say it all.
+    /// The cause. For a new controller: the source that lists it. Empty if nothing is known beyond the states.
     pub cause: String,
 }
 
@@ -73,12 +73,12 @@ struct Record {
     ctrl: Option<CtrlRef>,
     /// Start of the present state.
     since: Timestamp,
-    /// Its state when the last run of the daemon ended, until it is known what became of it.
+    /// Its state when the last run of the daemon ended; `None` once its state in this run is known.
     before: Option<Before>,
     /// The comparison in which it was listed last, or the round of its last line.
     round: u64,
     /// The last line since its last change of state.
-    news: String,
+    last_line: String,
     /// Why it is being removed.
     removal: String,
 }
@@ -92,7 +92,8 @@ struct Before {
 }
 
 impl Record {
-    /// True for a removed controller. One that the last run listed is listed again as soon as its source is known.
+    /// True for a removed controller. False for a controller that the last run listed: it is listed again as soon as
+    /// its source is known.
     fn is_removed(&self) -> bool {
         self.status.is_none() && self.before.is_none()
     }
@@ -106,7 +107,7 @@ impl Record {
         self.lines.push_back(HistoryEntry { at, text });
     }
 
-    /// The start of a state that begins now: if the last run of the daemon ended in it, it has not changed.
+    /// The start of the present state. If the last run of the daemon ended in the same state, that state has continued.
     fn start(&mut self, now: Timestamp, status: Status, ctrl: Option<CtrlRef>) -> Timestamp {
         // Before a restarted daemon uses an existing connection again, the controller is queued.
         let has_settled = ctrl.is_some();
@@ -122,9 +123,9 @@ impl Record {
 
     /// The cause of a removal that is complete.
     fn removed(&mut self) -> String {
-        let news = std::mem::take(&mut self.news);
+        let last_line = std::mem::take(&mut self.last_line);
         let cause = std::mem::take(&mut self.removal);
-        if cause.is_empty() { news } else { cause }
+        if cause.is_empty() { last_line } else { cause }
     }
 }
 
@@ -142,7 +143,7 @@ impl History {
         record.round = record.round.max(round);
         let text = masked(&logged.text);
         record.add(Timestamp::now(), text.clone().into_owned());
-        record.news = text.into_owned();
+        record.last_line = text.into_owned();
         drop(records);
         self.0.changed.notify_one();
     }
@@ -172,7 +173,7 @@ impl History {
             record.since = record.start(now, status, ctrl);
             let old = record.status.replace(status);
             (record.ctrl, record.round) = (ctrl, round);
-            let news = std::mem::take(&mut record.news);
+            let last_line = std::mem::take(&mut record.last_line);
             let cause = match old {
                 None => {
                     let source = source(tid);
@@ -180,8 +181,8 @@ impl History {
                     record.add(now, format!("{restarted}listed: {source}"));
                     source
                 }
-                Some(_) if news.is_empty() => reason(tid).unwrap_or_default(),
-                Some(_) => news,
+                Some(_) if last_line.is_empty() => reason(tid).unwrap_or_default(),
+                Some(_) => last_line,
             };
             record.removal = match status {
                 Status::Removing | Status::Kept => cause.clone(),

@@ -1,7 +1,7 @@
 //! Writes log lines to the journal or to stdout, and sets their level.
 //!
 //! Lines are queued for a writer thread, and the caller never waits. If the journal, a terminal or a pipe blocks (its
-//! disk may be one that this daemon is about to reconnect), the event loop continues. Lines that do not fit into the
+//! disk may be what this daemon is about to reconnect), the event loop continues. Lines that do not fit into the
 //! queue are dropped and counted, and the count is logged.
 //!
 //! In the journal, the fields TID, DEVICE and NQN identify the controller of a line: `journalctl DEVICE=nvme3`. TARGET,
@@ -27,7 +27,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 use stas_core::{CodeLocation, Level, LogRecord};
 use stas_nvme::shown;
 
-/// Largest number of queued lines.
+/// Maximum number of queued lines.
 const QUEUE: usize = 1024;
 /// Longest text of a line in bytes. Text from other hosts is cut, too.
 const LINE_MAX: usize = 8192;
@@ -145,9 +145,9 @@ impl LogLine {
     }
 
     /// Escapes control characters in the text and in the names of the controller.
-    fn tame(&mut self) {
+    fn sanitize(&mut self) {
         let names = [&mut self.tid, &mut self.device, &mut self.nqn];
-        names.into_iter().flatten().chain([&mut self.text]).for_each(tame);
+        names.into_iter().flatten().chain([&mut self.text]).for_each(sanitize);
     }
 
     /// The whole line as in nvme-stas: the controller, then the text.
@@ -183,7 +183,7 @@ impl<S: Subscriber> Layer<S> for NonBlockingLayer {
         let mut line = LogLine::plain(*event.metadata().level(), String::new());
         line.origin = Some(event.metadata());
         event.record(&mut LogLineVisitor(&mut line));
-        line.tame();
+        line.sanitize();
         if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Write(line)) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -221,14 +221,14 @@ impl Visit for LogLineVisitor<'_> {
 
 /// Cuts a long text, escapes what is not visible and masks secrets: text from other hosts must not control a terminal,
 /// look like other text, or fill the disk.
-fn tame(text: &mut String) {
+fn sanitize(text: &mut String) {
     if text.len() > LINE_MAX {
         let end = (0..=LINE_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
         text.truncate(end);
         text.push('…');
     }
-    if let Cow::Owned(tamed) = shown(text) {
-        *text = tamed;
+    if let Cow::Owned(escaped) = shown(text) {
+        *text = escaped;
     }
 }
 
@@ -437,8 +437,8 @@ mod tests {
     /// Set for a test that runs again with a /run of its own.
     const OWN_RUN: &str = "STAS_TEST_OWN_RUN";
 
-    /// Runs a test of this module again with an empty /run of its own. Returns whether it ran: not every system permits
-    /// another mount namespace.
+    /// Runs a test of this module again in a mount namespace with an empty /run. Returns false if the system does not
+    /// permit another mount namespace.
     fn with_own_run(test: &str) -> bool {
         let mount = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal";
         let prepared = |rest: &str| {

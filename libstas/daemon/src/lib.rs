@@ -43,7 +43,7 @@ use arguments::{About, Arguments};
 use journal::Journal;
 
 /// Time limit for writing the last lines of the log.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// A random number for each start, so that hosts that boot at the same time do not retry at the same time.
 #[must_use]
@@ -75,6 +75,6 @@ pub fn main(about: &About, work: impl AsyncFnOnce(Arguments, Journal) -> Result<
             1
         }
     };
-    journal.flush(LAST_WORDS);
+    journal.flush(FLUSH_LIMIT);
     std::process::exit(code)
 }

@@ -5,7 +5,7 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// Request by a signal.
+/// The request that a signal makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGHUP: read the configuration again.
@@ -17,7 +17,7 @@ pub enum Signal {
 /// Starts to receive signals. Must be called in a tokio runtime.
 ///
 /// # Errors
-/// If a handler cannot be installed.
+/// Fails if a handler cannot be installed.
 pub fn listen() -> io::Result<mpsc::Receiver<Signal>> {
     let meanings = [
         (SignalKind::hangup(), Signal::Reload),

@@ -28,15 +28,16 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 #[derive(Clone, Debug)]
 pub struct StateFile {
     path: PathBuf,
-    /// What is in it, for the log.
+    /// What the file contains, for the log: `state`.
     what: &'static str,
     kind: &'static str,
     version: u32,
     boot: String,
 }
 
+/// The whole file.
 #[derive(Serialize)]
-struct Out<'a, T> {
+struct EncodedFile<'a, T> {
     kind: &'a str,
     version: u32,
     boot: &'a str,
@@ -46,7 +47,7 @@ struct Out<'a, T> {
 
 /// The part of the file that says whether its state can be used.
 #[derive(Deserialize)]
-struct Head {
+struct HeadPart {
     kind: String,
     version: u32,
     boot: String,
@@ -54,13 +55,13 @@ struct Head {
 
 /// The part of the file with the state.
 #[derive(Deserialize)]
-struct Body<T> {
+struct StatePart<T> {
     state: T,
 }
 
 /// The part of the file with the configuration.
 #[derive(Deserialize)]
-struct Kept {
+struct ConfPart {
     kind: String,
     boot: String,
     #[serde(default)]
@@ -80,11 +81,11 @@ pub enum SavedConf {
 
 /// Why a saved state cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum Useless {
+enum LoadError {
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
     #[error("it is damaged: {0}")]
-    Garbage(#[from] serde_json::Error),
+    Damaged(#[from] serde_json::Error),
     #[error("it is of kind {0:?}")]
     Kind(String),
     #[error("its version is {0}, which this program does not know")]
@@ -126,7 +127,7 @@ impl StateFile {
         Self { path: directory.join("state.json"), what: "state", kind, version, boot: boot.to_owned() }
     }
 
-    /// A file of its own beside the saved state, for data that no decision needs: `what`, in a file of that name.
+    /// The file `name` beside the saved state, for data that no decision needs. `what` is its content, for the log.
     #[must_use]
     pub fn beside(&self, name: &str, what: &'static str, version: u32) -> Self {
         Self { path: self.path.with_file_name(name), what, version, ..self.clone() }
@@ -167,21 +168,21 @@ impl StateFile {
 
     /// Reads the file as a stream, twice: first its head, then its state. Neither the text nor a tree of all its values
     /// is kept in memory.
-    fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, Useless> {
+    fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, LoadError> {
         let Some(mut file) = self.open()? else { return Ok(None) };
-        let head: Head = from_stream(&file)?;
+        let head: HeadPart = from_stream(&file)?;
         if head.kind != self.kind {
-            return Err(Useless::Kind(head.kind));
+            return Err(LoadError::Kind(head.kind));
         }
         if head.version != self.version {
-            return Err(Useless::Version(head.version));
+            return Err(LoadError::Version(head.version));
         }
-        // Its times and its controllers belong to an earlier boot.
+        // Times and instance numbers of an earlier boot mean nothing now.
         if head.boot != self.boot {
-            return Err(Useless::Boot);
+            return Err(LoadError::Boot);
         }
         file.rewind()?;
-        Ok(Some(from_stream::<Body<T>>(&file)?.state))
+        Ok(Some(from_stream::<StatePart<T>>(&file)?.state))
     }
 
     /// Opens the file for reading. `None` if it does not exist. An error if it is not a file of at most [`STATE_MAX`]
@@ -212,10 +213,10 @@ impl StateFile {
             Ok(None) => return SavedConf::Nothing,
             Err(_) => return SavedConf::Unknown,
         };
-        match from_stream::<Kept>(&file) {
+        match from_stream::<ConfPart>(&file) {
             Ok(kept) if kept.kind != self.kind => SavedConf::Unknown,
             Ok(kept) if kept.boot != self.boot => SavedConf::Nothing,
-            Ok(Kept { conf: Some(text), .. }) => SavedConf::Text(text),
+            Ok(ConfPart { conf: Some(text), .. }) => SavedConf::Text(text),
             Ok(_) | Err(_) => SavedConf::Unknown,
         }
     }
@@ -223,9 +224,9 @@ impl StateFile {
     /// Encodes the state for [`Saver::save`]. `conf` is the configuration without its secrets.
     ///
     /// # Errors
-    /// If the state cannot be written as JSON (a map whose keys are not strings).
+    /// Fails if the state cannot be written as JSON (a map whose keys are not strings).
     pub fn encode<T: Serialize>(&self, state: &T, conf: &str) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&Out { kind: self.kind, version: self.version, boot: &self.boot, conf, state })
+        serde_json::to_vec(&EncodedFile { kind: self.kind, version: self.version, boot: &self.boot, conf, state })
     }
 
     /// Removes the file.
@@ -257,16 +258,18 @@ fn from_stream<T: DeserializeOwned>(file: &File) -> serde_json::Result<T> {
 
 /// Writes states on its own thread. Only the newest waiting state is written, and a hanging disk blocks no caller.
 #[derive(Clone, Debug)]
-pub struct Saver(Arc<Desk>);
+pub struct Saver(Arc<Shared>);
 
+/// What the callers share with the writer thread.
 #[derive(Debug, Default)]
-struct Desk {
-    tray: Mutex<Tray>,
+struct Shared {
+    pending: Mutex<Pending>,
     changed: Condvar,
 }
 
+/// The work of the writer thread.
 #[derive(Debug, Default)]
-struct Tray {
+struct Pending {
     /// The newest state that is not written yet.
     waiting: Option<Vec<u8>>,
     /// True while the thread writes.
@@ -279,12 +282,12 @@ impl Saver {
     /// Starts the writer thread.
     ///
     /// # Errors
-    /// If the thread cannot be started.
+    /// Fails if the thread cannot be started.
     pub fn start(file: StateFile) -> io::Result<Self> {
-        let desk = Arc::new(Desk::default());
-        let work = Arc::clone(&desk);
+        let shared = Arc::new(Shared::default());
+        let work = Arc::clone(&shared);
         std::thread::Builder::new().name("state".to_owned()).spawn(move || work.write_states(&file))?;
-        Ok(Self(desk))
+        Ok(Self(shared))
     }
 
     /// Queues a state, in place of an older one that is still waiting. Returns at once.
@@ -299,17 +302,18 @@ impl Saver {
     /// Waits until all is written, at most for `limit`. Returns true if it is.
     #[must_use]
     pub fn finish(&self, limit: Duration) -> bool {
-        let mut tray = self.0.lock();
-        tray.end_wait = true;
+        let mut pending = self.0.lock();
+        pending.end_wait = true;
         self.0.changed.notify_all();
-        let waited = self.0.changed.wait_timeout_while(tray, limit, |tray| tray.waiting.is_some() || tray.writing);
+        let waited =
+            self.0.changed.wait_timeout_while(pending, limit, |pending| pending.waiting.is_some() || pending.writing);
         waited.is_ok_and(|(_, timeout)| !timeout.timed_out())
     }
 }
 
-impl Desk {
-    fn lock(&self) -> MutexGuard<'_, Tray> {
-        self.tray.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write_states(&self, file: &StateFile) {
@@ -344,46 +348,47 @@ impl Desk {
     }
 
     fn take(&self) -> Vec<u8> {
-        let mut tray = self.lock();
+        let mut pending = self.lock();
         loop {
-            if let Some(bytes) = tray.waiting.take() {
-                tray.writing = true;
+            if let Some(bytes) = pending.waiting.take() {
+                pending.writing = true;
                 return bytes;
             }
-            tray = self.changed.wait(tray).unwrap_or_else(PoisonError::into_inner);
+            pending = self.changed.wait(pending).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Queues a state again after a failed write, unless a newer state is waiting.
     fn put_back(&self, bytes: Vec<u8>, failed: bool) {
-        let mut tray = self.lock();
-        tray.writing = false;
-        if failed && tray.waiting.is_none() {
-            tray.waiting = Some(bytes);
+        let mut pending = self.lock();
+        pending.writing = false;
+        if failed && pending.waiting.is_none() {
+            pending.waiting = Some(bytes);
         }
         self.changed.notify_all();
     }
 
     fn pause(&self, length: Duration) {
         let end = Instant::now() + length;
-        let mut tray = self.lock();
-        while !tray.end_wait {
+        let mut pending = self.lock();
+        while !pending.end_wait {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            tray = match self.changed.wait_timeout(tray, left) {
-                Ok((tray, _)) => tray,
+            pending = match self.changed.wait_timeout(pending, left) {
+                Ok((pending, _)) => pending,
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
         // Even without pauses, the thread must not spin on a disk that refuses writes.
-        drop(tray);
+        drop(pending);
         std::thread::sleep(length.min(Duration::from_millis(50)));
     }
 }
 
-/// Reports once that a state is too large to be saved. `before` is true if the last one was. Returns whether it is.
+/// Logs once that a state is too large to be saved. `before` is true if the previous state was too large. Returns
+/// whether this one is.
 fn log_if_too_large(file: &StateFile, bytes: usize, before: bool) -> bool {
     let too_large = bytes > STATE_MAX;
     if too_large && !before {

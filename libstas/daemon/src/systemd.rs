@@ -59,9 +59,9 @@ impl Supervisor for Systemd {
 }
 
 fn send(states: &[NotifyState<'_>]) {
-    static TOLD: AtomicBool = AtomicBool::new(false);
+    static LOGGED: AtomicBool = AtomicBool::new(false);
     if let Err(error) = sd_notify::notify(states)
-        && !TOLD.swap(true, Ordering::Relaxed)
+        && !LOGGED.swap(true, Ordering::Relaxed)
     {
         tracing::warn!("cannot report the state of this service to systemd: {error}");
     }

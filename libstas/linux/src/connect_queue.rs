@@ -72,7 +72,7 @@ impl ConnectQueue {
     /// Starts the thread.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// Fails if no thread can be started.
     pub fn start(shared: Shared) -> io::Result<Self> {
         let (jobs, received) = mpsc::channel::<Job>();
         thread::spawn("connect", move || {
@@ -121,13 +121,13 @@ struct Worker {
     supported: Option<SupportedOptions>,
     has_warned: bool,
     /// Unsupported options that were already logged.
-    told: BTreeSet<&'static str>,
+    logged: BTreeSet<&'static str>,
 }
 
 impl Worker {
     fn new(shared: Shared) -> Self {
         let fabrics = Fabrics::new(&shared.roots);
-        Self { shared, fabrics, supported: None, has_warned: false, told: BTreeSet::new() }
+        Self { shared, fabrics, supported: None, has_warned: false, logged: BTreeSet::new() }
     }
 
     /// Executes one connect request.
@@ -269,7 +269,7 @@ impl Worker {
         let ConnectRequest { tid, parameters, identity, purpose, .. } = request;
         let line = option_string(tid, parameters, identity, *purpose, self.supported()?)?;
         for option in line.left_out() {
-            if self.told.insert(option) {
+            if self.logged.insert(option) {
                 tracing::warn!("this kernel does not know the option {option}: connections are made without it");
             }
         }

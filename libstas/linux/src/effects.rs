@@ -129,8 +129,8 @@ impl LinuxHost {
         work: impl FnOnce(&Roots) -> Result<T, E> + Send + 'static,
         event: impl Fn(Result<T, E>) -> HostEvent + Clone + Send + 'static,
     ) {
-        let (roots, sink, told) = (self.roots.clone(), self.sink.clone(), event.clone());
-        if let Err(error) = thread::spawn(name, move || (sink.0)(told(work(&roots)))) {
+        let (roots, sink, done) = (self.roots.clone(), self.sink.clone(), event.clone());
+        if let Err(error) = thread::spawn(name, move || (sink.0)(done(work(&roots)))) {
             (self.sink.0)(event(Err(NoThread(OsError::new(error)).into())));
         }
     }

@@ -41,7 +41,7 @@ impl Fabrics {
     /// version.
     ///
     /// # Errors
-    /// If the device cannot be opened or read.
+    /// Fails if the device cannot be opened or read.
     pub fn supported(&self) -> io::Result<SupportedOptions> {
         match read_answer(&mut self.open()?).map(|listed| SupportedOptions::parse(&listed)) {
             Ok(Some(listed)) => return Ok(listed),

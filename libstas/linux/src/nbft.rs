@@ -48,7 +48,7 @@ impl TableError {
 /// have no table.
 ///
 /// # Errors
-/// If the folder cannot be listed. A folder that does not exist has no tables.
+/// Fails if the folder cannot be listed. A folder that does not exist has no tables.
 pub fn read(place: &Path) -> io::Result<Vec<Result<BootTable, TableError>>> {
     let paths = match fs::read_dir(place) {
         Ok(entries) => tables(entries)?,

@@ -26,7 +26,7 @@ const CONTROLLER: &str = "dhchap_ctrl_secret";
 /// trial connect with these secrets, or without secrets, and disconnects the resulting controller.
 ///
 /// # Errors
-/// If sysfs cannot be read. The kernel's secrets are unchanged.
+/// Fails if sysfs cannot be read. The kernel's secrets are unchanged.
 pub(super) fn rotate(
     dir: &ControllerDir,
     wanted: &DhchapSecrets,

@@ -12,7 +12,7 @@ const STACK: usize = 256 * 1024;
 /// thread is never joined.
 ///
 /// # Errors
-/// If the system cannot start another thread.
+/// Fails if the system cannot start another thread.
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || {
         // Fails only for an invalid mask or operation, and this one is neither.

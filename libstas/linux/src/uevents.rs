@@ -38,7 +38,7 @@ impl Uevents {
     /// Starts the monitor. Every event from now on is delivered. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// If the kernel provides no such socket.
+    /// Fails if the kernel provides no such socket.
     pub fn listen() -> io::Result<Self> {
         Self::with_buffer(BUFFER)
     }
@@ -52,7 +52,7 @@ impl Uevents {
     /// Waits for the next event about a controller. Cancelling it loses nothing.
     ///
     /// # Errors
-    /// If the socket no longer works.
+    /// Fails if the socket no longer works.
     pub async fn next(&mut self) -> io::Result<Incoming> {
         loop {
             let mut ready = self.0.readable_mut().await?;

@@ -15,7 +15,7 @@ use stas_nvme::admin::{Command, Status};
 /// Registers a netlink socket with the current tokio runtime.
 ///
 /// # Errors
-/// If the runtime cannot monitor such a descriptor.
+/// Fails if the runtime cannot monitor such a descriptor.
 pub(super) fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     // SAFETY: the descriptor must stay open, and `as_raw_fd` must name the same one, for as long as the AsyncFd
     // lives. A Socket owns one open descriptor, never exchanges it, and closes it only when it is dropped; the
@@ -26,7 +26,7 @@ pub(super) fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
 /// Registers a libudev monitor with the current tokio runtime.
 ///
 /// # Errors
-/// If the runtime cannot monitor its descriptor.
+/// Fails if the runtime cannot monitor its descriptor.
 pub(super) fn watch_monitor(socket: MonitorSocket) -> io::Result<AsyncFd<MonitorSocket>> {
     // SAFETY: the descriptor must stay open, and `as_raw_fd` must name the same one, for as long as the AsyncFd
     // lives. A MonitorSocket holds a reference to one udev_monitor, whose descriptor is opened when it is created and

@@ -1,7 +1,7 @@
 //! Asks stas-net for announcements of discovery controllers, and passes on what it reports.
 //!
-//! The process runs while browsing is wanted. If it ends, browsing is interrupted until another one has started; the
-//! services that were found stay as they are.
+//! The process runs while browsing is wanted. If it ends, browsing is interrupted until another process has started;
+//! the services that were found are kept.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,8 +22,8 @@ pub const SETTLE: Duration = Duration::from_millis(300);
 pub const BATCH: usize = 64;
 /// Minimum time between two reports: a thousand announcements take about a second.
 pub const BATCH_PACE: Duration = Duration::from_millis(50);
-/// Most requests that wait to be sent. Requests to reconfirm a service are dropped beyond half of it: the caller
-/// repeats them.
+/// Maximum number of requests that wait to be sent. If half as many wait, requests to reconfirm a service are dropped:
+/// the caller repeats them.
 const COMMANDS: usize = 256;
 
 /// Sends requests to the browser in stas-net.
@@ -125,7 +125,7 @@ where
                 None => return End::Closed,
                 Some(BrowseCommand::Stop) => return End::Stop,
                 Some(command) => match link.send(&Request::Browse(command)).await {
-                    // A service whose name is too long was not reported by stas-net.
+                    // stas-net cannot have reported a service with such a long name.
                     Err(LinkError::Wire(_)) => Ok(()),
                     result => result,
                 },
@@ -153,7 +153,7 @@ where
 pub enum NotWanted {
     /// [`BrowseCommand::Stop`]
     Stopped,
-    /// Nobody can request anything any more.
+    /// The [`Browser`] was dropped, so no request can follow.
     Closed,
 }
 

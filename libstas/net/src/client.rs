@@ -1,8 +1,8 @@
 //! Asks stas-net for the addresses of host names and for probes.
 //!
-//! Each question is answered, whatever stas-net does: with its answer, or with the reason why there is none. A question
-//! that gets lost with its connection is asked once more. stas-net is started with the first question and ends when
-//! there was none for [`IDLE`].
+//! Each question is answered: with the answer of stas-net, or with the reason why there is none. A question that is
+//! lost with its connection is sent once more. stas-net is started by the first question, and ends when there was no
+//! question for [`IDLE`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -20,11 +20,11 @@ use crate::wire::{Report, Request, Role, Unresolved, Verdict};
 
 /// The connection is closed after this time without a question. Host names are looked up every 60 s.
 pub const IDLE: Duration = Duration::from_secs(90);
-/// Most questions that wait for an answer of stas-net. Further ones wait to be sent.
+/// Maximum number of questions that wait for an answer of stas-net. Further ones wait to be sent.
 pub const UNANSWERED: usize = 64;
-/// Most questions that wait to be sent. Further ones fail at once.
+/// Maximum number of questions that wait to be sent. Further ones fail at once.
 pub const UNSENT: usize = 4096;
-/// How often a question is sent at most.
+/// Maximum number of times that a question is sent.
 const TRIES: u32 = 2;
 /// Time limit for an answer to a look-up. The resolver takes half a minute if no name server answers, and longer with
 /// search domains.
@@ -133,7 +133,7 @@ struct Call {
     done: Done,
     /// How often it was sent.
     tries: u32,
-    /// When it must be answered, since it was sent.
+    /// When its answer is overdue; `None` until it is sent.
     until: Option<Instant>,
 }
 
@@ -209,7 +209,7 @@ impl Caller {
         Some(overdue.unwrap_or(self.used + IDLE))
     }
 
-    /// Sends questions, over a new connection if there is none. While none may be made, all questions fail.
+    /// Sends questions, over a new connection if there is none. During the back-off, all questions fail.
     async fn send_what_waits(&mut self) {
         while !self.unsent.is_empty() && self.sent.len() < UNANSWERED {
             if self.link.is_none() {
@@ -233,7 +233,7 @@ impl Caller {
             call.until = Some(self.used + self.limit);
             match sent {
                 Ok(()) => drop(self.sent.insert(id, call)),
-                // It cannot be sent at all.
+                // It exceeds a limit of the records: another connection would not help.
                 Err(LinkError::Wire(error)) => (call.done)(Err(OsError::new(error))),
                 Err(error) => {
                     self.sent.insert(id, call);
@@ -265,7 +265,7 @@ impl Caller {
     fn lose(&mut self, error: &LinkError) {
         let link = self.link.take();
         if link.is_some() && self.sent.is_empty() && matches!(error, LinkError::Ended) {
-            // It was stopped, and there was nothing for it to do.
+            // Only an idle process has ended.
             return;
         }
         self.backoff.lost(link.as_ref().map(Link::age), error);
@@ -292,7 +292,7 @@ impl Caller {
     }
 }
 
-/// Receives the next record. Waits for ever without a connection.
+/// Receives the next record. Waits forever without a connection.
 async fn receive(link: &mut Option<Link>) -> Result<Report, LinkError> {
     match link {
         Some(link) => link.receive().await,

@@ -1,4 +1,4 @@
-//! mDNS, host names and probes: what the daemons must ask of the network, and what the network may answer anything to.
+//! mDNS, host names and probes: requests of the daemons to the network, whose answers are untrusted.
 //!
 //! The program stas-net does this work, in a process without privileges. systemd starts one process for each connection
 //! to [`SOCKET`]. The first record of a connection gives the process its one task ([`wire::Role`]). The process ends
@@ -13,8 +13,7 @@
 //!
 //! The modules that send and receive on the network belong to the program, so that no daemon can call them.
 //!
-//! A daemon treats stas-net as it treats the network: whatever it says is checked again, and its absence proves
-//! nothing.
+//! A daemon trusts stas-net no more than the network: it checks each report again. A missing report proves nothing.
 
 use std::future::pending;
 

@@ -10,15 +10,15 @@ use tokio::time::{Instant, timeout};
 
 use crate::wire::{Frames, Record, Report, Request, Role, WireError};
 
-/// Time limit for a connect or a write. stas-net reads at once whatever is sent to it.
-const PROMPTLY: Duration = Duration::from_secs(5);
-/// A first loss is followed by another connection at once. After a further one, or after a connect that failed, the
-/// next attempt waits for this long. The wait doubles each time, up to [`SLOWEST`].
-const FIRST: Duration = Duration::from_millis(500);
-/// See [`FIRST`].
-const SLOWEST: Duration = Duration::from_secs(10);
-/// A connection that has lived this long ends the back-off: its loss is a first one.
-pub(crate) const GOOD: Duration = Duration::from_secs(10);
+/// Time limit for a connect or a write. stas-net reads at once.
+const IO_LIMIT: Duration = Duration::from_secs(5);
+/// After the first loss, another connection is made at once. After a further loss, or after a failed connect, the next
+/// attempt waits for this long. The wait doubles each time, up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// Maximum of the wait that begins with [`FIRST_WAIT`].
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A connection that has lived this long resets the back-off: its loss counts as the first.
+pub(crate) const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a connection cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ impl Link {
     /// Connects, and gives the process its task.
     pub(crate) async fn connect(socket: &Path, role: Role) -> Result<Self, LinkError> {
         let failed = |error| LinkError::Connect(socket.to_owned(), error);
-        let stream = match timeout(PROMPTLY, UnixStream::connect(socket)).await {
+        let stream = match timeout(IO_LIMIT, UnixStream::connect(socket)).await {
             Ok(connected) => connected.map_err(failed)?,
             Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
         };
@@ -60,7 +60,7 @@ impl Link {
 
     pub(crate) async fn send(&mut self, request: &Request) -> Result<(), LinkError> {
         let frame = request.frame()?;
-        match timeout(PROMPTLY, self.stream.write_all(&frame)).await {
+        match timeout(IO_LIMIT, self.stream.write_all(&frame)).await {
             Ok(written) => written.map_err(LinkError::Io),
             Err(_) => Err(LinkError::Silent),
         }
@@ -92,15 +92,15 @@ pub(crate) struct Backoff {
     role: Role,
     /// What happens without stas-net, for the log.
     meanwhile: &'static str,
-    /// Losses since a connection lived for [`GOOD`].
+    /// Losses since a connection lived for [`HEALTHY_AFTER`].
     losses: u32,
     not_before: Option<Instant>,
-    told: bool,
+    loss_logged: bool,
 }
 
 impl Backoff {
     pub(crate) fn new(role: Role, meanwhile: &'static str) -> Self {
-        Self { role, meanwhile, losses: 0, not_before: None, told: false }
+        Self { role, meanwhile, losses: 0, not_before: None, loss_logged: false }
     }
 
     /// The time before which no connection may be made.
@@ -110,7 +110,7 @@ impl Backoff {
 
     /// A connection was lost after this time; `None`: none could be made. Logs the first of several losses.
     pub(crate) fn lost(&mut self, age: Option<Duration>, error: &LinkError) {
-        if age.is_some_and(|age| age >= GOOD) {
+        if age.is_some_and(|age| age >= HEALTHY_AFTER) {
             self.losses = 0;
         }
         self.losses = self.losses.saturating_add(1);
@@ -119,16 +119,16 @@ impl Backoff {
             return;
         }
         let doubled = self.losses.saturating_sub(2).min(8);
-        self.not_before = Some(Instant::now() + (FIRST * (1 << doubled)).min(SLOWEST));
-        if !std::mem::replace(&mut self.told, true) {
+        self.not_before = Some(Instant::now() + (FIRST_WAIT * (1 << doubled)).min(LONGEST_WAIT));
+        if !std::mem::replace(&mut self.loss_logged, true) {
             tracing::warn!("no {} at present: {error}; {}; trying again", self.role, self.meanwhile);
         }
     }
 
-    /// A connection of this age works.
+    /// A connection of this age works: logs that once after a logged loss.
     pub(crate) fn works(&mut self, age: Duration) {
-        // Not before: a process that ends again and again would be logged each time.
-        if age >= GOOD && std::mem::take(&mut self.told) {
+        // Earlier, a process that ends again and again would be logged each time.
+        if age >= HEALTHY_AFTER && std::mem::take(&mut self.loss_logged) {
             tracing::info!("{}: stas-net works again", self.role);
         }
     }

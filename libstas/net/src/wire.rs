@@ -1,7 +1,7 @@
 //! The records between a daemon and stas-net: JSON in frames, each after its length (u32, big-endian).
 //!
-//! Every field has a type and every size a limit, in both directions. Bytes that break a limit, or that are no record,
-//! end the connection.
+//! Every field has a type and every size a limit, in both directions. Bytes that exceed a limit, or that are not a
+//! record, end the connection.
 
 use std::net::IpAddr;
 
@@ -14,16 +14,16 @@ use stas_nvme::{announcement, shown};
 
 /// Longest record in bytes.
 pub const RECORD_MAX: usize = 64 * 1024;
-/// Most services in one record, so that the longest ones stay below [`RECORD_MAX`].
+/// Maximum number of services in one record, so that the longest ones stay below [`RECORD_MAX`].
 pub const SERVICES_PER_RECORD: usize = 8;
-/// Most addresses of a host name. Further ones are dropped.
+/// Maximum number of addresses of a host name. Further ones are dropped.
 pub const ADDRESSES_MAX: usize = 64;
 /// Longest host name in bytes. DNS allows 253.
 pub const NAME_MAX: usize = 255;
-/// Longest full name of a service in bytes. DNS allows 255; the text form escapes some of them.
+/// Longest full name of a service in bytes. DNS allows 255; the text form escapes some of these bytes.
 pub const SERVICE_MAX: usize = 1020;
-/// Longest value of a TXT record in bytes. It is at most 255 bytes long there; each may be invalid UTF-8 and be
-/// replaced by a character of three bytes.
+/// Longest value of a TXT record in bytes. On the network it has at most 255 bytes; each may be invalid UTF-8, and is
+/// then replaced by a character of three bytes.
 pub const TXT_MAX: usize = 765;
 /// Longest address, port or interface name of a portal in bytes.
 const PORTAL_MAX: usize = 128;
@@ -109,7 +109,7 @@ pub enum Report {
 pub enum Unresolved {
     /// The resolver answered with this error.
     Resolver(String),
-    /// The resolver knows the name, and no address of it.
+    /// The resolver knows the name, but no address of it.
     NoAddress,
 }
 
@@ -170,7 +170,7 @@ pub enum Heard {
 }
 
 impl From<Heard> for BrowseEvent {
-    /// Reads the TXT record with the same function as ever ([`announcement::offer`]).
+    /// Reads the TXT record ([`announcement::offer`]).
     fn from(heard: Heard) -> Self {
         match heard {
             Heard::Announced { service, port, p, nqn, endpoints } => {
@@ -186,13 +186,13 @@ impl From<Heard> for BrowseEvent {
     }
 }
 
-/// Why bytes are no record.
+/// Why bytes are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// The record is longer than [`RECORD_MAX`].
     #[error("a record of {0} bytes, where {RECORD_MAX} are allowed")]
     TooLong(usize),
-    /// The record is no JSON, or has an unknown field or value.
+    /// The record is not JSON, or has an unknown field or value.
     #[error("an unknown record ({0})")]
     Unknown(String),
     /// A value exceeds its limit.
@@ -223,7 +223,7 @@ pub trait Record: Serialize + DeserializeOwned {
     /// Reads the content of a frame.
     ///
     /// # Errors
-    /// [`WireError`] if it is no record, or exceeds a limit.
+    /// [`WireError`] if it is not a record, or exceeds a limit.
     fn parse(body: &[u8]) -> Result<Self, WireError> {
         // The message of serde_json may quote the record.
         let unknown = |error: serde_json::Error| WireError::Unknown(safe(&error.to_string()));

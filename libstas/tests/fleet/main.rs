@@ -625,7 +625,7 @@ fn lost_events_cause_a_snapshot_and_are_logged_once() {
     for _ in 0..10 {
         scene.hear(HostEvent::Overrun);
     }
-    assert_eq!(scene.host.told("were lost"), 1);
+    assert_eq!(scene.host.logged("were lost"), 1);
     scene.next();
     assert!(scene.reports().contains(&Report::Lost(tid("a"), ctrl)));
 }

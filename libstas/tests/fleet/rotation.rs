@@ -61,7 +61,7 @@ fn lose(scene: &mut Scene) {
 }
 
 /// The log lines about secrets so far.
-fn told(scene: &Scene) -> Vec<&str> {
+fn logged(scene: &Scene) -> Vec<&str> {
     scene.host.log_records().map(|record| &*record.text).filter(|text| text.contains("DH-HMAC-CHAP")).collect()
 }
 
@@ -148,7 +148,7 @@ fn a_lost_connection_is_noticed_within_a_second_and_its_secret_tried_until_the_t
     answer(&mut scene, op, Rotated::Written);
     scene.host.wait(60);
     assert_eq!(scene.next(), None);
-    assert_eq!(told(&scene).len(), 3, "later, unknown, written; repeats are not logged: {:?}", told(&scene));
+    assert_eq!(logged(&scene).len(), 3, "later, unknown, written; repeats are not logged: {:?}", logged(&scene));
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn while_a_secret_is_tried_nothing_else_is_connected_and_a_live_one_waits_for_th
     assert_eq!(scene.next(), None, "one write to the kernel at a time");
     scene.host.wait(60);
     let hangs = scene.host.log_records().filter(|record| record.text.contains("trying its new DH-HMAC-CHAP secret"));
-    assert_eq!(hangs.count(), 1, "a trial that hangs is told");
+    assert_eq!(hangs.count(), 1, "a trial that hangs is logged");
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn an_adopted_connection_is_compared_once_and_a_host_key_counts_like_a_secret_of
         answer(&mut scene, op, outcome);
         scene.host.wait(3600);
         assert_eq!(scene.next(), None);
-        assert_eq!(told(&scene), [""; 0]);
+        assert_eq!(logged(&scene), [""; 0]);
     }
 }
 

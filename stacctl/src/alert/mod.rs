@@ -1,4 +1,4 @@
-//! `alert`: tells when a wanted subsystem has had no path for some time, and when it has one again.
+//! `alert`: reports when a wanted subsystem has had no path for some time, and when it has one again.
 
 mod outages;
 mod unit_name;
@@ -56,7 +56,7 @@ pub(crate) async fn alert(connection: &Connection, what: Alert) -> Result<String
                     if what.start_units {
                         start(&systemd, &nqn, &change).await;
                     }
-                    // Afterwards: if this program is killed before, the outage is told twice, and not never.
+                    // Save afterwards: if this program is killed before, the outage is reported twice, but never lost.
                     memory.save(outages.down());
                     if !print_to_reader(&format!("{}\n", line(&nqn, &change, what.after)))? {
                         return Ok(String::new());
@@ -116,7 +116,7 @@ impl Memory {
             Ok(down) => down,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
             Err(error) => {
-                eprintln!("{}: {error}; outages that go on are told again", file.display());
+                eprintln!("{}: {error}; outages that have not ended are reported again", file.display());
                 BTreeSet::new()
             }
         }
@@ -126,7 +126,7 @@ impl Memory {
         let Some(file) = &self.0 else { return };
         let bytes = serde_json::to_vec(down).unwrap_or_default();
         if let Err(error) = replace(file, &bytes) {
-            eprintln!("cannot save {}: {error}; after a restart, outages are told again", file.display());
+            eprintln!("cannot save {}: {error}; after a restart, outages are reported again", file.display());
         }
     }
 }

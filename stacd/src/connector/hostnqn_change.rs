@@ -53,7 +53,7 @@ impl HostNqnChange {
         Some(LogRecord { level: Level::Warning, tid: None, ctrl: None, text })
     }
 
-    /// Drops controllers that are listed and live under the present NQN, stacd's or stafd's. `live` says whether a
+    /// Drops controllers that are listed and live with the present NQN of stacd or stafd. `live` says whether a
     /// controller is live.
     fn settle(&mut self, sources: &Sources<IocClaim>, live: impl Fn(&Tid) -> bool) {
         if self.before.is_empty() {
@@ -70,7 +70,7 @@ impl HostNqnChange {
                 let now = as_host(tid, nqn);
                 live(&now) && sources.sources_of(&now).any(|id| *id != SourceId::EarlierNqn)
             };
-            // A listing under the controller's own NQN counts only if that is the present one.
+            // A listing with the controller's own host NQN counts only if that is the present host NQN.
             !nqns.iter().filter(|nqn| **nqn == own || **nqn != tid.host_nqn).any(is_there)
         });
     }

@@ -46,7 +46,7 @@ pub(crate) enum IocClaim {
     EarlierNqn,
 }
 
-impl reconciler::Claim for IocClaim {
+impl reconciler::ClaimPayload for IocClaim {
     fn configured(parameters: Parameters) -> Self {
         Self::Configured(Box::new(parameters))
     }

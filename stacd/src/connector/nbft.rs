@@ -47,7 +47,7 @@ impl NbftIocs {
         self.tables.record_of(tid).or_else(|| self.recorded_earlier(tid).cloned())
     }
 
-    /// The earlier record of an I/O controller. A record lists the subsystem for every interface.
+    /// The record that listed an I/O controller earlier. A record applies to every interface of this host.
     fn recorded_earlier(&self, tid: &Tid) -> Option<&String> {
         let exact = self.listed.get(tid);
         exact.or_else(|| self.listed.iter().find(|(listed, _)| is_same_portal(listed, tid)).map(|(_, record)| record))
@@ -80,8 +80,8 @@ impl NbftIocs {
     }
 }
 
-/// True for two TIDs of one subsystem port. They may differ in the interface. If only one of them has a host NQN, that
-/// may be the host NQN of the other.
+/// True for two TIDs of the same subsystem port. They may differ in the interface. If only one of them has a host NQN,
+/// that may be the host NQN of the other.
 fn is_same_portal(one: &Tid, other: &Tid) -> bool {
     let is_same_host = one.host_nqn == other.host_nqn || one.host_nqn.is_empty() || other.host_nqn.is_empty();
     is_same_host

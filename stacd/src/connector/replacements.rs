@@ -2,7 +2,7 @@
 //!
 //! If the address of a discovery controller is edited, or a page lists a subsystem at another address, both daemons see
 //! an old and a new controller. The old one is removed when the new one is connected, so that storage has its new path
-//! before it loses the old one. After [`PATIENCE`] the old one is removed in any case.
+//! before it loses the old one. After [`REPLACEMENT_LIMIT`] the old one is removed in any case.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use libstas::core::Time;
 use libstas::nvme::Tid;
 
 /// Longest wait of a removal, because the new controller, or stafd after a start, may never answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const REPLACEMENT_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
 struct NewDc {
@@ -54,11 +54,11 @@ impl Replacements {
         is_settled: impl Fn(&Tid) -> bool,
         is_connected: impl Fn(&Tid) -> bool,
     ) -> bool {
-        let is_new = |since: Time| since + PATIENCE > now;
+        let is_new = |since: Time| since + REPLACEMENT_LIMIT > now;
         let dc_awaited = |(dc, new): (&Tid, &NewDc)| is_new(new.since) && !(new.read && is_settled(dc));
         let ioc_awaited =
             |(ioc, since): (&Tid, &Time)| is_new(*since) && may_replace(ioc, removed) && !is_connected(ioc);
-        // Measured from the first wait: a stream of new controllers must not delay the removal without end.
+        // Measured from the first wait: a stream of new controllers must not delay the removal forever.
         let since = *self.waiting.entry(removed.clone()).or_insert(now);
         is_new(since) && (self.dcs.iter().any(dc_awaited) || self.iocs.iter().any(ioc_awaited))
     }

@@ -11,7 +11,7 @@ use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, EntryError, Subtype, Unclear};
 use libstas::nvme::security::Requirement;
 
-use super::replacements::{PATIENCE, Replacements};
+use super::replacements::{REPLACEMENT_LIMIT, Replacements};
 use super::{
     Connector, Context, DcPage, Effect, FetchError, IocClaim, PageState, RemovedDc, StafdView, hostnqn_change,
 };
@@ -33,7 +33,7 @@ pub(super) struct Stafd {
     owner: Option<(String, Time)>,
     /// The full fetch in flight, and whether another one is pending.
     all: Option<OpId>,
-    all_owed: bool,
+    fetch_all_pending: bool,
     /// A full fetch has succeeded since this owner appeared.
     pub(super) fetched: bool,
     /// In the last full fetch, stafd knew the address of every configured discovery controller
@@ -57,7 +57,7 @@ pub(super) struct Stafd {
     /// Discovery controllers that were logged because they list an address of this host.
     own_address_logged: BTreeSet<Tid>,
     backoff: Backoff,
-    told: bool,
+    failure_logged: bool,
 }
 
 impl Stafd {
@@ -71,10 +71,10 @@ impl Stafd {
         self.dc_reports.insert(dc, DcReport { announced_only: false, generation: None });
     }
 
-    /// Makes removals wait (at most [`PATIENCE`]) for the first report of stafd: controllers that it lists may replace
-    /// those that were removed from the configuration.
+    /// Makes removals wait (at most [`REPLACEMENT_LIMIT`]) for the first report of stafd: controllers that it lists may
+    /// replace those that were removed from the configuration.
     pub(super) fn await_report(&mut self, now: Time) {
-        self.report_awaited_until = Some(now + PATIENCE);
+        self.report_awaited_until = Some(now + REPLACEMENT_LIMIT);
     }
 
     /// True if stafd has reported everything that it may list, and no newer report is on its way.
@@ -121,7 +121,7 @@ impl Connector {
             return;
         }
         if self.stafd.all.is_some() {
-            self.stafd.all_owed = true;
+            self.stafd.fetch_all_pending = true;
             return;
         }
         ctx.timers.cancel(&Timer::FetchAll);
@@ -130,8 +130,8 @@ impl Connector {
         ctx.push(Effect::FetchAll(op));
     }
 
-    /// `ignore-iface` has changed, and with it the controllers that the entries of all pages mean: the pages are fetched
-    /// again, and prove nothing until then.
+    /// `ignore-iface` has changed, and with it the controllers that the entries of all pages mean: the pages are
+    /// fetched again, and prove nothing until then.
     pub(super) fn list_pages_anew(&mut self, ctx: &mut Context<'_>) {
         self.mark_pages_stale();
         self.fetch_all(ctx);
@@ -182,7 +182,7 @@ impl Connector {
         match result {
             Ok(view) => {
                 self.stafd.fetched = true;
-                self.stafd.told = false;
+                self.stafd.failure_logged = false;
                 self.stafd.backoff.reset();
                 self.take_view(ctx, op, view);
                 self.reconciler.debounce.restart(ctx.now);
@@ -190,7 +190,7 @@ impl Connector {
             }
             Err(reason) => self.fetch_failed(ctx, &reason.to_string()),
         }
-        if std::mem::take(&mut self.stafd.all_owed) {
+        if std::mem::take(&mut self.stafd.fetch_all_pending) {
             self.fetch_all(ctx);
         }
         self.reconcile(ctx);
@@ -199,7 +199,7 @@ impl Connector {
     fn fetch_failed(&mut self, ctx: &mut Context<'_>, reason: &str) {
         let wait = self.stafd.backoff.next(ctx.jitter()).max(FETCH_AGAIN);
         ctx.timers.set(Timer::FetchAll, ctx.now + wait);
-        if !std::mem::replace(&mut self.stafd.told, true) {
+        if !std::mem::replace(&mut self.stafd.failure_logged, true) {
             let text = format!("stafd does not answer ({reason}); existing connections are kept, retrying");
             ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
         }
@@ -233,7 +233,7 @@ impl Connector {
         }
         for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
             if self.is_overtaken(op, &dc) {
-                self.stafd.all_owed = true;
+                self.stafd.fetch_all_pending = true;
                 continue;
             }
             let removed = view.removed.as_ref().map(|removed| removed.iter().find(|removed| removed.dc == dc));

@@ -249,12 +249,12 @@ fn is_unknown(error: &zbus::Error) -> bool {
     }
 }
 
-/// True if the method of the other side has other types.
+/// True if the method of the other side has other argument types.
 fn is_unreadable(error: &zbus::Error) -> bool {
     !matches!(error, zbus::Error::MethodError(..) | zbus::Error::FDO(_) | zbus::Error::InputOutput(_))
 }
 
-/// What stafd or the bus said, without the error's formal name where there is a text.
+/// The error of stafd or the bus: its text, or its D-Bus name if it has no text.
 fn failed(error: zbus::Error) -> FetchError {
     FetchError::Bus(match error {
         zbus::Error::MethodError(_, Some(text), _) => text,

@@ -40,7 +40,7 @@ const QUERY_EVICTED_AFTER: Duration = Duration::from_secs(60);
 /// Maximum number of evicted services remembered, as hashes of their names.
 const EVICTED_MAX: usize = 8192;
 /// Unresponsive discovery controllers are searched for at most this often.
-const SEARCH: Duration = Duration::from_secs(1);
+const SEARCH_EVERY: Duration = Duration::from_secs(1);
 /// The announcement of an unresponsive discovery controller is reconfirmed at most once in this time.
 const RECONFIRM_EVERY: Duration = Duration::from_secs(30);
 /// Maximum number of announcements reconfirmed at once: each costs a multicast query and an answer.
@@ -207,7 +207,7 @@ impl AnnouncedDcs {
         self.dcs.iter().map(saved).collect()
     }
 
-    /// Sets how long absent controllers are kept; `None` means for ever.
+    /// Sets how long absent controllers are kept.
     pub(super) fn set_persistence(&mut self, persistence: Persistence) {
         self.persistence = match persistence {
             Persistence::Forever => None,
@@ -446,7 +446,7 @@ impl AnnouncedDcs {
         }
         let mut fresh = Vec::new();
         for (tid, found_on) in found {
-            // A controller that has aged out and was not removed yet is still the one that was connected.
+            // A controller that has aged out and is not removed yet keeps the mark that it has been connected.
             let proven = self.aged.remove(&tid).is_some_and(|dc| dc.proven);
             let dc = self.dcs.entry(tid.clone()).or_insert_with(|| Dc { proven, ..Dc::default() });
             if !std::mem::replace(&mut dc.announced, true) {
@@ -608,9 +608,9 @@ impl AnnouncedDcs {
         Some((dc.announced, self.persistence.zip(dc.absent).map(|(span, since)| since + span)))
     }
 
-    /// True when it is time to search for unresponsive controllers.
+    /// True if unresponsive controllers are to be searched for now.
     pub(super) fn is_time_to_reconfirm(&self, now: Time) -> bool {
-        !self.services.is_empty() && self.searched.is_none_or(|at| at + SEARCH <= now)
+        !self.services.is_empty() && self.searched.is_none_or(|at| at + SEARCH_EVERY <= now)
     }
 
     /// The services to reconfirm because their discovery controllers do not respond: at most [`RECONFIRM_AT_ONCE`],
@@ -630,7 +630,7 @@ impl AnnouncedDcs {
         due.into_iter().take(RECONFIRM_AT_ONCE).map(doubt).collect()
     }
 
-    /// True when it is time to admit queued services.
+    /// True if queued services are to be admitted now.
     pub(super) fn is_time_to_admit(&self, now: Time) -> bool {
         [self.admit_queued, self.retry].into_iter().flatten().any(|at| at <= now)
     }
@@ -663,7 +663,8 @@ impl AnnouncedDcs {
         };
         let over = self.dcs.values().filter(|_| snapshot_taken && !self.interrupted).filter_map(is_over).min();
         let unreceived_since = unreceived_since.map(|since| since + RECEIVED_AGAIN);
-        let doubt = self.searched.filter(|_| self.more_to_reconfirm && !self.services.is_empty()).map(|at| at + SEARCH);
+        let doubt =
+            self.searched.filter(|_| self.more_to_reconfirm && !self.services.is_empty()).map(|at| at + SEARCH_EVERY);
         [unreceived_since, over, doubt, self.grace, self.resumed_until, self.admit_queued, self.retry]
             .into_iter()
             .flatten()

@@ -44,7 +44,7 @@ pub(super) enum ReadKind {
 pub(super) struct Reading {
     pub(super) op: OpId,
     pub(super) what: ReadKind,
-    /// Identifies the connection on which it was started: since when that is up.
+    /// The connection on which it was started, identified by the time when that came up.
     pub(super) connection: Time,
 }
 
@@ -59,16 +59,16 @@ pub(super) struct DiscoveryController {
     pub(super) supported: Option<Option<DiscoveryLidSpecific>>,
     /// The newest log page; `None` before the first read.
     pub(super) page: Option<LogPage>,
-    /// Identifies the connection on which that page was read; `None`: before this run.
+    /// The connection on which that page was read, identified likewise; `None`: before this run.
     pub(super) page_of: Option<Time>,
     /// When this run has read it last.
     pub(super) read_at: Option<Time>,
     /// The read under way.
     pub(super) reading: Option<Reading>,
-    /// Reads whose device is gone or whose connection was replaced: their answers come late.
+    /// Reads whose device is gone or whose connection was replaced: their answers are late.
     pub(super) late: BTreeSet<OpId>,
     /// True if one more read is pending.
-    pub(super) owed: bool,
+    pub(super) read_pending: bool,
     /// D-Bus callers that wait for the read under way.
     pub(super) waiting: Vec<u64>,
     /// D-Bus callers that wait for the read after it.
@@ -103,7 +103,7 @@ impl DiscoveryController {
         self.reading = reading;
         self.connection = Some(connection);
         self.supported = None;
-        self.owed = true;
+        self.read_pending = true;
         self.backoff.reset();
         waiting
     }
@@ -112,7 +112,7 @@ impl DiscoveryController {
     pub(super) fn disconnected(&mut self) -> Vec<u64> {
         self.connection = None;
         self.registration.disconnected();
-        self.owed = false;
+        self.read_pending = false;
         self.late.extend(self.reading.take().map(|reading| reading.op));
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.append(&mut self.waiting_for_next);

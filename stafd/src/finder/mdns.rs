@@ -21,7 +21,7 @@ const LINES: u32 = 128;
 const LINES_PERIOD: Duration = Duration::from_secs(600);
 
 /// If no event or tick comes for this long, the host was suspended or this process was stopped.
-const GAP: Duration = Duration::from_secs(15);
+const SUSPENDED_AFTER: Duration = Duration::from_secs(15);
 
 /// How many log lines untrusted input may still cause.
 #[derive(Clone, Copy, Debug, Default)]
@@ -148,7 +148,7 @@ impl Finder {
     /// because snapshots are taken every few seconds.
     pub(super) fn detect_suspend(&mut self, now: Time) {
         let before = std::mem::replace(&mut self.handled, now);
-        if now.since(before) >= GAP {
+        if now.since(before) >= SUSPENDED_AFTER {
             self.announced.resumed(now);
         }
     }

@@ -64,9 +64,9 @@ pub struct Finder {
     browsing: bool,
     budget: mdns::Budget,
     unmanaged: Vec<unmanaged_dcs::UnmanagedEvent>,
-    /// Discovery controllers that aged out. They stay in this set while they are members, and while a controller that
-    /// they referred to is kept because it is live. The two may refer to each other, and such a referral makes the
-    /// controller that aged out a member again. Then this set shows that neither may be removed while it is live.
+    /// Discovery controllers that aged out. A controller stays in this set while it is a member, and while a controller
+    /// to which it referred is kept because that one is live. If the two refer to each other, the controller that aged
+    /// out becomes a member again. This set then shows that neither of them may be removed while it is live.
     aged_out: BTreeSet<Tid>,
     /// Discovery controllers that a boot table listed before this run.
     was_booted: BTreeSet<Tid>,
@@ -156,7 +156,7 @@ impl Finder {
         self.reconciler.list_configured(ctx, &defaults, !settings.conf.controller_lost);
         let unreachable = self.reachability(ctx.now).unreachable;
         let trusted = self.listed_by_more_than_announcements();
-        let mut meant: BTreeMap<&Tid, Want> = BTreeMap::new();
+        let mut wanted: BTreeMap<&Tid, Want> = BTreeMap::new();
         for (id, tid, parameters) in
             self.reconciler.listed().filter(|(id, ..)| !reachability::is_page_of(id, &unreachable))
         {
@@ -173,7 +173,7 @@ impl Finder {
                     continue;
                 }
                 let want = Want { parameters: parameters(), trust, attempts: None, listed_by: id.page().cloned() };
-                want.add_to(&mut meant, tid);
+                want.add_to(&mut wanted, tid);
             }
         }
         // Saved controllers whose referring controller aged out before this run stay wanted.
@@ -186,13 +186,13 @@ impl Finder {
                 attempts: None,
                 listed_by: aged_out.page().cloned(),
             };
-            meant.entry(tid).or_insert_with(want);
+            wanted.entry(tid).or_insert_with(want);
         }
-        let news = meant.into_iter().filter(|(tid, want)| !self.reconciler.fleet.is_wanted(tid, want));
-        let mut news: Vec<(Tid, Want)> = news.map(|(tid, want)| (tid.clone(), want)).collect();
-        self.leave_out_too_deep(ctx, &mut news);
-        self.leave_out_beyond_quotas(ctx, &mut news);
-        for (tid, want) in news {
+        let changed = wanted.into_iter().filter(|(tid, want)| !self.reconciler.fleet.is_wanted(tid, want));
+        let mut changed: Vec<(Tid, Want)> = changed.map(|(tid, want)| (tid.clone(), want)).collect();
+        self.leave_out_too_deep(ctx, &mut changed);
+        self.leave_out_beyond_quotas(ctx, &mut changed);
+        for (tid, want) in changed {
             let was_removed = self.removed.remove(&tid).is_some();
             self.dcs.entry(tid.clone()).or_default().was_removed |= was_removed;
             let reports = self.reconciler.fleet.want(ctx, &tid, want);
@@ -283,7 +283,7 @@ impl Finder {
             again = again.into_iter().chain(self.reconciler.debounce.until()).min();
         }
         if self.refused.announced > 0 {
-            again = again.into_iter().chain([ctx.now + quotas::AGAIN]).min();
+            again = again.into_iter().chain([ctx.now + quotas::REFUSED_AGAIN_AFTER]).min();
         }
         match again {
             Some(at) => ctx.timers.set(Timer::Removals, at),

@@ -27,7 +27,7 @@ pub(super) struct NbftDcs {
     /// The names that the interface of a record has had; the last is the present one.
     interfaces: BTreeMap<BootController, Vec<String>>,
     /// The record of each listed discovery controller.
-    named: BTreeMap<Tid, String>,
+    records: BTreeMap<Tid, String>,
     /// Records whose interface is missing, as logged.
     missing: BTreeSet<BootController>,
 }
@@ -66,7 +66,7 @@ impl NbftDcs {
 
     /// The record that lists that discovery controller.
     pub(super) fn record_of(&self, tid: &Tid) -> Option<&str> {
-        self.named.get(tid).map(String::as_str)
+        self.records.get(tid).map(String::as_str)
     }
 
     /// Restores the interfaces of earlier runs. They are used until the present interfaces are known.
@@ -82,10 +82,10 @@ impl NbftDcs {
     /// Determines the present interfaces. Returns the discovery controllers that result from them.
     fn derive(&mut self, input: &DerivationInput<'_>, live: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
         let DerivationInput { links, host_nqn, bind, configured, known_dcs } = *input;
-        self.named.clear();
+        self.records.clear();
         for controller in &self.controllers {
             let mut name = |iface: &str| {
-                self.named.entry(tid_of(controller, host_nqn, iface)).or_insert_with(|| controller.record.clone());
+                self.records.entry(tid_of(controller, host_nqn, iface)).or_insert_with(|| controller.record.clone());
             };
             let Some(wanted) = controller.interface.as_ref().filter(|_| bind) else {
                 // The interface on which it was found counts for exclusions, although the connection is not bound to
@@ -101,7 +101,7 @@ impl NbftDcs {
             let now = find(wanted, links);
             let known = self.interfaces.entry(controller.clone()).or_default();
             if links.0.is_empty() || (now.is_none() && known.is_empty()) {
-                // The interface of any known controller may be that of the record.
+                // While the interface is unknown, it may be that of any known controller.
                 let may_mean =
                     |tid: &&Tid| !tid.host_iface.is_empty() && **tid == tid_of(controller, host_nqn, &tid.host_iface);
                 known_dcs.keys().filter(may_mean).for_each(|tid| name(&tid.host_iface));
@@ -115,7 +115,7 @@ impl NbftDcs {
             }
             known.iter().for_each(|iface| name(iface));
         }
-        self.named.keys().cloned().collect()
+        self.records.keys().cloned().collect()
     }
 
     /// Records whose interface is missing, each returned once.
@@ -154,11 +154,11 @@ impl Finder {
             configured: &self.reconciler.configured,
             known_dcs: &self.dcs,
         };
-        let named = self.nbft.derive(&input, |tid| fleet.is_live(tid));
+        let listed = self.nbft.derive(&input, |tid| fleet.is_live(tid));
         let parameters = &settings.conf.parameters;
         self.reconciler
             .sources
-            .set_complete(SourceId::Boot, named.into_iter().map(|tid| (tid, parameters.clone())).collect());
+            .set_complete(SourceId::Boot, listed.into_iter().map(|tid| (tid, parameters.clone())).collect());
         if fleet.links().0.is_empty() {
             return;
         }

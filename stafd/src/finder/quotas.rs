@@ -16,9 +16,9 @@ use libstas::nvme::Tid;
 
 use super::{Context, Finder};
 
-/// Refused announced candidates are considered again after this time: no event reports that the connect of an admitted
-/// one has failed.
-pub(super) const AGAIN: Duration = Duration::from_secs(1);
+/// Refused announced candidates are considered again after this time: no event reports a failed connect of an admitted
+/// candidate.
+pub(super) const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The numbers of discovery controllers that are refused at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The discovery controllers that are reachable by referrals.
 //!
 //! A chain of referrals must begin at a discovery controller that a source other than a log page lists. Discovery
-//! controllers that only refer to each other are removed: otherwise each would keep the other for ever. The length of a
+//! controllers that only refer to each other are removed: otherwise each would keep the other forever. The length of a
 //! chain is limited: a discovery controller that refers to itself, under a new NQN with each page, would fill the host
 //! with connections.
 
@@ -46,7 +46,7 @@ impl Finder {
     }
 
     /// The verdict of the sources on a discovery controller. For an unreachable controller, the pages of other
-    /// unreachable controllers do not count: they would keep each other for ever. Unclear entries do not keep a
+    /// unreachable controllers do not count: they would keep each other forever. Unclear entries do not keep a
     /// controller that was only announced, because any number of controllers can be announced and withdrawn.
     pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
         let counts = |id: &SourceId| !(unreachable.contains(tid) && is_page_of(id, unreachable));

@@ -17,7 +17,7 @@ impl Finder {
     /// Reads the page of a discovery controller as soon as no other read of it is under way.
     pub(super) fn read_soon(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         if let Some(dc) = self.dcs.get_mut(tid) {
-            dc.owed = dc.connection.is_some();
+            dc.read_pending = dc.connection.is_some();
         }
         self.read_next(ctx, tid);
     }
@@ -26,7 +26,7 @@ impl Finder {
     fn read_next(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
-        let (Some(connection), true, None) = (dc.connection, dc.owed, dc.reading) else { return };
+        let (Some(connection), true, None) = (dc.connection, dc.read_pending, dc.reading) else { return };
         let op = ctx.next_op();
         let ctrl = connection.ctrl;
         let what = match dc.supported {
@@ -37,7 +37,7 @@ impl Finder {
             _ => {
                 let pleo = pleo_wanted && dc.supported.flatten().is_some_and(|specific| specific.pleos);
                 ctx.push(Effect::ReadLogPage { op, ctrl, pleo });
-                dc.owed = false;
+                dc.read_pending = false;
                 dc.waiting.append(&mut dc.waiting_for_next);
                 ReadKind::LogPage
             }

@@ -34,7 +34,7 @@ pub(super) struct Registration {
 
 impl Registration {
     /// The text for users: `registered`, or why this host is not registered; `None` if no registration is requested.
-    pub(super) fn words(&self) -> Option<String> {
+    pub(super) fn display_text(&self) -> Option<String> {
         match (&self.failure, &self.done) {
             (Some(reason), _) => Some(format!("not registered: {reason}")),
             (None, Some(_)) => Some("registered".to_owned()),
@@ -109,7 +109,7 @@ impl Finder {
                 known.done = Some(desired);
                 record = Some((Level::Info, "this host is registered".to_owned()));
             }
-            // Whether the command caused the loss of the connection is decided when the kernel reports the loss.
+            // When the kernel reports the loss, it is decided whether the command has caused it.
             Err(NotRegistered::NoRegister | NotRegistered::Lost) => known.settled = Some(desired),
             Err(NotRegistered::Failed { reason, again }) => {
                 let after = if again {

@@ -27,7 +27,7 @@ pub struct SavedDc {
     /// The discovery controllers that it has referred to and whose absence is not proved.
     #[serde(default)]
     pub referrals: Vec<Tid>,
-    /// Those of them that are connected encrypted only.
+    /// Those of `referrals` that may only be connected with encryption.
     #[serde(default)]
     pub encrypted_only: BTreeSet<Tid>,
     /// True if a boot table lists it. Earlier versions did not save it: then it may be true.
@@ -54,7 +54,7 @@ pub struct Saved {
     /// The discovery controllers found by mDNS.
     #[serde(default)]
     pub announced: Vec<SavedAnnounced>,
-    /// Discovery controllers that have aged out. For removed ones: their referrals that are kept while they are live.
+    /// Discovery controllers that have aged out, each with those of its referrals that are kept while they are live.
     #[serde(default)]
     pub aged_out: Vec<(Tid, BTreeSet<Tid>)>,
     /// The records of the firmware's boot tables.

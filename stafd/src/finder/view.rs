@@ -41,7 +41,7 @@ impl Finder {
             log_page_state: dc.page_state(),
             log_page: dc.page.as_ref(),
             registration: match dc.optional.allows(Command::Register) {
-                true => dc.registration.words(),
+                true => dc.registration.display_text(),
                 false => Some("not registered: it drops the connection when it receives the command".to_owned()),
             },
             // Between two polls, the time of the last one.

@@ -27,15 +27,15 @@ impl StafdHost {
     /// Starts watching the kernel; events are sent to the finder.
     ///
     /// # Errors
-    /// Fails when the kernel cannot be watched.
+    /// Fails if the kernel cannot be watched.
     pub fn start(finder: Handle<Finder>) -> Result<Self, StartError> {
-        let hearing = finder.clone();
+        let events = finder.clone();
         let browser = Browser::start(SOCKET.into(), move |heard| {
-            let hearing = hearing.clone();
+            let events = events.clone();
             async move {
-                hearing.post(Event::BrowseEvent(heard));
-                // Wait until the core has handled the event: untrusted input must not pile up work for it.
-                let _ = hearing.ask(|_, _| ()).await;
+                events.post(Event::BrowseEvent(heard));
+                // Wait until the core has handled the events: untrusted input must not fill its queue.
+                let _ = events.ask(|_, _| ()).await;
             }
         });
         let tell = move |event: HostEvent| finder.post(Event::Host(event));
@@ -102,15 +102,15 @@ fn register_at_once(
     done: impl FnOnce(Result<(), NotRegistered>) + Send + 'static,
 ) {
     match registration::of_this_host(request) {
-        Ok(said) => admin.manage_discovery_information(ctrl, request.task, &said, |result| {
+        Ok(content) => admin.manage_discovery_information(ctrl, request.task, &content, |result| {
             done(result.map_err(failed));
         }),
         Err(reason) => done(Err(NotRegistered::Failed { reason, again: false })),
     }
 }
 
-/// Tells a lost connection, which may be the answer, from what may be a passing trouble of the discovery controller:
-/// that one is asked again.
+/// Classifies the error of an admin command. A lost connection may mean that the controller does not support the
+/// command. A temporary error is retried.
 fn failed(error: AdminError) -> NotRegistered {
     let again = match &error {
         AdminError::Command(CommandError::Status(status)) if status.is_connection_lost() => {
@@ -151,7 +151,7 @@ mod tests {
         RegisterRequest { tid: Tid::new(tid), task: DimTask::Register, identity, ask_type }
     }
 
-    /// Registers with a controller whose state cannot be read.
+    /// The outcome of a registration with a controller whose state cannot be read.
     fn registered(request: RegisterRequest) -> Result<(), NotRegistered> {
         let folder = tempfile::tempdir().unwrap();
         let [sys, dev] = ["sys", "dev"].map(|name| folder.path().join(name));
@@ -159,9 +159,9 @@ mod tests {
         fs::create_dir_all(roots.sys.join("class/nvme/nvme0")).unwrap();
         symlink("state", roots.sys.join("class/nvme/nvme0/state")).unwrap();
         let inode = inode(&roots.sys.join("class/nvme"), 0).unwrap().unwrap();
-        let (sender, told) = mpsc::channel();
+        let (sender, outcome) = mpsc::channel();
         register(&Admin::new(roots), CtrlRef { device: 0, inode }, request, move |result| sender.send(result).unwrap());
-        told.recv().unwrap()
+        outcome.recv().unwrap()
     }
 
     #[test]

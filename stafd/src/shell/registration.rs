@@ -13,10 +13,10 @@ use crate::finder::{RegisterError, RegisterRequest};
 /// The files that describe the operating system (os-release(5)).
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
-/// The registration of this host. Its address is left out: the discovery controller sees it.
+/// The registration of this host. Its address is left out: the discovery controller knows it from the connection.
 ///
 /// # Errors
-/// Fails when the host ID is no UUID.
+/// Fails if the host ID is not a UUID.
 pub fn of_this_host(request: &RegisterRequest) -> Result<Registration, RegisterError> {
     let RegisterRequest { tid, identity, .. } = request;
     let host_id = host_id_for(&tid.host_nqn, identity).ok_or_else(|| RegisterError::HostId(identity.id.clone()))?;

@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    fn told(findings: &[Finding]) -> Vec<String> {
+    fn texts(findings: &[Finding]) -> Vec<String> {
         findings.iter().map(ToString::to_string).collect()
     }
 
@@ -200,10 +200,10 @@ mod tests {
         let mut findings = Vec::new();
         let own = own_file(&path, Daemon::Stacd, &mut findings).unwrap();
         assert!(matches!(own.conf, Conf::Stacd(_)));
-        let told = told(&findings);
+        let lines = texts(&findings);
         let place = path.display();
-        assert!(told[0].starts_with(&format!("warning: {place}:2: ")) && told[0].contains("kato"), "{told:?}");
-        assert!(told[1..].iter().any(|line| line.starts_with(&format!("error: {place}:4: "))), "{told:?}");
+        assert!(lines[0].starts_with(&format!("warning: {place}:2: ")) && lines[0].contains("kato"), "{lines:?}");
+        assert!(lines[1..].iter().any(|line| line.starts_with(&format!("error: {place}:4: "))), "{lines:?}");
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
             let mut findings = Vec::new();
             assert!(identity(&sys, &mut findings).is_some());
             assert_eq!(findings.len(), count, "{findings:?}");
-            for line in told(&findings) {
+            for line in texts(&findings) {
                 let command = format!("`chmod 600 {}`", key.display());
                 assert!(line.starts_with("warning: ") && line.contains(&command) && !line.contains("ia6z"), "{line}");
             }

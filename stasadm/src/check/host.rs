@@ -19,7 +19,7 @@ use nix::unistd::{AccessFlags, access};
 use super::files::OwnFile;
 use super::finding::{Finding, Weight};
 
-/// Largest number of look-ups at the same time.
+/// Maximum number of look-ups at the same time.
 const LOOKUPS: usize = 16;
 
 /// The answers to look-ups.
@@ -35,7 +35,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Looks at this host. What cannot be found out is reported.
+    /// Reads what this host supports. Adds a finding for everything that cannot be read.
     pub(super) fn look(roots: &Roots, findings: &mut Vec<Finding>) -> Self {
         let supported = match Fabrics::new(roots).supported() {
             Ok(supported) => Some(supported),
@@ -298,14 +298,14 @@ exclude=traddr=spare
         let mut findings = Vec::new();
         let host = Host::look(&roots, &mut findings);
         assert!(host.supported.is_none());
-        let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
         assert!(
-            told.iter().any(|line| line.starts_with("warning: ") && line.contains("`modprobe nvme-fabrics`")),
-            "{told:?}"
+            lines.iter().any(|line| line.starts_with("warning: ") && line.contains("`modprobe nvme-fabrics`")),
+            "{lines:?}"
         );
         assert!(
-            told.iter().any(|line| line.starts_with("note: ") && line.contains("/registry does not exist")),
-            "{told:?}"
+            lines.iter().any(|line| line.starts_with("note: ") && line.contains("/registry does not exist")),
+            "{lines:?}"
         );
         fs::write(&roots.registry, "").unwrap();
         assert_eq!(registry(&roots).unwrap().weight, Weight::Warning);

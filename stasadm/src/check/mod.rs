@@ -85,7 +85,7 @@ fn check(sys_conf: &Path, files: &[(Kind, PathBuf)], named: &[PathBuf]) -> Check
     let sys = files.iter().find(|(kind, path)| *kind == Kind::Sys && present(path));
     let identity = match sys {
         Some((_, path)) => files::identity(path, &mut findings),
-        // It is needed for the options, and its complaints were not asked for.
+        // The options of the connections need the identity. Complaints about sys.conf are not part of this check.
         None => files::identity(sys_conf, &mut Vec::new()),
     };
     let mut own: Vec<OwnFile> = Vec::new();

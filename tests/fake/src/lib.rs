@@ -28,7 +28,7 @@
 //! | a connection that was made by hand | `host.add(&tid)` |
 //! | a reload, a restart | `host.configure("…")`, or edit `host.conf` and `host.reload()`; `host.restart()` |
 //! | a restart with an older state | `let saved = host.saved.clone()`, later `host.kill_with(saved)` and `host.start()` |
-//! | what was done | `host.nqns()`, `host.disconnected()`, `host.told("is kept")`, `host.count(\|effect\| …)` |
+//! | what was done | `host.nqns()`, `host.disconnected()`, `host.logged("is kept")`, `host.count(\|effect\| …)` |
 //!
 //! `host.peer` is what the core reads from: the discovery controllers of stafd (`DiscoveryControllers`), the stafd
 //! of stacd (`Stafd`). A core that is no daemon implements `Core` in its test.
@@ -388,7 +388,7 @@ impl<C: Core> FakeHost<C> {
     }
 
     /// The number of log lines above debug level that contain this text.
-    pub fn told(&self, words: &str) -> usize {
+    pub fn logged(&self, words: &str) -> usize {
         self.log_records().filter(|record| record.level > Level::Debug && record.text.contains(words)).count()
     }
 

@@ -40,7 +40,7 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the simulator until it is told to stop
+    /// Run the simulator until it is stopped
     Run(Run),
     /// Control a running simulator
     Ctl {

@@ -75,7 +75,7 @@ impl Configuration {
     /// The members and zones of the file.
     ///
     /// # Errors
-    /// Fails when a zone refers to a member that does not exist.
+    /// Fails if a zone refers to a member that does not exist.
     pub fn zoning(&self) -> Result<Zoning, ConfigurationError> {
         Ok(Zoning::new(self.member.clone(), self.zone.clone())?)
     }
@@ -94,7 +94,7 @@ impl Configuration {
 /// Checks an NQN of the controller itself. Members may have any text as NQN: hosts must tolerate that.
 ///
 /// # Errors
-/// Fails when the text is not an NQN.
+/// Fails if the text is not an NQN.
 pub fn checked_nqn(nqn: &str) -> Result<String, ConfigurationError> {
     let is_nqn = nqn.starts_with("nqn.")
         && nqn.len() <= NQN_MAX

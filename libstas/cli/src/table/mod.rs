@@ -223,11 +223,11 @@ fn device(controller: &Dict) -> String {
 
 /// The state in one word. For nvme-stas, which does not report a state, it is derived from the connection.
 fn state(controller: &Dict) -> (String, Tone) {
-    let told = text(controller, "state");
-    let word = match told.as_str() {
+    let reported = text(controller, "state");
+    let word = match reported.as_str() {
         "" if text(controller, "connected") == "False" || device(controller) == "-" => "not connected",
         "" => "connected",
-        told => told,
+        reported => reported,
     };
     let tone = match word {
         "connected" => Tone::Good,
@@ -245,22 +245,22 @@ fn via(controller: &Dict) -> String {
 
 /// The reason for the state, and the time of the next attempt.
 fn explanation(controller: &Dict) -> Option<String> {
-    let told = [
+    let parts = [
         ("boot table: ", key::NBFT),
         ("", key::REASON),
         ("next attempt: ", "next attempt"),
         ("same device as ", "alias of"),
     ];
-    let told = told.map(|(words, key)| (words, text(controller, key))).into_iter();
-    let mut told: Vec<String> =
-        told.filter(|(_, value)| !value.is_empty()).map(|(words, value)| format!("{words}{value}")).collect();
+    let parts = parts.map(|(words, key)| (words, text(controller, key))).into_iter();
+    let mut parts: Vec<String> =
+        parts.filter(|(_, value)| !value.is_empty()).map(|(words, value)| format!("{words}{value}")).collect();
     if state(controller).1 != Tone::Good {
         let times = [("since ", key::SINCE), ("the kernel gives up at about ", added::GIVES_UP_AT)];
         let times = times.map(|(words, key)| (words, text(controller, key))).into_iter();
-        told.extend(times.filter(|(_, value)| !value.is_empty()).map(|(words, value)| format!("{words}{value}")));
+        parts.extend(times.filter(|(_, value)| !value.is_empty()).map(|(words, value)| format!("{words}{value}")));
     }
-    told.extend(namespaces(controller).filter_map(without_io));
-    if told.is_empty() { None } else { Some(told.join("; ")) }
+    parts.extend(namespaces(controller).filter_map(without_io));
+    if parts.is_empty() { None } else { Some(parts.join("; ")) }
 }
 
 fn namespaces(controller: &Dict) -> impl Iterator<Item = &Dict> {

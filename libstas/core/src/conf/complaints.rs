@@ -6,10 +6,10 @@ use std::fmt;
 use super::types::{Complaint, Severity};
 use stas_nvme::shown;
 
-/// Largest number of complaints about one file. Further ones are only counted.
-const MOST: usize = 100;
-/// Largest number of characters of the file that a complaint quotes.
-const QUOTED: usize = 80;
+/// Maximum number of complaints about one file. Further ones are only counted.
+const COMPLAINTS_MAX: usize = 100;
+/// Maximum number of characters of the file that a complaint quotes.
+const QUOTE_MAX: usize = 80;
 
 /// The complaints about one file.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Complaints {
     file: String,
     found: Vec<Complaint>,
     left_out: usize,
-    /// Lines with a `controller=` that may mean another controller.
+    /// Lines of `controller=` entries that may mean another controller than they say.
     doubtful: BTreeSet<usize>,
 }
 
@@ -26,43 +26,42 @@ impl Complaints {
         Self { file: file.to_owned(), found: Vec::new(), left_out: 0, doubtful: BTreeSet::new() }
     }
 
-    /// Complains about a line or an entry that is refused.
+    /// Reports a line or an entry that is refused.
     pub(crate) fn error(&mut self, line: usize, text: impl Into<String>) {
         self.add(line, Severity::Refused, text.into());
     }
 
-    /// Complains about a part of an entry that is unknown and ignored.
+    /// Reports a part of an entry that is unknown and ignored.
     pub(crate) fn unknown(&mut self, line: usize, text: impl Into<String>) {
         self.add(line, Severity::Unknown, text.into());
     }
 
-    /// Notes that a line which is used may mean another controller.
+    /// Records that a valid line may mean another controller than it says.
     pub(crate) fn doubt(&mut self, line: usize) {
         self.doubtful.insert(line);
     }
 
-    /// True for a line that may mean another controller.
+    /// True for a line that may mean another controller than it says.
     pub(crate) fn is_doubtful(&self, line: usize) -> bool {
         self.doubtful.contains(&line)
     }
 
-    /// Complains about something that takes effect in another way than written.
+    /// Reports a line that applies, but with another effect than written.
     pub(crate) fn warning(&mut self, line: usize, text: impl Into<String>) {
         self.add(line, Severity::Warning, text.into());
     }
 
     fn add(&mut self, line: usize, severity: Severity, text: String) {
-        if self.found.len() < MOST {
+        if self.found.len() < COMPLAINTS_MAX {
             self.found.push(Complaint { file: self.file.clone(), line, severity, text });
         } else {
             self.left_out += 1;
         }
     }
 
-    /// Complains about an unknown key or section. `text` is called only if the complaint is kept, because it is
-    /// expensive.
+    /// Reports an unknown key or section. `text` is called only if the complaint is kept, because it is expensive.
     pub(crate) fn not_in_table(&mut self, line: usize, severity: Severity, text: impl FnOnce() -> String) {
-        let text = if self.found.len() < MOST { text() } else { String::new() };
+        let text = if self.found.len() < COMPLAINTS_MAX { text() } else { String::new() };
         self.add(line, severity, text);
     }
 
@@ -109,7 +108,7 @@ pub(crate) fn quoted(text: &str) -> Quoted {
     if may_hold_a_secret(text) {
         return Quoted::hidden();
     }
-    let quotes = match text.char_indices().nth(QUOTED) {
+    let quotes = match text.char_indices().nth(QUOTE_MAX) {
         Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
         None => format!("{text:?}"),
     };
@@ -133,9 +132,9 @@ mod tests {
     fn a_file_of_rubbish_does_not_flood_the_log() {
         let mut complaints = Complaints::new("f");
         (1..=1_000_000).for_each(|line| complaints.error(line, "rubbish"));
-        let told = complaints.into_vec();
-        assert_eq!(told.len(), MOST + 1);
-        assert!(told.last().is_some_and(|last| last.text.contains("999900 more")), "{told:?}");
+        let complaints = complaints.into_vec();
+        assert_eq!(complaints.len(), COMPLAINTS_MAX + 1);
+        assert!(complaints.last().is_some_and(|last| last.text.contains("999900 more")), "{complaints:?}");
     }
 
     #[test]

@@ -88,7 +88,7 @@ const fn number(min: i64, max: i64, of: &'static str) -> Values {
 const KERNEL_MAX: i64 = i32::MAX as i64;
 /// Largest keep-alive timeout in seconds: KATO has 32 bits and counts milliseconds (NVMe Base 2.0, 5.27.1.12).
 const KATO_MAX: i64 = u32::MAX as i64 / 1000;
-/// Largest number of queues: queue identifiers have 16 bits (NVMe Base 2.0, 3.3.3).
+/// Maximum number of queues: queue identifiers have 16 bits (NVMe Base 2.0, 3.3.3).
 const QUEUES_MAX: i64 = u16::MAX as i64;
 /// Queue sizes that the kernel takes (NVMF_DEF_QUEUE_SIZE and the limits next to it).
 const QUEUE_SIZE: Values = number(16, 1024, "entries");
@@ -298,12 +298,12 @@ pub const PARAMETERS: &[Key] = &[
 /// Keys of nvme-cli that ask for an encrypted connection and are not supported yet.
 const SECURE_CHANNEL: &[&str] = &["tls-key", "tls-key-identity", "tls-keyring", "keyring", "concat"];
 
-/// True for a key without effect that asks for an encrypted connection: an unsupported one, a `tls` that is misspelled,
-/// or one that stands in the wrong place.
+/// True for a key without effect that asks for an encrypted connection: an unsupported key, or a `tls` that is
+/// misspelled or in the wrong place.
 pub(crate) fn asks_for_a_secure_channel(name: &str, value: &str) -> bool {
     let folded = name.trim().replace('_', "-");
     let is_one = SECURE_CHANNEL.iter().chain([&TLS.name]).any(|key| folded.eq_ignore_ascii_case(key));
-    // `tos` is one slip away from `tls`, but is never `true`.
+    // `tos` is one character away from `tls`, but its value is never `true`.
     let is_nearly_one = || value.trim().eq_ignore_ascii_case("true") && nearest(&folded, [TLS.name]).is_some();
     let is_off = ["", "auto", "false"].iter().any(|off| value.trim().eq_ignore_ascii_case(off));
     !is_off && (is_one || is_nearly_one())
@@ -316,7 +316,7 @@ pub(crate) enum Misspelled {
     Identity,
     /// A key with a secret.
     Secret,
-    /// No key, or one that a connection does not need.
+    /// No key, or a key that a connection does not need.
     Other,
 }
 

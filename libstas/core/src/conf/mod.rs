@@ -2,7 +2,7 @@
 //!
 //! [`stafd::parse`], [`stacd::parse`] and [`sys::parse`] always return settings. An invalid line becomes a
 //! [`Complaint`] with file, line and the valid form; all other lines apply. Controllers that an unreadable line may
-//! name are not removed.
+//! list are not removed.
 //!
 //! | file | what it is about |
 //! |---|---|

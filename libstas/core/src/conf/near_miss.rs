@@ -5,7 +5,7 @@ use strsim::damerau_levenshtein;
 /// Longest word that gets a suggestion, in bytes: the cost of a comparison grows with the square of the length.
 const LONGEST: usize = 80;
 
-/// Returns the nearest known word with at most one or two slips (insertion, deletion, replacement, swap of neighbours;
+/// Returns the nearest known word with at most one or two errors (insertion, deletion, replacement, swap of neighbours;
 /// none in words of one or two characters). `_` and spaces count as `-`.
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if word.len() > LONGEST {

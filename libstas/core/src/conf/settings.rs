@@ -133,13 +133,13 @@ impl<'t> KeyedFile<'t> {
                 self.complaints.error(line, format!("[{}] {}: {error}; it is treated as true", key.section, key.name));
                 Some(Setting::Word("true"))
             }
-            // Nothing is disconnected that the unreadable word may have been meant to keep.
+            // The invalid word may mean `no-disconnect`.
             Err(error) if key.is(&keys::DISCONNECT_SCOPE) => {
                 let text = format!("[{}] {}: {error}; it is treated as {NO_DISCONNECT}", key.section, key.name);
                 self.complaints.error(line, text);
                 Some(Setting::Word(NO_DISCONNECT))
             }
-            // The default might be a word that is not in the file.
+            // The default may be a word that is not in the file: use the valid words instead.
             Err(error) if matches!(key.values, Values::AnyOf(_)) => {
                 let valid = key.values.valid_words(text);
                 let used = match valid.len() {
@@ -207,12 +207,12 @@ impl<'t> KeyedFile<'t> {
         (controllers, lost)
     }
 
-    /// Notes a line that may have been a `controller=` and cannot be read.
+    /// Records a line that may be a `controller=` and cannot be read.
     fn lose(&mut self, line: usize) {
         self.lost_line = self.lost_line.into_iter().chain([line]).min();
     }
 
-    /// Notes that a pair which is ignored may have been a `controller=`. Returns how serious it is that it is ignored.
+    /// Records that an ignored pair may be a `controller=`. Returns the severity of its complaint.
     fn lose_if_controller(&mut self, pair: &ini::Pair<'_>) -> Severity {
         self.lose_controllers_below(pair);
         if !may_be_controller(pair.key) {
@@ -222,7 +222,7 @@ impl<'t> KeyedFile<'t> {
         Severity::Refused
     }
 
-    /// A `controller=` that is indented continues the key above it, and so it is no `controller=`.
+    /// Records indented `controller=` lines: they continue the key above them, so their controllers are not listed.
     fn lose_controllers_below(&mut self, pair: &ini::Pair<'_>) {
         let is_one = |text: &str| text.split_once('=').is_some_and(|(key, _)| may_be_controller(key.trim()));
         if let Some((line, _)) = pair.more.iter().find(|(_, text)| is_one(text)) {
@@ -230,7 +230,7 @@ impl<'t> KeyedFile<'t> {
         }
     }
 
-    /// Notes a line without effect that asks for encrypted connections.
+    /// Records a line without effect that asks for encrypted connections.
     fn heed_security(&mut self, pair: &ini::Pair<'_>) {
         if keys::asks_for_a_secure_channel(pair.key, pair.value) {
             self.secure_channel.get_or_insert(pair.line);
@@ -248,7 +248,7 @@ pub(super) const NO_DISCONNECT: &str = "no-disconnect";
 
 /// True if the key is `controller`, or was probably meant to be.
 fn may_be_controller(key: &str) -> bool {
-    // If `controller` is followed by another sign than `=`, or by none, the first `=` is that of `transport=`.
+    // Without a `=` after `controller` (`controller: transport=tcp`), the parser splits at the `=` of `transport=`.
     let first_word = key.split(|c: char| c == ':' || c.is_whitespace()).next().unwrap_or(key);
     [key, first_word].iter().any(|word| nearest(word, [keys::CONTROLLER.name]).is_some())
 }
@@ -326,9 +326,9 @@ mod tests {
 
     #[track_caller]
     fn complaint(text: &str) -> String {
-        let told = complaints(text);
-        assert_eq!(told.len(), 1, "{told:?}");
-        told.into_iter().next().unwrap_or_default()
+        let found = complaints(text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.into_iter().next().unwrap_or_default()
     }
 
     #[test]
@@ -342,11 +342,11 @@ mod tests {
     fn a_bad_value_is_one_warning_with_section_key_and_value_and_the_default_is_used() {
         let mut settings = KeyedFile::read(b"[Global]\n\nkato=soon", "f", STAFD);
         assert_eq!(settings.value(&KATO), Some(Setting::Number(30)));
-        let told = settings.into_complaints();
-        assert_eq!(told.len(), 1);
-        assert!(!told[0].severity.is_error());
+        let found = settings.into_complaints();
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].severity.is_error());
         assert_eq!(
-            told[0].to_string(),
+            found[0].to_string(),
             "f:3: [Global] kato: \"soon\" is not a whole number of seconds from 1 to 4294967; the default 30 is used"
         );
     }
@@ -364,16 +364,16 @@ mod tests {
         let mut settings = KeyedFile::read(b"[Global]\nkato=9\n  tron=true\n", "f", STAFD);
         assert_eq!(settings.value(&KATO), Some(Setting::Number(9)));
         assert!(!settings.flag(&TRON));
-        let told = settings.into_complaints();
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].line, 3);
-        assert!(told[0].text.contains("start the line without spaces"), "{told:?}");
+        let found = settings.into_complaints();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].line, 3);
+        assert!(found[0].text.contains("start the line without spaces"), "{found:?}");
     }
 
     #[test]
     fn an_unknown_section_is_one_error_however_much_it_holds() {
-        let told = complaint("[Nonsense]\nkato=1\ntron=2\n");
-        assert_eq!(told, "f:1: [Nonsense] is not a section of this file, and all its keys are ignored");
+        let found = complaint("[Nonsense]\nkato=1\ntron=2\n");
+        assert_eq!(found, "f:1: [Nonsense] is not a section of this file, and all its keys are ignored");
     }
 
     #[test]
@@ -400,8 +400,8 @@ mod tests {
             ("[Global]\nzerocnf=enabled", "zeroconf= of [Service Discovery] is probably meant"),
             ("[Global]\nnonsense=1", "nonsense= is not a key of [Global] and is ignored"),
         ] {
-            let told = complaint(text);
-            assert!(told.starts_with("f:2: ") && told.ends_with(hint), "{told}");
+            let found = complaint(text);
+            assert!(found.starts_with("f:2: ") && found.ends_with(hint), "{found}");
         }
     }
 
@@ -421,10 +421,10 @@ mod tests {
 
     #[test]
     fn a_deprecated_or_void_key_is_one_warning_however_often() {
-        let told = complaint("[Controllers]\nblacklist=transport=fc\nblacklist=transport=loop\n");
-        assert_eq!(told, "f:2: [Controllers] blacklist= is deprecated; write exclude instead");
-        let told = complaint("[Global]\nnr-io-queues=4\n");
-        assert_eq!(told, "f:2: [Global] nr-io-queues= is ignored: discovery controllers have no I/O queues");
+        let found = complaint("[Controllers]\nblacklist=transport=fc\nblacklist=transport=loop\n");
+        assert_eq!(found, "f:2: [Controllers] blacklist= is deprecated; write exclude instead");
+        let found = complaint("[Global]\nnr-io-queues=4\n");
+        assert_eq!(found, "f:2: [Global] nr-io-queues= is ignored: discovery controllers have no I/O queues");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::types::{Complaint, DisconnectScope, FamilyOrder, InUse, StacConf};
 use super::value::Setting;
 use stas_nvme::Transport;
 
-/// Smallest number of connect attempts on a controller with NCC: with one attempt its result could not change anything.
+/// Minimum number of connect attempts on a controller with NCC: with one attempt its result could not change anything.
 const ATTEMPTS_MIN: u32 = 2;
 
 /// Parses stacd.conf. `file` is the file's name in complaints. An invalid line is reported and ignored; the other lines

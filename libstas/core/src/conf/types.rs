@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use stas_nvme::{Parameters, Transport};
 
-/// How much of a line applies that a [`Complaint`] is about.
+/// How much of the line in a [`Complaint`] applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It takes effect in another way than written.
+    /// The line applies, but with another effect than written.
     Warning,
     /// A section, a key or a part of an entry is unknown and ignored.
     Unknown,
@@ -173,7 +173,7 @@ pub struct StafConf {
     pub pleo: bool,
     /// zeroconf: find discovery controllers by mDNS.
     pub zeroconf: bool,
-    /// max-announced: maximum number of connected discovery controllers that only mDNS names.
+    /// max-announced: maximum number of connected discovery controllers that only mDNS announces.
     pub max_announced: usize,
     /// max-referrals: maximum number of referrals followed of each discovery controller.
     pub max_referrals: usize,
@@ -212,7 +212,7 @@ pub struct StacConf {
     /// connect-attempts-on-ncc: number of connect attempts while NCC is set. `None`: no limit.
     pub connect_attempts_on_ncc: Option<u32>,
     /// max-controllers-per-announced-dc: maximum number of I/O controllers connected for each discovery controller that
-    /// only mDNS names.
+    /// only mDNS announces.
     pub max_per_announced_dc: usize,
     /// in-use: whether the last path to storage in use is disconnected.
     pub in_use: InUse,

@@ -14,7 +14,7 @@ use crate::timers::Timer;
 use stas_nvme::{Parameters, Tid};
 
 /// Maximum number of controllers named in one log line.
-const NAMED: usize = 3;
+const NAMED_MAX: usize = 3;
 
 /// A configured controller that the configuration itself keeps from being connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,22 +185,22 @@ impl Configured {
             ctx.log(LogRecord { level, tid: tid.cloned(), ctrl: None, text });
         };
         let excluded = self.left_out.iter().filter(|left_out| left_out.status == Status::Excluded);
-        let mut told = BTreeMap::new();
+        let mut logged = BTreeMap::new();
         for left_out in excluded {
             let LeftOut { tid, reason, line, .. } = left_out;
-            if self.told.left_out.get(tid) != Some(reason) {
+            if self.logged.left_out.get(tid) != Some(reason) {
                 let text = format!("configured in {}:{line}, but not connected: {reason}", self.file);
                 record(Level::Info, Some(tid), text);
             }
-            told.insert(tid.clone(), reason.clone());
+            logged.insert(tid.clone(), reason.clone());
         }
-        self.told.left_out = told;
+        self.logged.left_out = logged;
         // While the first look-up is under way there is nothing to report.
         let is_settled = self.lost_line.is_some() || self.awaited().all(|entry| self.has_failed(&entry.traddr));
         let Some(why) = self.why_kept().filter(|_| is_settled) else { return };
-        if !kept.is_empty() && (!kept.is_subset(&self.told.kept) || why != self.told.why) {
-            let names: Vec<String> = kept.iter().take(NAMED).map(ToString::to_string).collect();
-            let more = if kept.len() > NAMED { ", …" } else { "" };
+        if !kept.is_empty() && (!kept.is_subset(&self.logged.kept) || why != self.logged.why) {
+            let names: Vec<String> = kept.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+            let more = if kept.len() > NAMED_MAX { ", …" } else { "" };
             let what = match kept.len() {
                 1 => "1 controller that is no longer configured is kept".to_owned(),
                 count => format!("{count} controllers that are no longer configured are kept"),
@@ -208,8 +208,8 @@ impl Configured {
             let text = format!("{what}: {}{more}: {why}", names.join(", "));
             record(Level::Warning, None, text);
         }
-        self.told.kept = kept;
-        self.told.why = why;
+        self.logged.kept = kept;
+        self.logged.why = why;
     }
 
     fn has_failed(&self, name: &str) -> bool {

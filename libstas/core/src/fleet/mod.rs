@@ -310,7 +310,7 @@ impl Fleet {
         self.work(ctx)
     }
 
-    /// Does what is due: the timers of the fleet and of the connect queue.
+    /// Handles the timers that are due, of the fleet and of the connect queue.
     pub fn tick(&mut self, ctx: &mut Context<'_>, due: &[Timer]) -> Vec<Report> {
         for timer in due {
             match timer {
@@ -440,8 +440,8 @@ impl Fleet {
         })
     }
 
-    /// The kernel connection that serves a TID and may be adopted: if possible, the one that it had before a restart.
-    /// If another one were used, that connection would stay ours, but no member would use it.
+    /// The kernel connection that serves a TID and may be adopted: if possible, the connection that it had before a
+    /// restart. Otherwise that connection would stay ours, but no member would use it.
     fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
         let disconnecting: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
         let is_usable = |ctrl: &&KernelController| !disconnecting.contains(&ctrl.ctrl) && self.is_usable(ctrl);

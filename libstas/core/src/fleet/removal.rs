@@ -312,7 +312,7 @@ impl Fleet {
         let _ = self.disconnect(ctx, ctrl, false, &cause);
     }
 
-    /// Sets a deadline for each disconnect; one that hangs is logged once.
+    /// Sets a deadline for each disconnect. A disconnect that hangs is logged once.
     pub(super) fn watch_disconnects(&mut self, ctx: &mut Context<'_>) {
         for op in self.disconnecting.keys().filter(|op| !self.hanging.contains(op)) {
             ctx.timers.set_once(Timer::Disconnect(*op), ctx.now + DISCONNECT_DEADLINE);

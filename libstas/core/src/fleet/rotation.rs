@@ -51,7 +51,7 @@ struct Pending {
     /// The earliest time of the next trial, if the connection is lost.
     not_before: Time,
     /// The last log line: repeats are not logged.
-    told: Option<String>,
+    logged: Option<String>,
     /// True if the last snapshot showed the connection as lost.
     was_lost: bool,
 }
@@ -119,7 +119,7 @@ impl Fleet {
                 step: Step::Waiting,
                 compare: Some(now),
                 not_before: now,
-                told: None,
+                logged: None,
                 was_lost: false,
             };
             self.rotation.pending.insert(tid.clone(), pending);
@@ -153,7 +153,7 @@ impl Fleet {
         if !std::mem::replace(&mut pending.was_lost, lost) && lost {
             // Ignore the wait after an earlier slow trial: storage depends on this trial.
             pending.not_before = ctx.now;
-            pending.told = None;
+            pending.logged = None;
         }
         let at = if lost { pending.not_before } else { pending.compare? };
         match pending.step {
@@ -222,9 +222,9 @@ impl Fleet {
         pending.not_before = ctx.now + LOST_EVERY.max(took * PENALTY_FACTOR);
         pending.compare = matches!(outcome, Rotated::Unknown(_)).then_some(ctx.now + COMPARE_AGAIN);
         if let Some((level, text)) = log_line_for(ctrl, outcome)
-            && pending.told.as_ref() != Some(&text)
+            && pending.logged.as_ref() != Some(&text)
         {
-            pending.told = Some(text.clone());
+            pending.logged = Some(text.clone());
             ctx.log_about(level, &tid, Some(ctrl), text);
         }
         match outcome {

@@ -24,7 +24,7 @@ const CALM_HINT_GAP: Duration = Duration::from_millis(500);
 /// contains one.
 const CONNECT_HINT_GAP: Duration = Duration::from_secs(1);
 /// Lost events are logged at most this often.
-const OVERRUN_TOLD_EVERY: Duration = Duration::from_secs(60);
+const OVERRUN_LOGGED_EVERY: Duration = Duration::from_secs(60);
 /// A snapshot that takes longer than this is logged.
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -32,19 +32,19 @@ const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshots {
     op: Option<OpId>,
-    owed: bool,
+    pending: bool,
     started: bool,
     last: Option<Time>,
     hinted: u64,
     hangs: bool,
-    overrun_told: Option<Time>,
+    overrun_logged: Option<Time>,
 }
 
 impl Fleet {
     /// Requests a snapshot. At most one is in flight and one more pending.
     pub(super) fn request_snapshot(&mut self, ctx: &mut Context<'_>) {
         if self.snapshots.op.is_some() {
-            self.snapshots.owed = true;
+            self.snapshots.pending = true;
             return;
         }
         let op = ctx.next_op();
@@ -74,8 +74,8 @@ impl Fleet {
     /// After an overrun any event may have been lost: take a snapshot.
     pub(super) fn events_were_lost(&mut self, ctx: &mut Context<'_>) {
         self.counters.overruns += 1;
-        if self.snapshots.overrun_told.is_none_or(|told| ctx.now.since(told) >= OVERRUN_TOLD_EVERY) {
-            self.snapshots.overrun_told = Some(ctx.now);
+        if self.snapshots.overrun_logged.is_none_or(|logged| ctx.now.since(logged) >= OVERRUN_LOGGED_EVERY) {
+            self.snapshots.overrun_logged = Some(ctx.now);
             ctx.log(LogRecord {
                 level: Level::Warning,
                 tid: None,
@@ -110,7 +110,7 @@ impl Fleet {
                 ),
             }),
         }
-        if std::mem::take(&mut self.snapshots.owed) {
+        if std::mem::take(&mut self.snapshots.pending) {
             self.request_snapshot(ctx);
         }
     }

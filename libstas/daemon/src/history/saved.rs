@@ -19,9 +19,10 @@ use stas_nvme::Tid;
 
 /// Must change when the format changes incompatibly.
 const VERSION: u32 = 1;
-/// Largest size of all saved histories in bytes, about. The controllers that were removed first are left out first.
+/// Approximate maximum size of all saved histories in bytes. Of the removed controllers, those that were removed first
+/// are left out first.
 const HISTORY_MAX: usize = 4 << 20;
-/// Size of a record beside its lines, and of a line beside its text, about.
+/// Approximate size of a record without its lines, and of a line without its text, in bytes.
 const OVERHEAD: (usize, usize) = (512, 16);
 /// Minimum time between two saves: a kill loses the lines of this time.
 const PACE: Duration = Duration::from_secs(2);
@@ -58,7 +59,7 @@ impl HistoryFile {
     /// tokio runtime.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// Fails if no thread can be started.
     pub fn start(state_file: &StateFile) -> io::Result<(History, Self)> {
         let file = state_file.beside("history.json", "history", VERSION);
         let history = History::restored(file.load().unwrap_or_default());

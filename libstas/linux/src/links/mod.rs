@@ -87,7 +87,7 @@ impl Watch {
     /// Starts monitoring. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// If the kernel provides no rtnetlink sockets.
+    /// Fails if the kernel provides no rtnetlink sockets.
     pub fn start() -> io::Result<Self> {
         let groups = libc::RTMGRP_LINK
             | libc::RTMGRP_IPV4_IFADDR
@@ -111,7 +111,7 @@ impl Watch {
     /// Waits for the next change. The first one lists the existing interfaces. Cancelling it loses nothing.
     ///
     /// # Errors
-    /// If a socket no longer works.
+    /// Fails if a socket no longer works.
     pub async fn next(&mut self) -> io::Result<Change> {
         loop {
             if let Some(change) = self.found.pop_front() {

@@ -23,7 +23,7 @@ const PAGE: usize = 4096;
 /// instance number.
 ///
 /// # Errors
-/// If sysfs cannot be read.
+/// Fails if sysfs cannot be read.
 pub fn inode(class: &Path, device: u32) -> io::Result<Option<u64>> {
     let entry = lstat(&class.join(format!("nvme{device}")));
     Ok(unless_gone(entry.map_err(io::Error::from))?.map(|stat| stat.st_ino))
@@ -41,7 +41,7 @@ impl ControllerDir {
     /// Opens the directory. `None` if the controller no longer exists.
     ///
     /// # Errors
-    /// If sysfs cannot be read.
+    /// Fails if sysfs cannot be read.
     pub fn open(roots: &Roots, ctrl: CtrlRef) -> io::Result<Option<Self>> {
         let class = roots.class();
         let path = class.join(ctrl.to_string());
@@ -63,7 +63,7 @@ impl ControllerDir {
     /// exists.
     ///
     /// # Errors
-    /// If the attribute cannot be read for another reason.
+    /// Fails if the attribute cannot be read for another reason.
     pub fn read(&self, name: &str) -> io::Result<Option<String>> {
         let Some(mut file) = self.open_attribute(name)? else { return Ok(None) };
         let mut page = [0; PAGE];
@@ -74,7 +74,7 @@ impl ControllerDir {
     /// Opens an attribute that will be read repeatedly. `None` if it does not exist.
     ///
     /// # Errors
-    /// If the attribute cannot be opened for another reason.
+    /// Fails if the attribute cannot be opened for another reason.
     pub fn open_attribute(&self, name: &str) -> io::Result<Option<File>> {
         self.open_with(name, OFlag::O_RDONLY)
     }
@@ -91,7 +91,7 @@ impl ControllerDir {
     /// Makes an attribute readable for root only. False if it does not exist.
     ///
     /// # Errors
-    /// If the mode cannot be changed.
+    /// Fails if the mode cannot be changed.
     pub fn hide(&self, name: &str) -> io::Result<bool> {
         let changed = fchmodat(self.fd.as_fd(), name, Mode::S_IRUSR | Mode::S_IWUSR, FchmodatFlags::FollowSymlink);
         Ok(unless_gone(changed.map_err(io::Error::from))?.is_some())

@@ -88,7 +88,7 @@ impl Scanner {
     /// out.
     ///
     /// # Errors
-    /// If sysfs cannot be read. This proves nothing about any controller.
+    /// Fails if sysfs cannot be read. This proves nothing about any controller.
     pub fn snapshot(&mut self) -> Result<Snapshot, SnapshotError> {
         self.look_with(true)
     }

@@ -113,7 +113,7 @@ impl Blocks {
     /// The number of completed writes of a namespace.
     ///
     /// # Errors
-    /// If the kernel shows no count.
+    /// Fails if the kernel shows no count.
     pub(super) fn written(&self, device: u32, namespace: &Namespace) -> io::Result<Counts> {
         let disk = self.counting_disk(device, namespace);
         let path = writes(&disk)?;
@@ -134,7 +134,7 @@ impl Blocks {
     /// Checks that the kernel counts the writes of a namespace.
     ///
     /// # Errors
-    /// If it does not count them.
+    /// Fails if the kernel does not count them, or if that cannot be read.
     pub(super) fn counts_writes(&self, device: u32, namespace: &Namespace) -> io::Result<()> {
         let switch = self.counting_disk(device, namespace).join("queue/iostats");
         match word(&switch)?.as_deref() {

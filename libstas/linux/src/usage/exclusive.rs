@@ -162,7 +162,7 @@ fn line(stream: &mut impl BufRead) -> io::Result<Option<String>> {
 /// The program stas-in-use: answers each line of `questions` until the end of input.
 ///
 /// # Errors
-/// If a line is too long or not text, or the daemon has closed the connection.
+/// Fails if a line is too long or not text, or the daemon has closed the connection.
 pub fn serve(questions: impl Read, mut answers: impl Write, dev: &Path) -> io::Result<()> {
     let devices = Devices::new(dev.to_owned());
     let mut questions = BufReader::new(questions);

@@ -8,7 +8,7 @@ use super::block::{list, word};
 /// The device paths of the enabled namespaces of the kernel's target. Empty without configfs or nvmet.
 ///
 /// # Errors
-/// If configfs cannot be read.
+/// Fails if configfs cannot be read.
 pub(super) fn devices(sys: &Path) -> io::Result<Vec<String>> {
     let subsystems = sys.join("kernel/config/nvmet/subsystems");
     let mut found = Vec::new();

@@ -35,9 +35,9 @@ use stas_core::{CtrlRef, CtrlState, OsError, Snapshot, Usage, UsageError, Use, U
 use tables::{LockedInode, Mount, locks, swaps};
 use writes::Writes;
 
-/// Largest number of uses that are reported.
-const TOLD: usize = 3;
-/// Largest depth of device mapper devices that are followed because they are only other names of a namespace.
+/// Maximum number of uses that are reported.
+const USES_MAX: usize = 3;
+/// Maximum depth of device mapper devices that are followed because they are only other names of a namespace.
 const DEPTH: usize = 4;
 
 /// Monitors the use of this host's storage. One process has one watcher.
@@ -186,7 +186,7 @@ impl<'a> Check<'a> {
         }
         let mut last_path_to = Vec::new();
         for namespace in self.blocks.namespaces(self.ctrl.device)? {
-            if found.uses.len() < TOLD && !self.has_other_path(&namespace)? {
+            if found.uses.len() < USES_MAX && !self.has_other_path(&namespace)? {
                 self.uses(&namespace.block, 0, &mut found)?;
                 last_path_to.push(namespace);
             }
@@ -194,7 +194,7 @@ impl<'a> Check<'a> {
         if found.uses.is_empty() {
             self.written(&last_path_to, &mut found)?;
         }
-        found.uses.truncate(TOLD);
+        found.uses.truncate(USES_MAX);
         Ok(found)
     }
 

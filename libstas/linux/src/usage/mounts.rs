@@ -18,7 +18,7 @@ const MOUNTINFO: u64 = 4 << 20;
 /// Reads the mounts of this process, then those of processes in other mount namespaces.
 ///
 /// # Errors
-/// If the mounts of this process cannot be read. A process that ends meanwhile or hides its mounts is skipped.
+/// Fails if the mounts of this process cannot be read. A process that ends meanwhile or hides its mounts is skipped.
 pub(super) fn of_all_namespaces(proc: &Path) -> io::Result<Vec<Mount>> {
     let own = proc.join("self/mountinfo");
     let mut seen = BTreeSet::new();

@@ -144,7 +144,7 @@ fn a_loop_device_on_it_counts() {
     let paths = two_paths();
     paths.0.put("sys/class/block/loop1/loop/backing_file", "/dev/nvme0n1\n");
     paths.0.put("sys/class/block/loop2/size", "0\n");
-    assert_eq!(uses(&without_the_other(&paths)), "nvme0n1 is behind loop1");
+    assert_eq!(uses(&without_the_other(&paths)), "nvme0n1 is used by the loop device loop1");
 }
 
 /// Two controllers without the kernel's multipathing. The device mapper combines nvme0n1 and nvme1n1.

@@ -90,7 +90,7 @@ impl Writes {
     /// True if a namespace was written in the last ten minutes, or may have been.
     ///
     /// # Errors
-    /// If its counts cannot be read, or the kernel does not count.
+    /// Fails if its counts cannot be read, or the kernel does not count.
     pub(super) fn recently(
         &mut self,
         now: Instant,

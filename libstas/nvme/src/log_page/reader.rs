@@ -9,7 +9,7 @@ use super::page::{EXTENDED_ENTRY_LEN, HEADER_LEN, Header, LogPage, Malformed};
 use crate::admin::{CommandError, Status, TRANSFER_MAX};
 use crate::wire::u32_at;
 
-/// Largest number of entries that are read. A host holds a few thousand connections at most (each costs the kernel a
+/// Maximum number of entries that are read. A host holds a few thousand connections at most (each costs the kernel a
 /// device and queues), and a centralized discovery controller lists only what the host's zone allows. 16,384 is well
 /// above both. It limits a read to 16 MiB on the wire and about 6 MiB in memory.
 pub const MAX_RECORDS: u64 = 16_384;

@@ -11,7 +11,7 @@ use super::{Connection, Output, Phase};
 use crate::command::{Ask, Command, DataPointer, status};
 use crate::fault::{Fault, Optional, Stage};
 use crate::pdu::outgoing;
-use crate::world::{Registered, Seat, TRANSFER_MAX, VERSION, World};
+use crate::world::{PageRequest, Registered, TRANSFER_MAX, VERSION, World};
 
 /// CNS of the Identify Controller data structure.
 const CNS_CONTROLLER: u8 = 0x01;
@@ -126,7 +126,7 @@ impl Connection {
                 }
                 // A page is read in parts, which all belong to the page whose header was read.
                 if offset == 0 || session.page.is_empty() {
-                    session.page = world.page(Seat { host, local: self.local, port: self.port }, lsp);
+                    session.page = world.page(PageRequest { host, local: self.local, port: self.port }, lsp);
                 }
                 if !retain {
                     session.events.unmask();
@@ -189,10 +189,10 @@ impl Connection {
             return status;
         }
         let Some(task) = task else { return status::INVALID_FIELD };
-        let told = match Registration::parse(data) {
-            Ok(told) if told.host_nqn == nqn => told,
-            Ok(told) => {
-                self.out.push(Output::Say(format!("{nqn} sent a registration for {}: refused", told.host_nqn)));
+        let registration = match Registration::parse(data) {
+            Ok(registration) if registration.host_nqn == nqn => registration,
+            Ok(registration) => {
+                self.out.push(Output::Say(format!("{nqn} sent a registration for {}: refused", registration.host_nqn)));
                 return status::INVALID_DISCOVERY_INFORMATION;
             }
             Err(error) => {
@@ -205,13 +205,14 @@ impl Connection {
         match (task, &mut host.registered) {
             (DimTask::Register, registered) => {
                 let times = registered.as_ref().map_or(0, |registered| registered.times) + 1;
-                self.out.push(Output::Say(format!("{nqn} is registered: {}, {}", told.name, told.version)));
-                *registered = Some(Registered { told, times, from });
+                self.out
+                    .push(Output::Say(format!("{nqn} is registered: {}, {}", registration.name, registration.version)));
+                *registered = Some(Registered { registration, times, from });
                 status::SUCCESS
             }
             (DimTask::Update, Some(registered)) => {
                 self.out.push(Output::Say(format!("{nqn} has updated its registration")));
-                *registered = Registered { told, times: registered.times + 1, from };
+                *registered = Registered { registration, times: registered.times + 1, from };
                 status::SUCCESS
             }
             (DimTask::Deregister, registered @ Some(_)) => {

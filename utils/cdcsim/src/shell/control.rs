@@ -15,7 +15,7 @@ use crate::control::{Reply, Request};
 
 /// A request, and the channel for its answer.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct ControlRequest {
     pub(super) request: Request,
     pub(super) reply: oneshot::Sender<Reply>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Control {
 
 impl Control {
     /// Creates the socket. Its mode lets only the simulator's own user connect.
-    pub(super) fn open(path: &Path, questions: mpsc::Sender<Question>) -> Result<Self, ShellError> {
+    pub(super) fn open(path: &Path, requests: mpsc::Sender<ControlRequest>) -> Result<Self, ShellError> {
         let failed = || ShellError::io(format!("making the control socket {}", path.display()));
         // A socket without a listening process is replaced; one with a listening process belongs to another simulator.
         match std::os::unix::net::UnixStream::connect(path) {
@@ -52,7 +52,7 @@ impl Control {
         fs::set_permissions(made.path(), fs::Permissions::from_mode(0o600)).map_err(failed())?;
         let listener = made.persist_noclobber(path).map_err(|error| failed()(error.error))?;
         let (done, ended) = oneshot::channel();
-        let task = tokio::spawn(accept(listener, questions, ended));
+        let task = tokio::spawn(accept(listener, requests, ended));
         Ok(Self { path: path.to_owned(), task, done })
     }
 
@@ -68,13 +68,13 @@ fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>, mut ended: oneshot::Receiver<()>) {
+async fn accept(listener: UnixListener, requests: mpsc::Sender<ControlRequest>, mut ended: oneshot::Receiver<()>) {
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
             _ = &mut ended => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(clients.spawn(serve(stream, questions.clone()))),
+                Ok((stream, _)) => drop(clients.spawn(serve(stream, requests.clone()))),
                 Err(error) => {
                     tracing::warn!("the control socket cannot accept: {error}");
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -88,7 +88,7 @@ async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>, mut e
     let _ = tokio::time::timeout(std::time::Duration::from_millis(200), rest).await;
 }
 
-async fn serve(stream: UnixStream, questions: mpsc::Sender<Question>) {
+async fn serve(stream: UnixStream, requests: mpsc::Sender<ControlRequest>) {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -100,7 +100,7 @@ async fn serve(stream: UnixStream, questions: mpsc::Sender<Question>) {
         let reply = match serde_json::from_slice(&line) {
             Ok(request) => {
                 let (reply, answer) = oneshot::channel();
-                if questions.send(Question { request, reply }).await.is_err() {
+                if requests.send(ControlRequest { request, reply }).await.is_err() {
                     return;
                 }
                 let Ok(answer) = answer.await else { return };

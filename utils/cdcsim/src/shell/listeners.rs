@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::ShellError;
-use super::lines::Accepted;
+use super::sockets::Accepted;
 
 /// The pause after a failed accept or bind.
 const PAUSE: Duration = Duration::from_millis(100);

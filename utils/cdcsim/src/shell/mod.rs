@@ -2,9 +2,9 @@
 
 mod client;
 mod control;
-mod lines;
 mod listeners;
 mod serve;
+mod sockets;
 
 use std::path::{Path, PathBuf};
 

@@ -9,10 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use super::control::{Control, Question};
-use super::lines::Lines;
+use super::control::{Control, ControlRequest};
 use super::listeners::Listeners;
-use super::{ShellError, lines};
+use super::sockets::Sockets;
+use super::{ShellError, sockets};
 use crate::arguments::Run;
 use crate::configuration::Configuration;
 use crate::simulator::{Action, Event, Simulator};
@@ -22,7 +22,7 @@ const LISTEN: &str = "[::]:8009";
 /// Maximum number of events waiting for the loop. If it is reached, connections are not read.
 const EVENTS: usize = 256;
 
-/// Runs the simulator until it is told to stop.
+/// Runs the simulator until it is stopped.
 ///
 /// # Errors
 /// Fails if it cannot read its file, listen, or create its control socket.
@@ -74,7 +74,7 @@ fn named(run: &Run, what: &str) -> String {
 struct Shell {
     simulator: Simulator,
     started: Instant,
-    lines: Lines,
+    sockets: Sockets,
     listeners: Listeners,
     stopping: bool,
 }
@@ -87,19 +87,19 @@ impl Shell {
         control: &Path,
     ) -> Result<(), ShellError> {
         let (sender, mut events) = mpsc::channel(EVENTS);
-        let lines = Lines::new(sender.clone());
-        let listeners = Listeners::open(&configuration.listen, lines::Accepted::new(sender)).await?;
+        let sockets = Sockets::new(sender.clone());
+        let listeners = Listeners::open(&configuration.listen, sockets::Accepted::new(sender)).await?;
         let announcer = match &run.announce {
             Some(name) => Some(super::listeners::announce(name, &configuration.nqn, &listeners)?),
             None => None,
         };
         // Created last: when the socket exists, the simulator listens.
-        let (question, mut questions) = mpsc::channel(EVENTS);
-        let control = Control::open(control, question)?;
+        let (sender, mut requests) = mpsc::channel(EVENTS);
+        let control = Control::open(control, sender)?;
         let failed = || ShellError::io("listening for signals");
         let mut terminate = signal(SignalKind::terminate()).map_err(failed())?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed())?;
-        let mut shell = Self { simulator, started: Instant::now(), lines, listeners, stopping: false };
+        let mut shell = Self { simulator, started: Instant::now(), sockets, listeners, stopping: false };
         while !shell.stopping {
             let deadline = shell.simulator.deadline();
             let until = shell.started + deadline.unwrap_or(Duration::from_secs(3600));
@@ -112,7 +112,7 @@ impl Shell {
                         shell.take(event).await;
                     }
                 }
-                Some(question) = questions.recv() => shell.answer(question).await,
+                Some(request) = requests.recv() => shell.answer(request).await,
                 () = sleep_until(until.into()) => shell.handle(Event::Tick).await,
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -130,15 +130,15 @@ impl Shell {
     }
 
     /// Handles an event of a socket.
-    async fn take(&mut self, event: lines::SocketEvent) {
+    async fn take(&mut self, event: sockets::SocketEvent) {
         let event = match event {
-            lines::SocketEvent::Accepted { stream, peer, local, port } => {
-                let id = self.lines.add(stream);
+            sockets::SocketEvent::Accepted { stream, peer, local, port } => {
+                let id = self.sockets.add(stream);
                 Event::Accepted { id, peer, local, port }
             }
-            lines::SocketEvent::Received { id, bytes } => Event::Received { id, bytes },
-            lines::SocketEvent::Closed { id } => {
-                self.lines.forget(id);
+            sockets::SocketEvent::Received { id, bytes } => Event::Received { id, bytes },
+            sockets::SocketEvent::Closed { id } => {
+                self.sockets.forget(id);
                 Event::Closed { id }
             }
         };
@@ -150,7 +150,7 @@ impl Shell {
         self.act(actions).await;
     }
 
-    async fn answer(&mut self, Question { request, reply }: Question) {
+    async fn answer(&mut self, ControlRequest { request, reply }: ControlRequest) {
         let (answer, actions) = self.simulator.request(self.now(), request);
         // Perform the actions before the answer reports them.
         self.act(actions).await;
@@ -161,9 +161,9 @@ impl Shell {
     async fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Send { id, bytes } => self.lines.send(id, bytes),
-                Action::Close { id } => self.lines.close(id),
-                Action::Reset { id } => self.lines.reset(id),
+                Action::Send { id, bytes } => self.sockets.send(id, bytes),
+                Action::Close { id } => self.sockets.close(id),
+                Action::Reset { id } => self.sockets.reset(id),
                 Action::Listen(true) => self.listeners.resume().await,
                 Action::Listen(false) => self.listeners.pause().await,
                 Action::Say(text) => tracing::info!("{text}"),

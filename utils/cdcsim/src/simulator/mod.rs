@@ -147,10 +147,11 @@ impl Simulator {
     /// When it needs a tick.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        let lines = self.connections.values();
-        let of_lines = lines.flat_map(|line| [line.connection.deadline(), line.late.front().map(|(due, _)| *due)]);
+        let connections = self.connections.values();
+        let of_connections =
+            connections.flat_map(|each| [each.connection.deadline(), each.late.front().map(|(due, _)| *due)]);
         let own = [self.world.faults.deadline(), self.vanished.as_ref().map(|it| it.until), self.storms];
-        of_lines.chain(own).flatten().min()
+        of_connections.chain(own).flatten().min()
     }
 
     /// Does what is due, and applies the active faults.

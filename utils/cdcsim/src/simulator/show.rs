@@ -25,15 +25,15 @@ pub(super) fn hosts(simulator: &Simulator, now: Duration) -> Value {
         |nqn: &str| simulator.connections.values().filter(|line| line.connection.host() == Some(nqn)).count();
     let host = |(nqn, host): (&String, &Host)| {
         let registered = host.registered.as_ref().map(|registered| {
-            let told = &registered.told;
+            let data = &registered.registration;
             json!({
-                "host-id": uuid(told.host_id),
-                "name": told.name,
-                "version": told.version,
-                "symbolic-name": told.symbolic_name,
-                "transport": told.trtype.to_string(),
-                "family": told.adrfam.to_string(),
-                "traddr": told.traddr,
+                "host-id": uuid(data.host_id),
+                "name": data.name,
+                "version": data.version,
+                "symbolic-name": data.symbolic_name,
+                "transport": data.trtype.to_string(),
+                "family": data.adrfam.to_string(),
+                "traddr": data.traddr,
                 "from": registered.from,
                 "times": registered.times,
             })

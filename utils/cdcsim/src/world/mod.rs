@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use identity::{EVENT_REQUESTS, Identity, TRANSFER_MAX, Type, VERSION};
-pub use page::Seat;
+pub use page::PageRequest;
 pub use register::{HOSTS_MAX, Host, Registered};
 
 use crate::fault::Faults;

@@ -10,9 +10,9 @@ use super::{Type, World};
 use crate::fault::Fault;
 use crate::zoning::{Address, Kind, Member};
 
-/// The connection for which a page is built.
+/// The connection on which a page is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat<'a> {
+pub struct PageRequest<'a> {
     /// The NQN of the host.
     pub host: &'a str,
     /// The local address of the connection.
@@ -23,31 +23,31 @@ pub struct Seat<'a> {
 
 impl World {
     /// Builds the page for a connection and a log specific parameter, with the active faults.
-    pub fn page(&mut self, seat: Seat<'_>, lsp: u8) -> Vec<u8> {
-        if self.faults.strikes(Some(seat.host), &Fault::Restless)
-            && let Some(host) = self.hosts.get_mut(seat.host)
+    pub fn page(&mut self, request: PageRequest<'_>, lsp: u8) -> Vec<u8> {
+        if self.faults.strikes(Some(request.host), &Fault::Restless)
+            && let Some(host) = self.hosts.get_mut(request.host)
         {
             host.generation += 1;
         }
-        let empty = self.faults.strikes(Some(seat.host), &Fault::Empty);
-        let entries = if empty { Vec::new() } else { self.seen_from(seat, lsp) };
-        let genctr = self.hosts.get(seat.host).map_or(self.generation, |host| host.generation);
+        let empty = self.faults.strikes(Some(request.host), &Fault::Empty);
+        let entries = if empty { Vec::new() } else { self.seen_from(request, lsp) };
+        let genctr = self.hosts.get(request.host).map_or(self.generation, |host| host.generation);
         let page = LogPage { genctr, entries, ..LogPage::default() };
         let is_extended = self.identity.extended && lsp & LSP_EXTDLPE != 0;
         let mut bytes = if is_extended { page.encode_extended() } else { page.encode() };
         let pick = |fault: &Fault| if let Fault::Malformed { entry } = fault { Some(*entry) } else { None };
-        if let Some(malformation) = self.faults.take(Some(seat.host), pick) {
+        if let Some(malformation) = self.faults.take(Some(request.host), pick) {
             insert(&mut bytes, &malformation.entry(), is_extended, page.entries.len());
         }
         let pick = |fault: &Fault| if let Fault::Numrec { count } = fault { Some(*count) } else { None };
-        if let Some(count) = self.faults.take(Some(seat.host), pick) {
+        if let Some(count) = self.faults.take(Some(request.host), pick) {
             put(bytes.get_mut(8..16).unwrap_or_default(), &count.to_le_bytes());
         }
         let pick = |fault: &Fault| match fault {
             Fault::EntryLength { len } if is_extended => Some(*len),
             _ => None,
         };
-        if let Some(len) = self.faults.take(Some(seat.host), pick) {
+        if let Some(len) = self.faults.take(Some(request.host), pick) {
             // TEL follows the fields of a basic entry.
             put(bytes.get_mut(HEADER_LEN + ENTRY_LEN..).unwrap_or_default(), &len.to_le_bytes());
         }
@@ -55,18 +55,18 @@ impl World {
     }
 
     /// The entries in order: the controller itself, then the members of the zones.
-    fn seen_from(&self, seat: Seat<'_>, lsp: u8) -> Vec<Entry> {
-        let itself = Some(seat).filter(|_| self.identity.lists_itself).map(|seat| self.itself(seat));
+    fn seen_from(&self, request: PageRequest<'_>, lsp: u8) -> Vec<Entry> {
+        let itself = Some(request).filter(|_| self.identity.lists_itself).map(|request| self.itself(request));
         let port_local = self.identity.dctype == Type::Ddc && lsp & LSP_PLEO != 0;
-        let zoned = self.zoning.entries(seat.host).into_iter();
-        itself.into_iter().chain(zoned.filter(|entry| !port_local || entry.portid == seat.port)).collect()
+        let zoned = self.zoning.entries(request.host).into_iter();
+        itself.into_iter().chain(zoned.filter(|entry| !port_local || entry.portid == request.port)).collect()
     }
 
-    fn itself(&self, seat: Seat<'_>) -> Entry {
+    fn itself(&self, request: PageRequest<'_>) -> Entry {
         let address = Address {
             transport: Transport::Tcp,
-            traddr: seat.local.ip().to_canonical().to_string(),
-            trsvcid: seat.local.port().to_string(),
+            traddr: request.local.ip().to_canonical().to_string(),
+            trsvcid: request.local.port().to_string(),
         };
         let member = Member {
             kind: Kind::Discovery,
@@ -74,7 +74,7 @@ impl World {
             addresses: Vec::new(),
             ncc: false,
             epcsd: true,
-            port: seat.port,
+            port: request.port,
             tls: false,
         };
         member.entry(&address)

@@ -25,7 +25,7 @@ pub struct Host {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {
     /// The registered data.
-    pub told: Registration,
+    pub registration: Registration,
     /// Number of registrations, including updates.
     pub times: u64,
     /// The address of the host's connection.

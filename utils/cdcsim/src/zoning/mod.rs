@@ -73,7 +73,7 @@ impl Zoning {
     /// Creates members and zones.
     ///
     /// # Errors
-    /// Fails when a zone refers to a member that does not exist.
+    /// Fails if a zone refers to a member that does not exist.
     pub fn new(members: BTreeMap<String, Member>, zones: BTreeMap<String, Zone>) -> Result<Self, ZoningError> {
         let zoning = Self { members, zones };
         for name in zoning.zones.values().flat_map(|zone| &zone.members) {
@@ -110,7 +110,7 @@ impl Zoning {
     /// Adds a member.
     ///
     /// # Errors
-    /// Fails when the name exists already.
+    /// Fails if the name exists already.
     pub fn add_member(&mut self, name: &str, member: Member) -> Result<(), ZoningError> {
         if self.members.contains_key(name) {
             return Err(ZoningError::Taken(name.to_owned()));
@@ -122,7 +122,7 @@ impl Zoning {
     /// Removes a member, also from its zones.
     ///
     /// # Errors
-    /// Fails when the name does not exist.
+    /// Fails if the name does not exist.
     pub fn remove_member(&mut self, name: &str) -> Result<(), ZoningError> {
         self.must_have(name)?;
         self.members.remove(name);
@@ -135,7 +135,7 @@ impl Zoning {
     /// Returns a member to be changed.
     ///
     /// # Errors
-    /// Fails when the name does not exist.
+    /// Fails if the name does not exist.
     pub fn member_mut(&mut self, name: &str) -> Result<&mut Member, ZoningError> {
         let known = names(&self.members);
         self.members.get_mut(name).ok_or_else(|| ZoningError::NoMember { name: name.to_owned(), known })
@@ -144,7 +144,7 @@ impl Zoning {
     /// Adds hosts and members to a zone, which is created if it does not exist.
     ///
     /// # Errors
-    /// Fails when a member does not exist.
+    /// Fails if a member does not exist.
     pub fn add_to_zone(&mut self, zone: &str, hosts: &[String], members: &[String]) -> Result<(), ZoningError> {
         members.iter().try_for_each(|name| self.must_have(name))?;
         let zone = self.zones.entry(zone.to_owned()).or_default();
@@ -156,7 +156,7 @@ impl Zoning {
     /// Removes hosts and members from a zone; without any, removes the zone.
     ///
     /// # Errors
-    /// Fails when the zone does not exist, or does not contain one of them. Then nothing is changed.
+    /// Fails if the zone does not exist, or does not contain one of them. Then nothing is changed.
     pub fn take_from_zone(&mut self, name: &str, hosts: &[String], members: &[String]) -> Result<(), ZoningError> {
         let known = names(&self.zones);
         let no_zone = || ZoningError::NoZone { name: name.to_owned(), known };

@@ -40,7 +40,7 @@ fn part(name: &'static str) -> impl Fn(PartError) -> Refusal {
     move |why| Refusal::Part { name, why }
 }
 
-/// Stands for a secret whose key is misspelled: no connection is made with it.
+/// The value of a secret whose key is misspelled. It is malformed, so no connection is made with it.
 const MISSPELLED: &str = "misspelled";
 
 /// Kind of the controllers of a file.

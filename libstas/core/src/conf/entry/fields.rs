@@ -60,8 +60,8 @@ pub(super) struct EntryFields<'t> {
     pub(super) lacks_secret: bool,
     /// Keys that occur more than once.
     pub(super) twice: Vec<&'static str>,
-    /// The place of a secret where none belongs. Without that secret the connection would be less secure than
-    /// configured, and a name that contains it would be shown.
+    /// The place of a secret in a part that takes none. Without the secret the connection would be less secure than
+    /// configured, and a name that contains the secret would be shown.
     misplaced_secret: Option<&'static str>,
 }
 

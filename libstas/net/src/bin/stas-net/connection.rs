@@ -26,7 +26,7 @@ impl Incoming {
     /// The next record. `None` at the end. May be cancelled at any time.
     ///
     /// # Errors
-    /// If the daemon sends what is no record.
+    /// Fails if the daemon sends something that is not a record.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Request>> {
         loop {
             if let Some(request) = self.frames.next_record().map_err(invalid)? {
@@ -49,10 +49,10 @@ impl Incoming {
 pub(crate) struct Outgoing(Arc<Mutex<OwnedWriteHalf>>);
 
 impl Outgoing {
-    /// Sends a record. Waits until the daemon has taken in earlier ones.
+    /// Sends a record. Waits until the daemon has read earlier records.
     ///
     /// # Errors
-    /// If the record exceeds a limit, or the daemon has closed the connection.
+    /// Fails if the record exceeds a limit, or the daemon has closed the connection.
     pub(crate) async fn send(&self, report: &Report) -> io::Result<()> {
         let frame = report.frame().map_err(invalid)?;
         self.0.lock().await.write_all(&frame).await

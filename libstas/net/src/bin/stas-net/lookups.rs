@@ -20,7 +20,7 @@ const STACK: usize = 512 * 1024;
 /// Resolves names until the connection ends.
 ///
 /// # Errors
-/// If the daemon sends anything else.
+/// Fails if the daemon sends anything else.
 pub(crate) async fn serve(mut incoming: Incoming, outgoing: Outgoing) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(request) = incoming.next().await? {

@@ -1,4 +1,4 @@
-//! Does for a daemon what must be asked of the network, without privileges. systemd starts one process for each
+//! Sends a daemon's requests to the network, without privileges. systemd starts one process for each
 //! connection to /run/nvme-stas/net.socket, which is standard input. The first record gives the process its one task.
 //!
 //! | module | what it is about |
@@ -61,14 +61,14 @@ async fn serve() -> io::Result<()> {
     }
 }
 
-/// Tells systemd that this process does not hang, if it asks for that.
+/// Triggers systemd's watchdog, if there is one.
 fn keep_watchdog_quiet() {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else { return };
     tokio::spawn(async move {
         let mut due = tokio::time::interval(limit / 2);
         loop {
             due.tick().await;
-            // systemd ends the process if it cannot be told.
+            // If it cannot be triggered, systemd ends the process.
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         }
     });

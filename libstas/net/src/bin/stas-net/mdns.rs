@@ -41,24 +41,24 @@ const TIMERS: i64 = 65_536;
 const EVENTS: usize = 16_384;
 /// A browser that does not answer for this long is overloaded by announcements. It is discarded as soon as it can be
 /// stopped.
-const SILENCE: Duration = Duration::from_secs(3);
-/// Minimum time between two restarts because of network changes. It doubles, up to [`SLOWEST`], with each restart that
-/// comes before the browser has run for [`CALM`].
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// Minimum time between two restarts because of network changes. It doubles, up to [`LONGEST_PACE`], with each restart
+/// that comes before the browser has run for [`PACE_RESET_AFTER`].
 const PACE: Duration = Duration::from_millis(500);
-/// See [`PACE`].
-const SLOWEST: Duration = Duration::from_secs(8);
-/// See [`PACE`].
-const CALM: Duration = Duration::from_secs(20);
+/// Maximum of the time that begins with [`PACE`].
+const LONGEST_PACE: Duration = Duration::from_secs(8);
+/// A browser that has run for this long resets the time to [`PACE`].
+const PACE_RESET_AFTER: Duration = Duration::from_secs(20);
 /// Time between two attempts to start a browser.
-const PAUSE: Duration = Duration::from_secs(10);
+const START_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Number of services that may wait to be reported. Further ones are dropped, and found again by a restart of browsing
-/// after [`AGAIN`].
+/// after [`BROWSE_AGAIN_AFTER`].
 const WAITING: usize = 2048;
-/// See [`WAITING`].
-const AGAIN: Duration = Duration::from_secs(10);
+/// Time from a dropped service to the restart of browsing.
+const BROWSE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long a requested restart may be delayed. It waits until no event has arrived for [`CHECK`]: a restart loses the
 /// services that are still being resolved, and on a slow host it would lose them each time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RENEW_DELAY_MAX: Duration = Duration::from_secs(60);
 /// Time between two checks whether a browser has ended.
 const END_POLL: Duration = Duration::from_millis(20);
 /// Stack size in bytes of the threads that read events.
@@ -72,7 +72,7 @@ const REQUESTS: usize = 64;
 /// Browses as the daemon asks until the connection ends.
 ///
 /// # Errors
-/// If the daemon sends anything else.
+/// Fails if the daemon sends anything else.
 pub(crate) async fn serve(mut incoming: Incoming, outgoing: Outgoing) -> io::Result<()> {
     let (requests, asked) = mpsc::channel(REQUESTS);
     // A connection that is closed is noticed by the loop below.
@@ -128,7 +128,7 @@ where
                         tracing::warn!("cannot browse for announced discovery controllers: {error}; trying again");
                     }
                     complained = Some(error);
-                    match pause(Instant::now() + PAUSE, &mut asked).await {
+                    match pause(Instant::now() + START_AGAIN_AFTER, &mut asked).await {
                         None => continue,
                         Some(NotWanted::Stopped) => break,
                         Some(NotWanted::Closed) => return,
@@ -142,14 +142,14 @@ where
             let end = session.hear(&mut asked, &tell).await;
             if let End::Flooded(why) = &end {
                 floods += 1;
-                // Log the first flood, then ever more rarely.
+                // Log the first, second, fourth, eighth, … flood.
                 if floods.is_power_of_two() {
                     tracing::warn!("flooded with announcements ({why}): browsing starts afresh, for time {floods}");
                 }
             }
             let (events, age) = (session.inbox.lock().events, session.started.elapsed().as_secs());
             tracing::debug!("browsing ends after {age} s and {events} events: {end:?}");
-            pace = if session.started.elapsed() < CALM { (2 * pace).min(SLOWEST) } else { PACE };
+            pace = if session.started.elapsed() < PACE_RESET_AFTER { (2 * pace).min(LONGEST_PACE) } else { PACE };
             session.end().await;
             match end {
                 End::Stop => break,
@@ -187,10 +187,10 @@ impl Inbox {
     /// Reads all events, on its own thread, until mdns-sd ends.
     fn fill(self: Arc<Self>, events: &mdns_sd::Receiver<ServiceEvent>) {
         while let Ok(event) = events.recv() {
-            let understood = understand(event);
+            let translated = translate(event);
             let mut news = self.lock();
             news.events += 1;
-            if let Some((service, heard)) = understood {
+            if let Some((service, heard)) = translated {
                 if news.services.len() < WAITING || news.services.contains_key(&service) {
                     news.services.insert(service, heard);
                 } else {
@@ -221,7 +221,7 @@ impl Inbox {
 enum BrowseError {
     #[error("UDP port {PORT} cannot be shared, another program holds it for itself ({0}); see `ss -ulpn`")]
     PortTaken(OsError),
-    /// Error of mdns-sd, in its own words.
+    /// The error text of mdns-sd.
     #[error("{0}")]
     Mdns(String),
     #[error(transparent)]
@@ -262,7 +262,7 @@ impl Session {
         Ok(Self { daemon, inbox, started: Instant::now(), pace, renew: None, wanted: false, events: 0, snapshot: None })
     }
 
-    /// Passes events to `tell` until the instance must be discarded. Returns why.
+    /// Passes events to `tell` until the instance must be discarded. Returns the reason.
     async fn hear<F>(&mut self, asked: &mut mpsc::Receiver<BrowseCommand>, tell: &impl Fn(Vec<Heard>) -> F) -> End
     where
         F: Future<Output = ()>,
@@ -321,11 +321,11 @@ impl Session {
             return Some(End::Flooded(format!("{events} events")));
         }
         let calm = std::mem::replace(&mut self.events, events) == events;
-        if self.wanted && (calm || self.started.elapsed() >= PATIENCE) {
+        if self.wanted && (calm || self.started.elapsed() >= RENEW_DELAY_MAX) {
             return Some(End::Renew);
         }
         if full {
-            self.renew.get_or_insert(self.started + AGAIN);
+            self.renew.get_or_insert(self.started + BROWSE_AGAIN_AFTER);
         }
         if let Some((answer, asked)) = &self.snapshot {
             match answer.try_recv() {
@@ -335,8 +335,8 @@ impl Session {
                         return Some(End::Flooded(too_much));
                     }
                 }
-                Err(_) if asked.elapsed() >= SILENCE => {
-                    return Some(End::Flooded(format!("they keep the browser busy for {} s", SILENCE.as_secs())));
+                Err(_) if asked.elapsed() >= ANSWER_LIMIT => {
+                    return Some(End::Flooded(format!("they keep the browser busy for {} s", ANSWER_LIMIT.as_secs())));
                 }
                 Err(_) => return None,
             }
@@ -348,7 +348,7 @@ impl Session {
     /// Stops the instance. Waits for its end even if it is too busy to stop: two instances must not run at the same
     /// time.
     async fn end(self) {
-        let mut told = false;
+        let mut logged = false;
         loop {
             match self.daemon.shutdown() {
                 Ok(status) => {
@@ -358,7 +358,7 @@ impl Session {
                     return;
                 }
                 Err(mdns_sd::Error::Again) => {
-                    if !std::mem::replace(&mut told, true) {
+                    if !std::mem::replace(&mut logged, true) {
                         tracing::warn!("the flood of announcements leaves no time to stop browsing");
                     }
                     sleep(CHECK).await;
@@ -383,7 +383,7 @@ fn too_much(metrics: &Metrics) -> Option<String> {
 }
 
 /// Translates an event of mdns-sd. `None` if it is irrelevant, or exceeds the limits of a record.
-fn understand(event: ServiceEvent) -> Option<(String, Heard)> {
+fn translate(event: ServiceEvent) -> Option<(String, Heard)> {
     let (name, heard) = match event {
         ServiceEvent::ServiceResolved(service) => {
             // If a key occurs twice, the first one counts. Keys are case-insensitive (RFC 6763, 6.4).
@@ -428,7 +428,7 @@ mod tests {
     use super::*;
     use log_lines::LogLines;
 
-    /// A browser, and what it hears.
+    /// A browser, and the events that it reports.
     fn browser() -> (mpsc::Sender<BrowseCommand>, mpsc::UnboundedReceiver<Vec<Heard>>) {
         let (sender, heard) = mpsc::unbounded_channel();
         let (browser, asked) = mpsc::channel(8);
@@ -449,17 +449,17 @@ mod tests {
         let (browser, mut heard) = browser();
         browser.send(BrowseCommand::NetworkChanged).await.unwrap();
         browser.send(BrowseCommand::Start).await.unwrap();
-        sleep(3 * PAUSE).await;
+        sleep(3 * START_AGAIN_AFTER).await;
         browser.send(BrowseCommand::NetworkChanged).await.unwrap();
-        sleep(PAUSE).await;
+        sleep(START_AGAIN_AFTER).await;
         let said = log.text();
         assert_eq!(said.matches("cannot browse").count(), 1, "{said}");
         assert!(said.contains("UDP port 5353 cannot be shared") && said.contains("ss -ulpn"), "{said}");
 
         browser.send(BrowseCommand::Stop).await.unwrap();
-        sleep(PAUSE).await;
+        sleep(START_AGAIN_AFTER).await;
         drop(other);
-        sleep(3 * PAUSE).await;
+        sleep(3 * START_AGAIN_AFTER).await;
         assert!(heard.try_recv().is_err(), "nobody wants it any more");
 
         browser.send(BrowseCommand::Start).await.unwrap();
@@ -474,7 +474,7 @@ mod tests {
         };
         let (browser, mut heard) = browser();
         browser.send(BrowseCommand::Start).await.unwrap();
-        sleep(PAUSE / 2).await;
+        sleep(START_AGAIN_AFTER / 2).await;
         drop(browser);
         assert_eq!(heard.recv().await, None);
     }

@@ -1,4 +1,4 @@
-//! Finds out whether a portal answers. Uses the same route as the kernel's connection would, but does not block the
+//! Tests whether a portal answers. Uses the same route as the kernel's connection would, but does not block the
 //! kernel's connect path.
 
 use std::io;
@@ -21,9 +21,9 @@ use crate::connection::{Incoming, Outgoing};
 /// Time limit for an answer, including the handshake. The kernel's own connect waits about as long.
 const LIMIT: Duration = Duration::from_secs(3);
 /// Time limit for the portal to close its side of the connection afterwards.
-const CLOSING: Duration = Duration::from_millis(500);
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 /// Limit of bytes that are read while the portal closes.
-const REST: u64 = 64 * 1024;
+const DRAIN_MAX: u64 = 64 * 1024;
 
 /// PDU types and lengths of the handshake (NVMe/TCP Transport 1.0c, 3.6.2.2 and 3.6.2.3).
 const ICREQ: u8 = 0x00;
@@ -66,7 +66,7 @@ impl From<LocalError> for Verdict {
 /// Probes portals until the connection ends.
 ///
 /// # Errors
-/// If the daemon sends anything else.
+/// Fails if the daemon sends anything else.
 pub(crate) async fn serve(mut incoming: Incoming, outgoing: Outgoing) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(request) = incoming.next().await? {
@@ -103,7 +103,7 @@ async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Verd
     let result = tokio::time::timeout(limit, attempt).await;
     let outcome = match (result, &connected) {
         (Ok(Ok(())), _) => Verdict::Alive,
-        (Ok(Err(error)), stream) => judge(&error, stream.is_some()),
+        (Ok(Err(error)), stream) => verdict_of(&error, stream.is_some()),
         (Err(_), Some(_)) => not_nvme(NotNvme::Silent),
         (Err(_), None) => Verdict::Dead(ProbeFailure::Silent),
     };
@@ -113,15 +113,15 @@ async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Verd
     outcome
 }
 
-/// Closes a connection in order: first this side, then the portal's. Closing early with unread data would send a reset,
-/// which ends the main loop of some targets.
+/// Closes a connection gracefully: first this side, then the portal's. Closing early with unread data would send a
+/// reset, which ends the main loop of some targets.
 async fn close(mut stream: TcpStream) {
     let orderly = async {
         stream.shutdown().await?;
-        tokio::io::copy(&mut (&mut stream).take(REST), &mut tokio::io::sink()).await
+        tokio::io::copy(&mut (&mut stream).take(DRAIN_MAX), &mut tokio::io::sink()).await
     };
-    // A portal that does not close has still received the end of this side.
-    let _ = tokio::time::timeout(CLOSING, orderly).await;
+    // A portal that does not close has received this side's FIN nevertheless.
+    let _ = tokio::time::timeout(CLOSE_LIMIT, orderly).await;
 }
 
 /// Makes a socket like the kernel's: bound to the interface and to the source address.
@@ -216,7 +216,7 @@ fn is_icresp(head: &[u8; 8]) -> bool {
 }
 
 /// Interprets an error of the attempt. Only errors from the portal or the route to it count as an answer.
-fn judge(error: &io::Error, connected: bool) -> Verdict {
+fn verdict_of(error: &io::Error, connected: bool) -> Verdict {
     let failure = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ECONNRESET | Errno::EPIPE) if connected => return not_nvme(NotNvme::Closes),
         None if error.kind() == io::ErrorKind::UnexpectedEof => return not_nvme(NotNvme::Closes),

@@ -38,7 +38,7 @@ impl Accepted {
 }
 
 /// A request to the task of a connection.
-enum Order {
+enum SocketRequest {
     Send(Vec<u8>),
     Close,
     Reset,
@@ -50,59 +50,59 @@ const STUCK: Duration = Duration::from_secs(10);
 const PIECE: usize = 64 * 1024;
 
 /// All connections by number, with their tasks.
-pub(super) struct Lines {
-    orders: BTreeMap<Id, mpsc::UnboundedSender<Order>>,
+pub(super) struct Sockets {
+    requests: BTreeMap<Id, mpsc::UnboundedSender<SocketRequest>>,
     last: u64,
     events: mpsc::Sender<SocketEvent>,
 }
 
-impl Lines {
+impl Sockets {
     pub(super) fn new(events: mpsc::Sender<SocketEvent>) -> Self {
-        Self { orders: BTreeMap::new(), last: 0, events }
+        Self { requests: BTreeMap::new(), last: 0, events }
     }
 
     /// Adds a connection and returns its number.
     pub(super) fn add(&mut self, stream: TcpStream) -> Id {
         self.last += 1;
         let id = Id(self.last);
-        let (sender, orders) = mpsc::unbounded_channel();
-        self.orders.insert(id, sender);
-        tokio::spawn(live(id, stream, orders, self.events.clone()));
+        let (sender, requests) = mpsc::unbounded_channel();
+        self.requests.insert(id, sender);
+        tokio::spawn(run(id, stream, requests, self.events.clone()));
         id
     }
 
     pub(super) fn forget(&mut self, id: Id) {
-        self.orders.remove(&id);
+        self.requests.remove(&id);
     }
 
     pub(super) fn send(&self, id: Id, bytes: Vec<u8>) {
-        self.order(id, Order::Send(bytes));
+        self.request(id, SocketRequest::Send(bytes));
     }
 
     pub(super) fn close(&mut self, id: Id) {
-        self.order(id, Order::Close);
+        self.request(id, SocketRequest::Close);
         self.forget(id);
     }
 
     pub(super) fn reset(&mut self, id: Id) {
-        self.order(id, Order::Reset);
+        self.request(id, SocketRequest::Reset);
         self.forget(id);
     }
 
-    fn order(&self, id: Id, order: Order) {
-        if let Some(orders) = self.orders.get(&id) {
+    fn request(&self, id: Id, request: SocketRequest) {
+        if let Some(requests) = self.requests.get(&id) {
             // If the task has ended, it reports that itself.
-            let _ = orders.send(order);
+            let _ = requests.send(request);
         }
     }
 }
 
 /// The task of a connection. It does not read while it sends: a host that does not read its answers is not served
 /// further.
-async fn live(
+async fn run(
     id: Id,
     mut stream: TcpStream,
-    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut requests: mpsc::UnboundedReceiver<SocketRequest>,
     events: mpsc::Sender<SocketEvent>,
 ) {
     let _ = stream.set_nodelay(true);
@@ -110,16 +110,16 @@ async fn live(
     loop {
         tokio::select! {
             biased;
-            order = orders.recv() => match order {
-                Some(Order::Send(bytes)) => match timeout(STUCK, stream.write_all(&bytes)).await {
+            request = requests.recv() => match request {
+                Some(SocketRequest::Send(bytes)) => match timeout(STUCK, stream.write_all(&bytes)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) | Err(_) => break,
                 },
-                Some(Order::Reset) => {
+                Some(SocketRequest::Reset) => {
                     let _ = linger_none(&stream);
                     break;
                 }
-                Some(Order::Close) | None => {
+                Some(SocketRequest::Close) | None => {
                     let _ = stream.shutdown().await;
                     break;
                 }
