@@ -351,7 +351,10 @@ impl World {
         // An entry without a usable NQN may mean every controller at its address.
         let may_mean = |entry: &Entry, tid: &Tid| match Subsystem::of(&entry.subnqn) {
             Some(_) => entry.subnqn == tid.subsysnqn,
-            None => entry.traddr == tid.traddr && !self.oracle.stac.had_own_entry(&page.dc, tid),
+            None => {
+                let has_own_entry = listed.contains(&tid.clone().unbound());
+                entry.traddr == tid.traddr && !has_own_entry && !self.oracle.stac.had_own_entry(&page.dc, tid)
+            }
         };
         let unclear: Vec<&Entry> = page.entries.iter().filter(is_unclear).collect();
         let unclear_addresses: BTreeSet<&str> = unclear

@@ -385,6 +385,8 @@ impl Action {
             What::MdnsAction(action) => action.lasts(),
             What::Storm(_, _, times, apart) => *apart * u32::try_from(2 * times).unwrap_or(0),
             What::Discovers(_) => Duration::from_secs(3),
+            // The daemons may notice the loss when the kernel has almost reconnected.
+            What::DropsConnections(_) => kernel::RECONNECT_DELAY + Duration::from_secs(2),
             What::ChangesKeys { apart, .. } => *apart,
             _ => Duration::ZERO,
         }
