@@ -347,9 +347,9 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.verdict_of(tid, now, live, |_| true, true)
     }
 
-    /// Whether a controller is still listed, by the sources for which `counts` is true. This is the only place that
-    /// decides on removal. `may_be_meant` says whether unclear entries count also if their source has no claim on the
-    /// controller.
+    /// Whether a controller is still listed. This is the only place that decides on removal. Only sources for which
+    /// `counts` is true are asked. If `may_be_meant` is true, an unclear entry also protects a controller on which its
+    /// source has no claim.
     #[must_use]
     pub fn verdict_of(
         &self,

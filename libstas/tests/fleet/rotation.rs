@@ -186,7 +186,7 @@ fn a_target_that_is_known_to_be_dead_is_kept_off_the_kernels_connect_path() {
                     }
                     HostEffect::Probe { op, .. } => {
                         probes += 1;
-                        scene.hear(HostEvent::Probed { op, outcome: ProbeOutcome::Dead(failure.clone()) });
+                        scene.hear(HostEvent::Probed { op, outcome: ProbeOutcome::Dead(failure) });
                     }
                     HostEffect::RotateSecrets { .. } => panic!("the portal is dead"),
                     _ => {}

@@ -206,8 +206,8 @@ impl Finder {
         referrals
     }
 
-    /// The entries whose subtype is not that of a referral, and that may mean a discovery controller to which an
-    /// earlier page referred.
+    /// The entries that are no referrals by their subtype, but may mean a discovery controller to which an earlier page
+    /// referred.
     fn of_other_subtypes(&self, dc: &Tid, page: &LogPage) -> Vec<Unclear> {
         let others = page.entries.iter().filter(|entry| entry.subtype != Subtype::REFERRAL);
         let unclear = others.map(|entry| Unclear::of_entry(entry, &EntryError::DiscoveryNqn));

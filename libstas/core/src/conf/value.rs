@@ -112,7 +112,7 @@ impl Values {
 }
 
 impl Values {
-    /// The valid words in a text for [`Values::AnyOf`] that also contains invalid ones.
+    /// The valid words in a text that may also contain invalid ones. Empty unless this is [`Values::AnyOf`].
     pub(crate) fn valid_words(self, text: &str) -> BTreeSet<&'static str> {
         let Self::AnyOf(words) = self else { return BTreeSet::new() };
         text.split('+').filter_map(|part| word(part.trim(), words)).collect()
