@@ -34,8 +34,8 @@ impl Connector {
         }
     }
 
-    /// Checks the removals of the audit again, before each event that may disconnect something: meanwhile the scope may
-    /// have become narrower, the connection may have another owner, or a source may list it.
+    /// Stops the removals of the audit that it would no longer begin: meanwhile the scope may have become narrower, the
+    /// connection may have another owner, or a source may list it.
     pub(super) fn spare_what_is_no_longer_audited(&mut self, ctx: &mut Context<'_>) {
         let judged = self.reconciler.fleet.unclaimed().into_iter().filter_map(|(tid, ctrl)| {
             let kernel = self.reconciler.fleet.inventory().get(ctrl)?;

@@ -99,7 +99,6 @@ impl Connector {
             self.list_pages_anew(ctx);
         }
         self.keep_what_may_be_meant();
-        self.spare_what_is_no_longer_audited(ctx);
         self.reconcile(ctx);
         self.look_for_boot_connections(ctx);
         self.end_excluded(ctx);
@@ -132,17 +131,15 @@ impl Connector {
         self.reconciler.list_configured(ctx, &defaults, !settings.conf.controller_lost);
         self.list_earlier_nqn();
         let excluded = self.mark_excluded(ctx);
-        let (wanted, refused) = self.wanted(&settings);
+        self.stop_unproved_removals(ctx);
+        let (mut wanted, refused) = self.wanted(&settings);
         self.log_refused(ctx, &settings, refused);
         self.stafd.replacements.lists(ctx.now, wanted.keys());
-        for (tid, want) in wanted {
-            if self.reconciler.fleet.is_wanted(&tid, &want) {
-                continue;
-            }
-            let reports = self.reconciler.fleet.want(ctx, &tid, want);
+        wanted.retain(|tid, want| !self.reconciler.fleet.is_wanted(tid, want));
+        if !wanted.is_empty() {
+            let reports = self.reconciler.fleet.want_all(ctx, wanted.into_iter().collect());
             self.reported(ctx.now, reports);
         }
-        self.want_what_is_no_longer_proved(ctx);
         self.remove(ctx, excluded);
         self.reconciler.log_what_is_kept(ctx);
     }
@@ -324,10 +321,13 @@ impl Connector {
         self.reconciler.sources.verdict_of(tid, now, may_be_live, |_| true, may_be_meant)
     }
 
-    /// Stops removals that are no longer proved. While a removal waits for storage in use, its proof may become
-    /// invalid: a discovery controller that was excluded is used again and not read yet, or the connection to one is
-    /// lost.
-    fn want_what_is_no_longer_proved(&mut self, ctx: &mut Context<'_>) {
+    /// Stops the removals that are no longer proved, and those of the audit that it would no longer begin. While a
+    /// removal waits (for storage in use, or because the kernel refuses the disconnect), stafd may stop, a page may
+    /// change, the connection to a discovery controller may be lost, or the configuration may change.
+    ///
+    /// The fleet continues removals with each event and timer, so this is called before it gets any.
+    fn stop_unproved_removals(&mut self, ctx: &mut Context<'_>) {
+        self.spare_what_is_no_longer_audited(ctx);
         let fleet = &self.reconciler.fleet;
         let audited = self.audited();
         let is_unproved =
@@ -418,7 +418,6 @@ impl Connector {
             }
             _ => {}
         }
-        self.spare_what_is_no_longer_audited(ctx);
         let reports = self.reconciler.fleet.handle(ctx, event);
         changed |= self.reported(ctx.now, reports);
         if changed {
@@ -451,6 +450,7 @@ impl Connector {
     }
 
     fn take(&mut self, ctx: &mut Context<'_>, event: Event) {
+        self.stop_unproved_removals(ctx);
         match event {
             Event::BootTables(tables) => self.nbft.set(tables),
             Event::Configured(settings) => self.configure(ctx, *settings),

@@ -29,9 +29,11 @@ impl World {
             Incoming::Host(event) => self.process_host_event(daemon, event),
             Incoming::Staf(event) => self.feed_staf(event),
             Incoming::Stac(event) => {
-                if let stacd::connector::Event::StafdOwner(owner) = &event {
-                    let now = self.time();
-                    self.oracle.stafd_is(owner.as_ref(), now);
+                let now = self.time();
+                match &event {
+                    stacd::connector::Event::StafdOwner(owner) => self.oracle.stafd_is(owner.as_ref(), now),
+                    stacd::connector::Event::PageChanged(dc) => self.oracle.stac.mark_stale(dc, now),
+                    _ => {}
                 }
                 self.feed_stac(event);
             }

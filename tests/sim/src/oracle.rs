@@ -131,6 +131,13 @@ impl DaemonHistory {
         }
     }
 
+    /// No page is current any more.
+    fn mark_all_stale(&mut self, now: Time) {
+        for last in self.pages.values_mut().filter_map(|page_reports| page_reports.last_mut()) {
+            last.until.get_or_insert(now);
+        }
+    }
+
     pub(crate) fn record_removal(&mut self, dc: &Tid, now: Time, aged_out: bool) {
         self.mark_stale(dc, now);
         let last = self.last_listing(dc);
@@ -243,9 +250,7 @@ impl DaemonHistory {
         let Some(last) = page_reports.iter().rposition(|page_report| page_report.lists(tid)) else { return false };
         let (before, after) = page_reports.split_at(last + 1);
         let listed_at = before.last().map(|page_report| page_report.at);
-        if let Some(gone) = self.gone.get(dc).filter(|gone| Some(gone.at) >= listed_at)
-            && (!gone.aged_out || self.down.get(tid) >= Some(&gone.at))
-        {
+        if self.is_gone_for(dc, tid, listed_at) {
             return false;
         }
         let listed_on =
@@ -274,6 +279,25 @@ impl DaemonHistory {
             (same || settled) && (!page_report.doubtful || (page_report.confirmed && read_again()))
         };
         !after.iter().any(proves)
+    }
+
+    /// True if a discovery controller was removed after it listed that controller last, and that proves its absence.
+    fn is_gone_for(&self, dc: &Tid, tid: &Tid, listed_at: Option<Time>) -> bool {
+        let gone = self.gone.get(dc).filter(|gone| Some(gone.at) >= listed_at);
+        gone.is_some_and(|gone| !gone.aged_out || self.down.get(tid) >= Some(&gone.at))
+    }
+
+    /// A discovery controller that has listed a controller and proves nothing now, because its page is stale. Its
+    /// present page may list the controller.
+    pub(crate) fn stale_source_of(&self, tid: &Tid) -> Option<&Tid> {
+        let is_stale = |(dc, page_reports): &(&Tid, &Vec<PageReport>)| {
+            let Some(listing) = page_reports.iter().rev().find(|page_report| page_report.lists(tid)) else {
+                return false;
+            };
+            let is_current = page_reports.last().is_some_and(|last| last.on.is_some() && last.until.is_none());
+            !is_current && !self.is_gone_for(dc, tid, Some(listing.at))
+        };
+        self.pages.iter().find(is_stale).map(|(dc, _)| dc)
     }
 
     /// True when the first page without the controller was reported less than [`DEBOUNCE`] ago, and no page was
@@ -418,6 +442,10 @@ impl Oracle {
 
     pub(crate) fn stac_loads(&mut self, file: &StacFile, now: Time) {
         self.debounce_restarted = now;
+        // The entries of all pages mean other controllers then.
+        if self.stac_file.as_ref().is_some_and(|before| before.ignore_iface != file.ignore_iface) {
+            self.stac.mark_all_stale(now);
+        }
         if !file.garbled {
             self.stac_configured.clear();
         }
@@ -460,10 +488,7 @@ impl Oracle {
         self.owner = owner.cloned();
         self.applied.clear();
         self.full = None;
-        let known: Vec<Tid> = self.stac.pages.keys().cloned().collect();
-        for dc in known {
-            self.stac.mark_stale(&dc, now);
-        }
+        self.stac.mark_all_stale(now);
     }
 
     /// A daemon has ended: its next run has seen and requested nothing yet.
@@ -555,7 +580,10 @@ impl Oracle {
                 let reached = self.staf.reached(now, another_source);
                 self.staf.unproved(tid, now, |dc| reached.contains(dc))
             }),
-            Daemon::Stacd => self.stac.unproved(tid, now, |_| true),
+            Daemon::Stacd => self.stac.unproved(tid, now, |_| true).or_else(|| {
+                let dc = self.stac.stale_source_of(tid)?;
+                Some(format!("{} listed it, and its last page is stale", short(dc)))
+            }),
         }
     }
 }

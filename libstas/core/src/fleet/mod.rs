@@ -169,6 +169,19 @@ impl Fleet {
     /// Adds a wanted controller and connects it as soon as possible, or changes how a member is wanted. New parameters
     /// apply at its next connect.
     pub fn want(&mut self, ctx: &mut Context<'_>, tid: &Tid, want: Want) -> Vec<Report> {
+        self.want_all(ctx, vec![(tid.clone(), want)])
+    }
+
+    /// The same for several controllers. All of them are wanted before the first one is connected, and before a removal
+    /// continues: it may be the removal of one of them.
+    pub fn want_all(&mut self, ctx: &mut Context<'_>, wants: Vec<(Tid, Want)>) -> Vec<Report> {
+        for (tid, want) in wants {
+            self.mark_wanted(ctx, &tid, want);
+        }
+        self.work(ctx)
+    }
+
+    fn mark_wanted(&mut self, ctx: &mut Context<'_>, tid: &Tid, want: Want) {
         if !self.members.contains_key(tid) {
             // Save before connecting: after a crash the next run must know that the controller was wanted.
             ctx.host(HostEffect::Save);
@@ -194,7 +207,6 @@ impl Fleet {
             member.state = ConnState::Idle;
         }
         self.dirty.insert(tid.clone());
-        self.work(ctx)
     }
 
     /// True when the controller is wanted in exactly this way already: [`Fleet::want`] would change nothing.

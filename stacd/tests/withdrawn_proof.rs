@@ -1,0 +1,155 @@
+//! A removal that waits is stopped when its proof is withdrawn, whatever it waits for, and goes on when it is proved
+//! again.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use fake_host::{Connector, FakeHost, Op, io};
+use libstas::conf::{DisconnectScope, InUse};
+use libstas::core::HostEffect;
+use libstas::core::fleet::Status;
+use stacd::connector::Effect;
+
+type Host = FakeHost<Connector>;
+
+const TARGET: &str = "192.0.2.1";
+
+/// What a removal waits for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum WaitsFor {
+    /// The storage is in use.
+    Use,
+    /// The kernel refuses the disconnect.
+    Kernel,
+    /// The same, with `in-use=disconnect`.
+    KernelUnchecked,
+    /// The check for storage in use has not answered.
+    Check,
+}
+
+/// How the proof is withdrawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Withdrawn {
+    StafdStops,
+    /// The page lists the controller again, but stafd's answer does not come.
+    PageChanges,
+    /// The same, but the fetch fails.
+    FetchFails,
+    /// Another `ignore-iface` makes all pages stale.
+    IgnoreIface,
+}
+
+const WAITS: [WaitsFor; 4] = [WaitsFor::Use, WaitsFor::Kernel, WaitsFor::KernelUnchecked, WaitsFor::Check];
+const WITHDRAWN: [Withdrawn; 4] =
+    [Withdrawn::StafdStops, Withdrawn::PageChanges, Withdrawn::FetchFails, Withdrawn::IgnoreIface];
+
+fn begin(host: &mut Host, waits_for: WaitsFor) {
+    match waits_for {
+        WaitsFor::Use => drop(host.in_use.insert("b".into())),
+        WaitsFor::Kernel | WaitsFor::KernelUnchecked => host.disconnect_refused = true,
+        WaitsFor::Check => host.hold(Op::CheckUse),
+    }
+}
+
+/// What the removal waits for happens.
+fn end(host: &mut Host, waits_for: WaitsFor) {
+    match waits_for {
+        WaitsFor::Use => host.in_use.clear(),
+        WaitsFor::Kernel | WaitsFor::KernelUnchecked => host.disconnect_refused = false,
+        WaitsFor::Check => host.release(Op::CheckUse),
+    }
+}
+
+fn withdraw(host: &mut Host, how: Withdrawn) {
+    match how {
+        Withdrawn::StafdStops => host.stafd_vanishes(),
+        Withdrawn::PageChanges => {
+            host.hold(Op::FetchPage);
+            host.hold(Op::FetchAll);
+            host.page_is(&["a", "b"]);
+        }
+        Withdrawn::FetchFails => {
+            host.peer.page_calls_fail = true;
+            host.hold(Op::FetchAll);
+            host.page_is(&["a", "b"]);
+        }
+        Withdrawn::IgnoreIface => {
+            host.hold(Op::FetchAll);
+            host.conf.ignore_iface = true;
+            host.reload();
+        }
+    }
+}
+
+/// stafd answers again, and does not list the controller.
+fn prove_again(host: &mut Host) {
+    host.peer.page_calls_fail = false;
+    host.stafd_vanishes();
+    for op in [Op::FetchPage, Op::FetchAll] {
+        host.release(op);
+    }
+    host.stafd_with(&["a"], 60);
+}
+
+/// `audited`: nobody has listed the controller, and the audit removes it.
+fn removal_that_waits(waits_for: WaitsFor, audited: bool) -> Host {
+    let mut host = Host::configured("").started();
+    if audited {
+        host.conf.disconnect_scope = DisconnectScope::AllMatchingTrtypes;
+    }
+    if waits_for == WaitsFor::KernelUnchecked {
+        host.conf.in_use = InUse::Disconnect;
+    }
+    host.reload();
+    host.stafd_with(if audited { &["a"] } else { &["a", "b"] }, 100);
+    host.wait(60.0);
+    assert!(host.disconnected().is_empty());
+    begin(&mut host, waits_for);
+    if audited {
+        host.add(&io(TARGET, "b"));
+        host.send_snapshot();
+    } else {
+        host.page_is(&["a"]);
+    }
+    host.wait(1.0);
+    assert_eq!(host.nqns(), ["a", "b"]);
+    let is_step = |host: &HostEffect| matches!(host, HostEffect::CheckUse { .. } | HostEffect::Disconnect { .. });
+    let steps = host.count(|effect| matches!(effect, Effect::Host(host) if is_step(host)));
+    assert!(steps > 0, "{waits_for:?}, {audited}: the removal has begun");
+    host
+}
+
+#[test]
+fn a_removal_whose_proof_is_withdrawn_does_not_go_on() {
+    for waits_for in WAITS {
+        for how in WITHDRAWN {
+            for ends_first in [false, true] {
+                let mut host = removal_that_waits(waits_for, false);
+                if ends_first && waits_for != WaitsFor::Check {
+                    end(&mut host, waits_for);
+                    withdraw(&mut host, how);
+                } else {
+                    withdraw(&mut host, how);
+                    end(&mut host, waits_for);
+                }
+                host.wait(100.0);
+                assert_eq!(host.nqns(), ["a", "b"], "{waits_for:?}, {how:?}");
+                assert_eq!(host.core.controller(&io(TARGET, "b")).unwrap().member.status, Status::Connected);
+                prove_again(&mut host);
+                host.wait(200.0);
+                assert_eq!(host.nqns(), ["a"], "{waits_for:?}, {how:?}: it is proved again");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_audit_leaves_alone_what_may_be_listed_by_now() {
+    for waits_for in WAITS {
+        for how in [Withdrawn::StafdStops, Withdrawn::PageChanges, Withdrawn::FetchFails] {
+            let mut host = removal_that_waits(waits_for, true);
+            withdraw(&mut host, how);
+            end(&mut host, waits_for);
+            host.wait(100.0);
+            assert_eq!(host.nqns(), ["a", "b"], "{waits_for:?}, {how:?}");
+        }
+    }
+}
