@@ -354,7 +354,7 @@ impl ConnectQueue {
         if let Some(portal) = Portal::of(tid) {
             self.kept_out.remove(&portal);
             if self.tested.take_if(|tested| *tested == portal).is_some() {
-                self.test_ended(ctx.now, &write);
+                self.verdict_tested(ctx.now, write.failed, write.blocked_for);
             }
         }
         if !write.failed {
@@ -556,13 +556,19 @@ impl ConnectQueue {
         true
     }
 
-    /// A connect has tested a verdict. If the verdict was right and the connect blocked the connect path, the wait
+    /// True if a write that is not in the queue may test a verdict that a portal is dead.
+    #[must_use]
+    pub fn may_test_verdict(&self, now: Time) -> bool {
+        now >= self.next_test && !self.is_testing()
+    }
+
+    /// A write has tested a verdict. If the verdict was right (`failed`) and the write blocked the connect path, the wait
     /// before the next test grows.
-    fn test_ended(&mut self, now: Time, write: &Write) {
-        if !write.failed {
+    pub fn verdict_tested(&mut self, now: Time, failed: bool, blocked_for: Duration) {
+        if !failed {
             (self.futile_tests, self.next_test) = (0, now);
-        } else if write.blocked_for > SLOW_WRITE {
-            let wait = write.blocked_for * PENALTY_FACTOR * (1 << self.futile_tests.min(8));
+        } else if blocked_for > SLOW_WRITE {
+            let wait = blocked_for * PENALTY_FACTOR * (1 << self.futile_tests.min(8));
             self.next_test = now + wait.min(TESTS_APART);
             self.futile_tests = self.futile_tests.saturating_add(1);
         }
@@ -634,7 +640,7 @@ impl ConnectQueue {
             running += 1;
             let only_if_others_wait = probe.may_be_skipped && is_alone;
             ctx.timers.set(Timer::ProbeAnswer(portal.clone()), ctx.now + PROBE_DEADLINE);
-            ctx.host(HostEffect::Probe { op, portal, handshake: true, only_if_others_wait });
+            ctx.host(HostEffect::Probe { op, portal, only_if_others_wait });
         }
     }
 }

@@ -150,15 +150,12 @@ pub enum UeventKind {
 pub enum HostEffect {
     /// Take a snapshot of all controllers. Answered by [`HostEvent::SnapshotTaken`].
     TakeSnapshot(OpId),
-    /// Probe a portal by a TCP connect, and with `handshake` also by ICReq and ICResp; at most 3 s. Answered by
-    /// [`HostEvent::Probed`].
+    /// Probe a portal by a TCP connect, ICReq and ICResp; at most 3 s. Answered by [`HostEvent::Probed`].
     Probe {
         /// The operation; the event that answers has the same ID.
         op: OpId,
         /// The address and port to probe.
         portal: Portal,
-        /// Exchange ICReq and ICResp too.
-        handshake: bool,
         /// Skip the probe if the other daemon has no connection waiting: then a dead portal delays nothing.
         only_if_others_wait: bool,
     },

@@ -7,7 +7,7 @@ use super::OsError;
 /// The outcome of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeOutcome {
-    /// The portal answers (with an ICResp, if a handshake was requested).
+    /// The portal answers with ICResp.
     Alive,
     /// The portal cannot be connected to, or does not serve NVMe/TCP.
     Dead(ProbeFailure),
@@ -39,6 +39,14 @@ pub enum ProbeFailure {
     /// The portal does not answer ICReq with ICResp: for example a web server, or a port that accepts TLS only.
     #[error("not NVMe/TCP ({0} where ICResp is expected)")]
     NotNvme(NotNvme),
+}
+
+impl ProbeFailure {
+    /// True if the portal accepted the TCP connection.
+    #[must_use]
+    pub fn is_answer(self) -> bool {
+        matches!(self, Self::NotNvme(_))
+    }
 }
 
 /// What a portal does instead of sending ICResp.

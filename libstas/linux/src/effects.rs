@@ -142,13 +142,13 @@ impl Host for LinuxHost {
     fn start(&self, effect: HostEffect) {
         match effect {
             HostEffect::TakeSnapshot(op) => self.snapshots.ask(SnapshotTask::TakeSnapshot(op)),
-            HostEffect::Probe { op, portal, handshake, only_if_others_wait } => {
+            HostEffect::Probe { op, portal, only_if_others_wait } => {
                 let (sink, entry) = (self.sink.clone(), self.waiting.enter());
                 if only_if_others_wait && !self.waiting.others_wait() {
                     drop(entry);
                     return (sink.0)(HostEvent::Probed { op, outcome: ProbeOutcome::Skipped });
                 }
-                self.net.probe(portal, handshake, move |outcome| {
+                self.net.probe(portal, move |outcome| {
                     drop(entry);
                     (sink.0)(HostEvent::Probed { op, outcome });
                 });

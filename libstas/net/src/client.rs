@@ -81,7 +81,7 @@ impl NetClient {
     }
 
     /// Probes a portal. Without stas-net the outcome is unknown.
-    pub fn probe(&self, portal: Portal, handshake: bool, done: impl FnOnce(ProbeOutcome) + Send + 'static) {
+    pub fn probe(&self, portal: Portal, done: impl FnOnce(ProbeOutcome) + Send + 'static) {
         let done = move |answer| {
             done(match answer {
                 Ok(Answer::Probed(verdict)) => verdict.into(),
@@ -89,7 +89,7 @@ impl NetClient {
                 Err(error) => ProbeOutcome::Unknown(ProbeError::Attempt(error)),
             });
         };
-        ask(&self.probes, Question::Probe { portal, handshake }, Box::new(done));
+        ask(&self.probes, Question::Probe(portal), Box::new(done));
     }
 }
 
@@ -117,7 +117,7 @@ fn ask(calls: &mpsc::Sender<Call>, question: Question, done: Done) {
 #[derive(Debug)]
 enum Question {
     Resolve(String),
-    Probe { portal: Portal, handshake: bool },
+    Probe(Portal),
 }
 
 #[derive(Debug)]
@@ -141,9 +141,7 @@ impl Call {
     fn request(&self, id: u64) -> Request {
         match &self.question {
             Question::Resolve(name) => Request::Resolve { id, name: name.clone() },
-            Question::Probe { portal, handshake } => {
-                Request::Probe { id, portal: portal.clone(), handshake: *handshake }
-            }
+            Question::Probe(portal) => Request::Probe { id, portal: portal.clone() },
         }
     }
 

@@ -74,8 +74,6 @@ pub enum Request {
         id: u64,
         /// The portal.
         portal: Portal,
-        /// Exchange ICReq and ICResp too.
-        handshake: bool,
     },
     /// [`Role::Mdns`]: a command to the browser. [`Report::Heard`] follows.
     Browse(BrowseCommand),

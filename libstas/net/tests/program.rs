@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
@@ -88,6 +89,17 @@ async fn resolve(client: &NetClient, name: &str) -> Result<Vec<std::net::IpAddr>
     answer.await.unwrap().map_err(|error| error.to_string())
 }
 
+/// Accepts a connection and answers its ICReq with ICResp (NVMe/TCP Transport 1.0c, 3.6.2.2 and 3.6.2.3). The process that
+/// probes may be killed meanwhile.
+fn answer_icreq(listener: &std::net::TcpListener) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut icresp = [0; 128];
+    icresp[..5].copy_from_slice(&[1, 0, 128, 0, 128]);
+    let answered = stream.read_exact(&mut [0; 128]).and_then(|()| stream.write_all(&icresp));
+    let closed = answered.and_then(|()| stream.read(&mut [0]));
+    drop(closed);
+}
+
 async fn probe(client: &NetClient, port: u16) -> ProbeOutcome {
     let (sender, answer) = oneshot::channel();
     let portal = Portal {
@@ -96,7 +108,7 @@ async fn probe(client: &NetClient, port: u16) -> ProbeOutcome {
         host_traddr: "127.0.0.1".into(),
         host_iface: "lo".into(),
     };
-    client.probe(portal, false, move |outcome| drop(sender.send(outcome)));
+    client.probe(portal, move |outcome| drop(sender.send(outcome)));
     answer.await.unwrap()
 }
 
@@ -112,8 +124,9 @@ async fn names_are_resolved_and_portals_are_probed() {
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let target = std::thread::spawn(move || answer_icreq(&listener));
     assert_eq!(probe(&client, port).await, ProbeOutcome::Alive);
-    drop(listener);
+    target.join().unwrap();
     assert_eq!(probe(&client, port).await, ProbeOutcome::Dead(ProbeFailure::Refused));
     assert_eq!(socket.started(), 2, "one process for names, one for probes");
 }
@@ -124,7 +137,11 @@ async fn under_repeated_kills_every_question_is_answered_and_most_with_the_truth
     let client = NetClient::start(socket.path());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || listener.incoming().for_each(drop));
+    std::thread::spawn(move || {
+        loop {
+            answer_icreq(&listener);
+        }
+    });
     let (mut alive, mut killed) = (0, 0);
     for round in 0..200 {
         match probe(&client, port).await {

@@ -1,7 +1,7 @@
 //! A DH-HMAC-CHAP secret that changes under an existing connection.
 
 use fake_host::HOST;
-use libstas::core::{ProbeError, ProbeFailure, ProbeOutcome, Rotated, RotationError};
+use libstas::core::{NotNvme, ProbeError, ProbeFailure, ProbeOutcome, Rotated, RotationError};
 use libstas::nvme::secret::WITHHELD;
 use libstas::nvme::{Secret, TidParts, Transport};
 
@@ -170,36 +170,140 @@ fn only_a_controller_that_the_kernel_reconnects_counts_as_lost() {
     }
 }
 
-#[test]
-fn a_target_that_is_known_to_be_dead_is_kept_off_the_kernels_connect_path() {
-    for failure in [ProbeFailure::Silent, ProbeFailure::Refused] {
-        let mut scene = pending();
-        lose(&mut scene);
-        let mut probes = 0;
-        for _ in 0..30 {
-            scene.host.wait(1);
-            while let Some(effect) = scene.host.next_held() {
-                match effect {
-                    HostEffect::TakeSnapshot(_) => {
-                        let snapshot = scene.host.carry_out(effect).unwrap();
-                        scene.host.feed(snapshot);
-                    }
-                    HostEffect::Probe { op, .. } => {
-                        probes += 1;
-                        scene.hear(HostEvent::Probed { op, outcome: ProbeOutcome::Dead(failure) });
-                    }
-                    HostEffect::RotateSecrets { .. } => panic!("the portal is dead"),
-                    _ => {}
+/// Plays this long with probes that all fail with that error. Returns the time of each probe and of each trial since
+/// the loss. A trial blocks the connect path for that time.
+fn with_dead_verdicts(
+    scene: &mut Scene,
+    failure: ProbeFailure,
+    seconds: u32,
+    blocked_for: Duration,
+) -> (Vec<Duration>, Vec<Duration>) {
+    lose(scene);
+    let lost = scene.host.now;
+    let (mut probes, mut trials) = (Vec::new(), Vec::new());
+    for _ in 0..seconds * 10 {
+        scene.host.wait(0.1);
+        while let Some(effect) = scene.host.next_held() {
+            match effect {
+                HostEffect::TakeSnapshot(_) => {
+                    let snapshot = scene.host.carry_out(effect).unwrap();
+                    scene.host.feed(snapshot);
                 }
+                HostEffect::Probe { op, .. } => {
+                    probes.push(scene.host.now.since(lost));
+                    scene.hear(HostEvent::Probed { op, outcome: ProbeOutcome::Dead(failure) });
+                }
+                HostEffect::RotateSecrets { op, .. } => {
+                    trials.push(scene.host.now.since(lost));
+                    let outcome = Rotated::Unknown(RotationError::Discovery);
+                    scene.hear(HostEvent::SecretsRotated { op, outcome, held: blocked_for });
+                }
+                _ => {}
             }
         }
-        assert!((20..=31).contains(&probes), "{probes}");
+    }
+    (probes, trials)
+}
+
+/// The program that probes may be wrong. A portal that accepts connections and sends nothing would block the connect
+/// path for a minute.
+#[test]
+fn a_verdict_that_a_portal_is_unreachable_is_tested_once_before_the_kernel_reconnects() {
+    for (failure, tests) in [
+        (ProbeFailure::Silent, 1),
+        (ProbeFailure::Refused, 1),
+        (ProbeFailure::NoRoute, 1),
+        (ProbeFailure::NotNvme(NotNvme::Silent), 0),
+        (ProbeFailure::NotNvme(NotNvme::Closes), 0),
+    ] {
+        let mut scene = pending();
+        assert_eq!(scene.next(), None);
+        let (probes, trials) = with_dead_verdicts(&mut scene, failure, 30, Duration::from_secs(3));
+        assert!((20..=31).contains(&probes.len()), "{failure:?}: {probes:?}");
+        assert_eq!(trials.len(), tests, "{failure:?}: {trials:?}");
+        assert!(trials.iter().all(|at| *at < Duration::from_secs(9)), "{failure:?}: {trials:?}");
+    }
+}
+
+#[test]
+fn tests_of_right_verdicts_become_rare() {
+    let mut scene = pending();
+    assert_eq!(scene.next(), None);
+    let mut tests = 0;
+    for _ in 0..20 {
+        tests += with_dead_verdicts(&mut scene, ProbeFailure::Silent, 20, Duration::from_secs(3)).1.len();
+        scene.host.kernel[0].state = CtrlState::Live;
+        for _ in 0..70 {
+            scene.host.wait(1);
+            while let Some(HostEffect::RotateSecrets { op, .. }) = scene.next() {
+                answer(&mut scene, op, Rotated::Later);
+            }
+        }
+    }
+    assert!((2..=6).contains(&tests), "{tests}");
+}
+
+/// The first loss ended while its probe was under way.
+#[test]
+fn a_probe_of_an_earlier_loss_does_not_count_at_the_next_one() {
+    for answered in [false, true] {
+        let mut scene = pending();
+        assert_eq!(scene.next(), None);
+        lose(&mut scene);
+        let first = next_probe(&mut scene);
+        scene.host.kernel[0].state = CtrlState::Live;
+        if answered {
+            // The write of another controller keeps the trial waiting.
+            scene.want(&tid("b"), Want::default());
+            let (_, other) = scene.next_connect();
+            assert_eq!(other, tid("b"));
+            scene.hear(HostEvent::Probed { op: first, outcome: ProbeOutcome::Alive });
+        }
+        for _ in 0..30 {
+            scene.host.wait(0.1);
+            assert_eq!(scene.next(), None);
+        }
+        lose(&mut scene);
+        let second = next_probe(&mut scene);
+        assert_ne!(first, second, "answered: {answered}");
+    }
+}
+
+/// The probes of all portals must end before the kernel reconnects.
+#[test]
+fn a_portal_is_probed_once_for_all_its_lost_connections() {
+    let mut scene = scene();
+    let names: Vec<String> = (0..100).map(|number| format!("nqn.{number}")).collect();
+    for name in &names {
+        scene.host.add(&tid(name));
+        scene.want(&tid(name), with(NEW));
+    }
+    for _ in 0..1000 {
+        match scene.next() {
+            Some(HostEffect::RotateSecrets { op, .. }) => answer(&mut scene, op, Rotated::Later),
+            _ => scene.host.wait(0.1),
+        }
+    }
+    scene.host.kernel.iter_mut().for_each(|kernel| kernel.state = CtrlState::Connecting);
+    let op = next_probe(&mut scene);
+    scene.host.wait(2);
+    assert!(!scene.host.held.iter().any(|effect| matches!(effect, HostEffect::Probe { .. })));
+    scene.hear(HostEvent::Probed { op, outcome: ProbeOutcome::Alive });
+    let mut tried = 0;
+    while tried < names.len() {
+        match scene.next() {
+            Some(HostEffect::RotateSecrets { op, .. }) => {
+                answer(&mut scene, op, Rotated::Written);
+                tried += 1;
+            }
+            other => panic!("{tried} of {} were tried, then {other:?}", names.len()),
+        }
     }
 }
 
 /// The next probe.
 fn next_probe(scene: &mut Scene) -> OpId {
-    loop {
+    for _ in 0..200 {
         match scene.host.next_held() {
             Some(HostEffect::Probe { op, .. }) => return op,
             Some(effect) => {
@@ -209,6 +313,7 @@ fn next_probe(scene: &mut Scene) -> OpId {
             None => scene.host.wait(0.1),
         }
     }
+    panic!("no probe within 20 s");
 }
 
 /// The program that probes may be away: the kernel reconnects after 10 s all the same.
@@ -223,7 +328,9 @@ fn a_probe_without_an_answer_does_not_use_up_the_time_before_the_kernel_reconnec
         if answered {
             scene.hear(HostEvent::Probed { op, outcome: ProbeOutcome::Unknown(ProbeError::NoAnswer) });
         }
-        while !scene.host.held.iter().any(|effect| matches!(effect, HostEffect::RotateSecrets { .. })) {
+        let is_tried =
+            |scene: &Scene| scene.host.held.iter().any(|effect| matches!(effect, HostEffect::RotateSecrets { .. }));
+        while !is_tried(&scene) && scene.host.now < lost + Duration::from_secs(60) {
             scene.host.wait(0.1);
         }
         assert!(scene.host.now < lost + Duration::from_secs(6), "answered: {answered}");
@@ -234,36 +341,44 @@ fn a_probe_without_an_answer_does_not_use_up_the_time_before_the_kernel_reconnec
     }
 }
 
-/// Two controllers that differ only in the interface share one connection.
+/// Two controllers that differ only in the interface share one connection. Only the first one asks, whatever the answer
+/// is.
 #[test]
 fn a_secret_that_two_controllers_share_is_tried_once() {
-    let bound = on("eth0", "a");
-    let (mut scene, ctrl) = connected();
-    scene.host.kernel[0].src_addr = Some("192.0.2.200".parse().unwrap());
-    scene.host.set_links(Links(vec![fake_host::interface(1, "eth0", &["192.0.2.200"])]));
-    scene.want(&bound, with(OLD));
-    while let Some(effect) = scene.next() {
-        if let HostEffect::RotateSecrets { op, .. } = effect {
-            answer(&mut scene, op, Rotated::Current);
-        }
-    }
-    for tid in [tid("a"), bound] {
-        scene.want(&tid, with(NEW));
-    }
-    lose(&mut scene);
-    scene.host.wait(1);
-    let mut tried = 0;
-    for _ in 0..100 {
-        match scene.next() {
-            Some(HostEffect::RotateSecrets { op, ctrl: asked, .. }) => {
-                assert_eq!(asked, ctrl);
-                tried += 1;
-                answer(&mut scene, op, Rotated::Written);
+    for (outcome, trials) in [
+        (Rotated::Written, 1),
+        (Rotated::HostWritten, 1),
+        (Rotated::Refused(refused()), 30),
+        (Rotated::Unknown(RotationError::Discovery), 30),
+    ] {
+        let bound = on("eth0", "a");
+        let (mut scene, ctrl) = connected();
+        scene.host.kernel[0].src_addr = Some("192.0.2.200".parse().unwrap());
+        scene.host.set_links(Links(vec![fake_host::interface(1, "eth0", &["192.0.2.200"])]));
+        scene.want(&bound, with(OLD));
+        while let Some(effect) = scene.next() {
+            if let HostEffect::RotateSecrets { op, .. } = effect {
+                answer(&mut scene, op, Rotated::Current);
             }
-            _ => scene.host.wait(0.5),
         }
+        for tid in [tid("a"), bound] {
+            scene.want(&tid, with(NEW));
+        }
+        lose(&mut scene);
+        scene.host.wait(1);
+        let mut tried = 0;
+        for _ in 0..300 {
+            match scene.next() {
+                Some(HostEffect::RotateSecrets { op, ctrl: asked, .. }) => {
+                    assert_eq!(asked, ctrl);
+                    tried += 1;
+                    answer(&mut scene, op, outcome.clone());
+                }
+                _ => scene.host.wait(0.1),
+            }
+        }
+        assert!((trials.min(20)..=trials).contains(&tried), "{outcome:?}: {tried}");
     }
-    assert_eq!(tried, 1);
 }
 
 #[test]

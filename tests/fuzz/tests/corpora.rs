@@ -88,7 +88,7 @@ fn net_requests() -> Vec<u8> {
     let requests = [
         Request::Role(Role::Probe),
         Request::Resolve { id: 1, name: "array.example".into() },
-        Request::Probe { id: 2, portal, handshake: true },
+        Request::Probe { id: 2, portal },
         Request::Browse(BrowseCommand::NetworkChanged),
         Request::Browse(BrowseCommand::Reconfirm("dc._nvme-disc._tcp.local.".into())),
     ];

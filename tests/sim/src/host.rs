@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use libstas::core::{
-    AdminError, CtrlRef, HostEffect, HostEvent, Level, OsError, Portal, ProbeError, ProbeFailure, ProbeOutcome,
-    ResolveError, SnapshotError, Usage, UsageError, Use, UseKind,
+    AdminError, CtrlRef, HostEffect, HostEvent, Level, NotNvme, OsError, Portal, ProbeError, ProbeFailure,
+    ProbeOutcome, ResolveError, SnapshotError, Usage, UsageError, Use, UseKind,
 };
 use libstas::nvme::Tid;
 use libstas::nvme::admin::CommandError;
@@ -32,13 +32,13 @@ impl World {
                 }
                 self.after(wait, QueuedEvent::Snapshot(requester(op)));
             }
-            HostEffect::Probe { op, portal, handshake, .. } => {
+            HostEffect::Probe { op, portal, .. } => {
                 let wait = if self.has_route(Iface::of(&portal.host_iface)) {
-                    self.probe_takes(&portal, handshake)
+                    self.probe_takes(&portal)
                 } else {
                     self.streams.latency("probe")
                 };
-                self.after(wait, QueuedEvent::Probed(requester(op), portal, handshake));
+                self.after(wait, QueuedEvent::Probed(requester(op), portal));
             }
             HostEffect::Connect { op, request } => {
                 self.check_connect(daemon, &request.tid);
@@ -102,18 +102,17 @@ impl World {
         self.answer(requester, wait, Incoming::Host(HostEvent::SnapshotTaken { op: requester.op, result }));
     }
 
-    fn probe_takes(&mut self, portal: &Portal, handshake: bool) -> Duration {
+    fn probe_takes(&mut self, portal: &Portal) -> Duration {
         if self.has(Fault::ProbesHang) {
             return Duration::from_secs(20);
         }
         match Target::of(&portal.traddr).map(|target| self.fabric.state(target)) {
             Some(TargetState::Answering | TargetState::Refusing) => self.streams.latency("probe"),
-            Some(TargetState::Mute) if !handshake => self.streams.latency("probe"),
             _ => Duration::from_secs(3),
         }
     }
 
-    pub(crate) fn probed(&mut self, requester: Requester, portal: &Portal, handshake: bool) {
+    pub(crate) fn probed(&mut self, requester: Requester, portal: &Portal) {
         let state = Target::of(&portal.traddr).map_or(TargetState::Unreachable, |target| self.fabric.state(target));
         let outcome = match state {
             _ if self.has(Fault::ProbesUnknown) => {
@@ -125,9 +124,9 @@ impl World {
             TargetState::Answering if self.has(Fault::ProbesLie) => ProbeOutcome::Dead(ProbeFailure::Refused),
             _ if self.has(Fault::ProbesLie) => ProbeOutcome::Alive,
             TargetState::Answering => ProbeOutcome::Alive,
-            TargetState::Mute if !handshake => ProbeOutcome::Alive,
             TargetState::Refusing => ProbeOutcome::Dead(ProbeFailure::Refused),
-            TargetState::Unreachable | TargetState::Mute => ProbeOutcome::Dead(ProbeFailure::Silent),
+            TargetState::Mute => ProbeOutcome::Dead(ProbeFailure::NotNvme(NotNvme::Silent)),
+            TargetState::Unreachable => ProbeOutcome::Dead(ProbeFailure::Silent),
         };
         self.answer(requester, Duration::ZERO, Incoming::Host(HostEvent::Probed { op: requester.op, outcome }));
     }

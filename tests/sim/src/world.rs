@@ -79,7 +79,7 @@ pub(crate) enum QueuedEvent {
     Written(Daemon, u32, (u64, Time), Box<Running>),
     // The host.
     Snapshot(Requester),
-    Probed(Requester, Portal, bool),
+    Probed(Requester, Portal),
     Resolve(Requester, String),
     CheckUse(Requester, CtrlRef, Vec<CtrlRef>),
     Rotate(Requester, CtrlRef, Box<ConnectRequest>),
@@ -328,7 +328,7 @@ impl World {
                 self.written(daemon, incarnation, number, *state)
             }
             QueuedEvent::Snapshot(requester) => self.look_now(requester),
-            QueuedEvent::Probed(requester, portal, handshake) => self.probed(requester, &portal, handshake),
+            QueuedEvent::Probed(requester, portal) => self.probed(requester, &portal),
             QueuedEvent::Resolve(requester, name) => self.resolve(requester, &name),
             QueuedEvent::CheckUse(requester, ctrl, disconnecting) => self.check_use(requester, ctrl, &disconnecting),
             QueuedEvent::Rotate(requester, ctrl, request) => self.rotate(requester, ctrl, request),

@@ -10,7 +10,9 @@
 //! While a secret is pending, a snapshot is taken each second. When a connection is lost, the kernel waits
 //! (reconnect-delay) before it reconnects. In that time three things happen: the portal is probed, the new secret is
 //! tried by a separate connect that creates no namespace, and if the target accepted it, it is written. Only a portal
-//! that is known to be dead is not tried: a probe that fails, or takes too long, must not use up that time.
+//! that is known to be dead is not tried: a probe that fails, or takes too long, must not use up that time. The program
+//! that probes has no privileges, and may be wrong: a verdict that a portal is unreachable is tested by a trial before
+//! the kernel reconnects.
 //!
 //! Storage is lost all the same in two cases. If the controller is reset after the target's key was changed, the kernel
 //! reconnects without a wait. If the outage lasts longer than the wait, the kernel's next attempt can come first.
@@ -37,6 +39,8 @@ use stas_nvme::{Purpose, Tid, Transport};
 const LOST_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait for the answer to a probe, which takes at most 3 s. The kernel reconnects after 10 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// If the verdicts say for this long after the loss that the portal is unreachable, a trial tests them.
+const BELIEVED: Duration = Duration::from_secs(4);
 /// A failed comparison is repeated after this time.
 const COMPARE_AGAIN: Duration = Duration::from_secs(60);
 
@@ -52,8 +56,10 @@ struct Pending {
     not_before: Time,
     /// The last log line: repeats are not logged.
     logged: Option<String>,
-    /// True if the last snapshot showed the connection as lost.
-    was_lost: bool,
+    /// Since when snapshots show the connection as lost; `None`: the last one does not.
+    lost_since: Option<Time>,
+    /// True if a trial has tested a verdict since then, or does so now.
+    tested: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +67,14 @@ enum Step {
     Waiting,
     /// The deadline of the probe's answer.
     Probing(OpId, Time),
-    /// The portal is not known to be dead.
-    Probed,
-    Trying(OpId),
+    /// The portal is not known to be dead, or a trial is to test that.
+    Ready {
+        is_test: bool,
+    },
+    Trying {
+        op: OpId,
+        is_test: bool,
+    },
 }
 
 /// The known secrets of the kernel's connections.
@@ -93,7 +104,21 @@ impl Rotation {
 
     /// The controller whose secrets are being compared or tried.
     pub(super) fn trying(&self) -> Option<&Tid> {
-        self.pending.iter().find(|(_, pending)| matches!(pending.step, Step::Trying(_))).map(|(tid, _)| tid)
+        self.pending.iter().find(|(_, pending)| matches!(pending.step, Step::Trying { .. })).map(|(tid, _)| tid)
+    }
+
+    /// The controllers with the same connection and the same wanted secrets, the first one first. Only that one asks.
+    fn sharing(&self, ctrl: CtrlRef, wanted: &DhchapSecrets) -> impl Iterator<Item = &Tid> {
+        let shares = move |pending: &Pending| pending.ctrl == ctrl && pending.wanted == *wanted;
+        self.pending.iter().filter(move |(_, pending)| shares(pending)).map(|(tid, _)| tid)
+    }
+
+    /// The probe of that portal that is under way, and the deadline of its answer.
+    fn probing(&self, portal: &Portal) -> Option<(OpId, Time)> {
+        self.pending.iter().find_map(|(tid, pending)| match pending.step {
+            Step::Probing(op, until) if Portal::of(tid).as_ref() == Some(portal) => Some((op, until)),
+            _ => None,
+        })
     }
 }
 
@@ -120,7 +145,8 @@ impl Fleet {
                 compare: Some(now),
                 not_before: now,
                 logged: None,
-                was_lost: false,
+                lost_since: None,
+                tested: false,
             };
             self.rotation.pending.insert(tid.clone(), pending);
         }
@@ -144,29 +170,48 @@ impl Fleet {
     /// Returns when to call it again at the latest.
     fn rotate_one(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> Option<Time> {
         let held = self.members.get(tid).filter(|member| member.is_wanted()).and_then(Member::ctrl);
-        let pending = self.rotation.pending.get_mut(tid)?;
+        let pending = self.rotation.pending.get(tid)?;
         let Some(kernel) = self.inventory.get(pending.ctrl).filter(|_| held == Some(pending.ctrl)) else {
             self.rotation.pending.remove(tid);
             return None;
         };
-        let lost = kernel.state.is_reconnecting();
-        if !std::mem::replace(&mut pending.was_lost, lost) && lost {
-            // Ignore the wait after an earlier slow trial: storage depends on this trial.
-            pending.not_before = ctx.now;
-            pending.logged = None;
+        if self.rotation.sharing(pending.ctrl, &pending.wanted).next() != Some(tid) {
+            return None;
         }
+        let lost = kernel.state.is_reconnecting();
+        let pending = self.rotation.pending.get_mut(tid)?;
+        match (lost, pending.lost_since) {
+            (true, None) => {
+                // Ignore the wait after an earlier slow trial: storage depends on this trial.
+                (pending.not_before, pending.lost_since, pending.tested) = (ctx.now, Some(ctx.now), false);
+                pending.logged = None;
+            }
+            (true, Some(_)) => {}
+            (false, _) => {
+                pending.lost_since = None;
+                // The probe of this loss says nothing about the next one.
+                if matches!(pending.step, Step::Probing(..) | Step::Ready { .. }) {
+                    pending.step = Step::Waiting;
+                }
+            }
+        }
+        let portal = Portal::of(tid).filter(|_| lost);
+        let same_portal = portal.as_ref().and_then(|portal| self.rotation.probing(portal));
+        let pending = self.rotation.pending.get_mut(tid)?;
         let at = if lost { pending.not_before } else { pending.compare? };
-        match pending.step {
-            Step::Trying(_) => return None,
-            Step::Probing(_, until) if ctx.now < until => return Some(until),
-            Step::Waiting if ctx.now < at => return Some(at),
-            Step::Waiting if lost && let Some(portal) = Portal::of(tid) => {
-                let (op, until) = (ctx.next_op(), ctx.now + ANSWER_WITHIN);
+        match (pending.step, portal) {
+            (Step::Trying { .. }, _) => return None,
+            (Step::Probing(_, until), _) if ctx.now < until => return Some(until),
+            (Step::Waiting, _) if ctx.now < at => return Some(at),
+            (Step::Waiting, Some(portal)) => {
+                let (op, until) = same_portal.unwrap_or_else(|| (ctx.next_op(), ctx.now + ANSWER_WITHIN));
                 pending.step = Step::Probing(op, until);
-                ctx.host(HostEffect::Probe { op, portal, handshake: false, only_if_others_wait: false });
+                if same_portal.is_none() {
+                    ctx.host(HostEffect::Probe { op, portal, only_if_others_wait: false });
+                }
                 return Some(until);
             }
-            Step::Waiting | Step::Probing(..) | Step::Probed => {}
+            (Step::Waiting | Step::Probing(..) | Step::Ready { .. }, _) => {}
         }
         // A lost connection only waits until no write is under way. A live one also waits until the connect queue is
         // empty.
@@ -181,7 +226,7 @@ impl Fleet {
         let Some(identity) = self.identity_for(tid) else { return };
         let (Some(member), Some(pending)) = (self.members.get(tid), self.rotation.pending.get_mut(tid)) else { return };
         let op = ctx.next_op();
-        pending.step = Step::Trying(op);
+        pending.step = Step::Trying { op, is_test: pending.step == Step::Ready { is_test: true } };
         // Until the answer, the kernel may have the old secrets or the new ones.
         self.rotation.known.remove(&pending.ctrl);
         self.connect_queue.start(ctx, op, Urgency::Trusted(member.want.trust));
@@ -199,27 +244,48 @@ impl Fleet {
 
     /// Takes a portal's answer. Returns true if the probe belongs to a rotation.
     pub(super) fn rotation_probed(&mut self, now: Time, op: OpId, outcome: &ProbeOutcome) -> bool {
+        let Self { rotation, connect_queue, .. } = self;
         let asked = |pending: &&mut Pending| matches!(pending.step, Step::Probing(asked, _) if asked == op);
-        let Some(pending) = self.rotation.pending.values_mut().find(asked) else { return false };
-        match outcome {
-            ProbeOutcome::Alive | ProbeOutcome::Skipped | ProbeOutcome::Unknown(_) => pending.step = Step::Probed,
-            ProbeOutcome::Dead(_) => {
-                pending.step = Step::Waiting;
-                pending.not_before = now + LOST_EVERY;
-            }
+        let (mut any, mut may_test) = (false, connect_queue.may_test_verdict(now));
+        for pending in rotation.pending.values_mut().filter(asked) {
+            any = true;
+            let is_old = pending.lost_since.is_some_and(|since| now.since(since) >= BELIEVED);
+            pending.step = match outcome {
+                ProbeOutcome::Alive | ProbeOutcome::Skipped | ProbeOutcome::Unknown(_) => {
+                    Step::Ready { is_test: false }
+                }
+                // A connect to a portal that accepts connections and sends nothing takes a minute. In that time other
+                // connections may be lost.
+                ProbeOutcome::Dead(failure) if is_old && may_test && !pending.tested && !failure.is_answer() => {
+                    (may_test, pending.tested) = (false, true);
+                    Step::Ready { is_test: true }
+                }
+                ProbeOutcome::Dead(_) => {
+                    pending.not_before = now + LOST_EVERY;
+                    Step::Waiting
+                }
+            };
         }
-        true
+        any
     }
 
     /// Takes the outcome of a comparison or a trial, however late.
     pub(super) fn secrets_rotated(&mut self, ctx: &mut Context<'_>, op: OpId, outcome: &Rotated, took: Duration) {
         // No penalty: the target is not to blame for a secret that it does not have yet.
         self.connect_queue.free(ctx, op);
-        let mut pending = self.rotation.pending.iter_mut();
-        let Some((tid, pending)) = pending.find(|(_, pending)| pending.step == Step::Trying(op)) else { return };
-        let (tid, ctrl) = (tid.clone(), pending.ctrl);
+        let found = self.rotation.pending.iter_mut().find_map(|(tid, pending)| match pending.step {
+            Step::Trying { op: tried, is_test } if tried == op => Some((tid.clone(), pending, is_test)),
+            _ => None,
+        });
+        let Some((tid, pending, is_test)) = found else { return };
+        let ctrl = pending.ctrl;
         pending.step = Step::Waiting;
-        pending.not_before = ctx.now + LOST_EVERY.max(took * PENALTY_FACTOR);
+        // The next trial follows a verdict that the portal is alive. The test did not show that it takes long then.
+        let wait = if is_test { Duration::ZERO } else { took * PENALTY_FACTOR };
+        pending.not_before = ctx.now + LOST_EVERY.max(wait);
+        if is_test {
+            self.connect_queue.verdict_tested(ctx.now, matches!(outcome, Rotated::Unknown(_)), took);
+        }
         pending.compare = matches!(outcome, Rotated::Unknown(_)).then_some(ctx.now + COMPARE_AGAIN);
         if let Some((level, text)) = log_line_for(ctrl, outcome)
             && pending.logged.as_ref() != Some(&text)
@@ -238,11 +304,8 @@ impl Fleet {
     /// Completes a change: the kernel has the wanted secrets, or takes none. This holds for all members that share the
     /// connection and want the same secrets.
     fn complete(&mut self, tid: &Tid, host: bool, controller: bool) {
-        let Some(Pending { ctrl, wanted, .. }) = self.rotation.pending.remove(tid) else { return };
-        let shares = |pending: &Pending| pending.ctrl == ctrl && pending.wanted == wanted;
-        let others =
-            self.rotation.pending.iter().filter(|(_, pending)| shares(pending)).map(|(other, _)| other.clone());
-        let tids: Vec<Tid> = others.chain([tid.clone()]).collect();
+        let Some(Pending { ctrl, wanted, .. }) = self.rotation.pending.get(tid).cloned() else { return };
+        let tids: Vec<Tid> = self.rotation.sharing(ctrl, &wanted).cloned().collect();
         self.rotation.known.insert(ctrl, wanted);
         for tid in tids {
             self.rotation.pending.remove(&tid);

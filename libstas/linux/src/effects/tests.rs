@@ -90,7 +90,7 @@ async fn every_other_effect_is_answered_with_its_own_number() {
 
     let portal =
         Portal { traddr: "x".into(), trsvcid: "1".into(), host_traddr: String::new(), host_iface: String::new() };
-    host.start(HostEffect::Probe { op: OpId(1), portal, handshake: false, only_if_others_wait: false });
+    host.start(HostEffect::Probe { op: OpId(1), portal, only_if_others_wait: false });
     assert!(matches!(answer(&mut events).await, HostEvent::Probed { op: OpId(1), outcome: ProbeOutcome::Unknown(_) }));
 
     host.start(HostEffect::CheckUse { op: OpId(2), ctrl, disconnecting: Vec::new() });
@@ -192,7 +192,7 @@ async fn a_probe_that_is_only_for_the_sake_of_the_other_daemon_is_skipped_while_
     let (host, mut events) = host(&tree);
     let portal =
         Portal { traddr: "x".into(), trsvcid: "1".into(), host_traddr: String::new(), host_iface: String::new() };
-    let probe = |op| HostEffect::Probe { op, portal: portal.clone(), handshake: true, only_if_others_wait: true };
+    let probe = |op| HostEffect::Probe { op, portal: portal.clone(), only_if_others_wait: true };
     host.start(probe(OpId(1)));
     assert_eq!(answer(&mut events).await, HostEvent::Probed { op: OpId(1), outcome: ProbeOutcome::Skipped });
     let _entry = Waiting::new(tree.path("waiting")).enter();

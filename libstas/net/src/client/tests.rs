@@ -119,7 +119,7 @@ async fn resolve(client: &NetClient) -> Result<Vec<IpAddr>, ResolveError> {
 
 async fn probe(client: &NetClient) -> ProbeOutcome {
     let (sender, answer) = oneshot::channel();
-    client.probe(portal(), true, move |outcome| drop(sender.send(outcome)));
+    client.probe(portal(), move |outcome| drop(sender.send(outcome)));
     answer.await.unwrap()
 }
 

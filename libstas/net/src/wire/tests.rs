@@ -13,7 +13,7 @@ fn requests() -> Vec<Request> {
         Request::Role(Role::Probe),
         Request::Role(Role::Mdns),
         Request::Resolve { id: 1, name: "array.example".into() },
-        Request::Probe { id: u64::MAX, portal: portal(), handshake: true },
+        Request::Probe { id: u64::MAX, portal: portal() },
         Request::Browse(BrowseCommand::Start),
         Request::Browse(BrowseCommand::Stop),
         Request::Browse(BrowseCommand::NetworkChanged),
@@ -101,7 +101,7 @@ fn what_breaks_a_limit_is_neither_sent_nor_taken_in() {
     long.host_iface = "x".repeat(PORTAL_MAX + 1);
     for request in [
         Request::Resolve { id: 1, name: "x".repeat(NAME_MAX + 1) },
-        Request::Probe { id: 1, portal: long, handshake: false },
+        Request::Probe { id: 1, portal: long },
         Request::Browse(BrowseCommand::Reconfirm("x".repeat(SERVICE_MAX + 1))),
     ] {
         assert!(matches!(request.frame(), Err(WireError::Limit(_))), "{request:?}");

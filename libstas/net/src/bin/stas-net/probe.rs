@@ -70,12 +70,12 @@ impl From<LocalError> for Verdict {
 pub(crate) async fn serve(mut incoming: Incoming, outgoing: Outgoing) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(request) = incoming.next().await? {
-        let Request::Probe { id, portal, handshake } = request else { return Err(Incoming::unexpected(&request)) };
+        let Request::Probe { id, portal } = request else { return Err(Incoming::unexpected(&request)) };
         // No further request is read until there is a place.
         let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
         let outgoing = outgoing.clone();
         tokio::spawn(async move {
-            let verdict = probe(&portal, handshake).await;
+            let verdict = probe(&portal).await;
             drop(place);
             // The daemon has closed the connection: this process is about to end.
             let _ = outgoing.send(&Report::Probed { id, verdict }).await;
@@ -84,13 +84,13 @@ pub(crate) async fn serve(mut incoming: Incoming, outgoing: Outgoing) -> io::Res
     Ok(())
 }
 
-/// Connects to the portal from its source address and interface, within [`LIMIT`]. With `handshake`, the portal must
-/// also answer ICReq with ICResp.
-async fn probe(portal: &Portal, handshake: bool) -> Verdict {
-    probe_within(LIMIT, portal, handshake).await
+/// Connects to the portal from its source address and interface, within [`LIMIT`]. The portal must answer
+/// ICReq with ICResp.
+async fn probe(portal: &Portal) -> Verdict {
+    probe_within(LIMIT, portal).await
 }
 
-async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Verdict {
+async fn probe_within(limit: Duration, portal: &Portal) -> Verdict {
     let (socket, to) = match prepare(portal) {
         Ok(prepared) => prepared,
         Err(error) => return error.into(),
@@ -98,7 +98,7 @@ async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Verd
     let mut connected = None;
     let attempt = async {
         let stream = connected.insert(socket.connect(to).await?);
-        if handshake { shake_hands(stream).await } else { Ok(()) }
+        shake_hands(stream).await
     };
     let result = tokio::time::timeout(limit, attempt).await;
     let outcome = match (result, &connected) {

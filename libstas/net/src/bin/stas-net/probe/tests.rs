@@ -44,24 +44,13 @@ async fn read_to_the_end(stream: &mut TcpStream) -> io::Result<usize> {
 }
 
 #[tokio::test]
-async fn a_portal_that_accepts_is_alive_and_sees_an_orderly_close() {
-    let (listener, portal) = listener().await;
-    let target = async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        read_to_the_end(&mut stream).await
-    };
-    let (outcome, read) = tokio::join!(probe(&portal, false), target);
-    assert_eq!((outcome, read.unwrap()), (Verdict::Alive, 0));
-}
-
-#[tokio::test]
 async fn a_handshake_ends_with_an_orderly_close() {
     let (listener, portal) = listener().await;
     let target = async {
         let mut stream = target(listener, icresp()).await;
         read_to_the_end(&mut stream).await
     };
-    let (outcome, read) = tokio::join!(probe(&portal, true), target);
+    let (outcome, read) = tokio::join!(probe(&portal), target);
     assert_eq!((outcome, read.unwrap()), (Verdict::Alive, 0), "the end of the stream, and no reset");
 }
 
@@ -74,7 +63,7 @@ async fn what_a_portal_says_beyond_the_handshake_is_read_before_the_close() {
         let mut stream = target(listener, page).await;
         read_to_the_end(&mut stream).await
     };
-    let (outcome, read) = tokio::join!(probe(&portal, true), target);
+    let (outcome, read) = tokio::join!(probe(&portal), target);
     assert_eq!(outcome, Verdict::Dead(ProbeFailure::NotNvme(NotNvme::OtherProtocol)));
     assert_eq!(read.unwrap(), 0);
 }
@@ -83,7 +72,7 @@ async fn what_a_portal_says_beyond_the_handshake_is_read_before_the_close() {
 async fn a_portal_that_never_closes_holds_a_probe_up_for_a_bounded_time() {
     let (listener, portal) = listener().await;
     let begin = tokio::time::Instant::now();
-    let (outcome, _stream) = tokio::join!(probe(&portal, true), target(listener, icresp()));
+    let (outcome, _stream) = tokio::join!(probe(&portal), target(listener, icresp()));
     assert_eq!(outcome, Verdict::Alive);
     assert!(begin.elapsed() < LIMIT, "{:?}", begin.elapsed());
 }
@@ -92,44 +81,44 @@ async fn a_portal_that_never_closes_holds_a_probe_up_for_a_bounded_time() {
 async fn the_probe_comes_from_the_source_address() {
     let (listener, mut portal) = listener().await;
     portal.host_traddr = "127.0.0.77".to_owned();
-    let (outcome, accepted) = tokio::join!(probe(&portal, false), listener.accept());
+    let (outcome, stream) = tokio::join!(probe(&portal), target(listener, icresp()));
     assert_eq!(outcome, Verdict::Alive);
-    assert_eq!(accepted.unwrap().1.ip(), "127.0.0.77".parse::<IpAddr>().unwrap());
+    assert_eq!(stream.peer_addr().unwrap().ip(), "127.0.0.77".parse::<IpAddr>().unwrap());
 }
 
 #[tokio::test]
 async fn the_probe_leaves_by_the_interface() {
-    let (_listener, mut portal) = listener().await;
+    let (listener, mut portal) = listener().await;
     portal.host_iface = "lo".to_owned();
-    assert_eq!(probe(&portal, false).await, Verdict::Alive);
+    let (outcome, _stream) = tokio::join!(probe(&portal), target(listener, icresp()));
+    assert_eq!(outcome, Verdict::Alive);
 }
 
 #[tokio::test]
 async fn a_closed_port_is_dead() {
     let (listener, portal) = listener().await;
     drop(listener);
-    assert_eq!(probe(&portal, false).await, Verdict::Dead(ProbeFailure::Refused));
+    assert_eq!(probe(&portal).await, Verdict::Dead(ProbeFailure::Refused));
 }
 
 #[tokio::test]
 async fn a_handshake_that_is_answered_is_alive() {
     let (listener, portal) = listener().await;
-    let (outcome, _stream) = tokio::join!(probe(&portal, true), target(listener, icresp()));
+    let (outcome, _stream) = tokio::join!(probe(&portal), target(listener, icresp()));
     assert_eq!(outcome, Verdict::Alive);
 }
 
 #[tokio::test]
-async fn a_portal_that_accepts_and_stays_silent_is_dead_only_to_a_handshake() {
+async fn a_portal_that_accepts_and_stays_silent_is_dead() {
     let (_listener, portal) = listener().await;
-    assert_eq!(probe_within(SHORT, &portal, false).await, Verdict::Alive);
     let silent = Verdict::Dead(ProbeFailure::NotNvme(NotNvme::Silent));
-    assert_eq!(probe_within(SHORT, &portal, true).await, silent);
+    assert_eq!(probe_within(SHORT, &portal).await, silent);
 }
 
 #[tokio::test]
 async fn a_portal_that_hangs_up_is_dead() {
     let (listener, portal) = listener().await;
-    let (outcome, ()) = tokio::join!(probe(&portal, true), async { drop(target(listener, Vec::new()).await) });
+    let (outcome, ()) = tokio::join!(probe(&portal), async { drop(target(listener, Vec::new()).await) });
     assert_eq!(outcome, Verdict::Dead(ProbeFailure::NotNvme(NotNvme::Closes)));
 }
 
@@ -144,7 +133,7 @@ async fn local_errors_say_nothing_of_the_target() {
         (Portal { traddr: "fe80::1%no-such".into(), ..good.clone() }, "no-such"),
         (Portal { trsvcid: "http".into(), ..good.clone() }, "no port"),
     ] {
-        let Verdict::Unknown(reason) = probe_within(SHORT, &bad, false).await else { panic!("{bad:?}") };
+        let Verdict::Unknown(reason) = probe_within(SHORT, &bad).await else { panic!("{bad:?}") };
         assert!(reason.contains(word), "{reason}");
     }
 }
