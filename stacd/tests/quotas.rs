@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use fake_host::{Connector, FakeHost, dc, dc_page, entry, interface};
+use fake_host::{Connector, FakeHost, Op, dc, dc_page, entry, interface};
 use libstas::core::trust::Trust;
 use libstas::core::{Links, Time};
 use libstas::nvme::log_page::{Entry, Unclear};
-use stacd::connector::{DcPage, Event, Origin, RemovalReason, RemovedDc, StafdView};
+use stacd::connector::{ANNOUNCED_AT_MOST, DcPage, Event, Origin, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
 
@@ -137,5 +137,44 @@ fn refused_controllers_are_forgotten_when_the_page_changes_or_goes() {
             length.push(format!("{:?}", host.core).len());
         }
         assert!(length[11] < length[3] + length[3] / 4, "goes: {goes}, {length:?}");
+    }
+}
+
+/// The absence of a controller is not proved while the connection of its discovery controller is new: the discovery
+/// controller reconnects each time, and lists others.
+#[test]
+fn a_page_that_reconnects_and_changes_cannot_exceed_the_maximum() {
+    let mut host = started(5);
+    let mut most = 0;
+    for round in 0..20_u16 {
+        let page = dc_page(&dc("192.0.2.1"), host.now, on_ports(10 * round..10 * round + 5, "x"));
+        let dcs = vec![DcPage { origin: Origin::Discovered, ..page }];
+        host.stafd_is(":1.5", StafdView { dcs, removed: Some(Vec::new()), is_complete: true });
+        host.feed(Event::DcRemoved);
+        host.wait(3);
+        most = most.max(host.kernel.len());
+    }
+    assert_eq!(most, 5);
+    host.wait(600);
+    let ports: Vec<String> = host.kernel.iter().map(|kernel| kernel.trsvcid.clone()).collect();
+    assert_eq!(ports, ["190", "191", "192", "193", "194"], "the others have made room");
+}
+
+/// Each announced discovery controller stays below its own maximum.
+#[test]
+fn all_announced_discovery_controllers_together_have_a_maximum() {
+    for (origin, connected) in [(Origin::Discovered, ANNOUNCED_AT_MOST), (Origin::Configured, 5 * 4000)] {
+        let mut host = started(4096);
+        host.hold(Op::Connect);
+        host.hold(Op::Probe);
+        let page = |n: u32| {
+            let traddr = format!("192.0.2.{n}");
+            let entries = (0..4000).map(|i| entry(&traddr, &format!("nqn.2014-08.org.example:{i}"))).collect();
+            DcPage { origin, ..dc_page(&dc(&traddr), Time(Duration::from_secs(900)), entries) }
+        };
+        let dcs = (1..=5).map(page).collect();
+        host.stafd_is(":1.5", StafdView { dcs, removed: Some(Vec::new()), is_complete: true });
+        let refused = 5 * 4000 - connected;
+        assert_eq!((host.core.controllers().len(), host.core.refused()), (connected, refused), "{origin:?}");
     }
 }

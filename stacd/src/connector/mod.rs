@@ -35,6 +35,10 @@ pub use saved::{Saved, SavedBoot, SavedClaim, SavedSource};
 use wire::Context;
 pub use wire::{Effect, Event, FetchError, IocView, Settings};
 
+/// Maximum number of I/O controllers connected for all discovery controllers together that only mDNS announces, unless
+/// `max-controllers-per-announced-dc` is larger. Any host on the network segment can announce many of them.
+pub const ANNOUNCED_AT_MOST: usize = 16_384;
+
 /// What a source says about an I/O controller that it lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum IocClaim {
@@ -61,7 +65,7 @@ pub struct Connector {
     stafd: stafd::Stafd,
     nbft: nbft::NbftIocs,
     hostnqn_change: hostnqn_change::HostNqnChange,
-    /// How many controllers were refused last because of `max-controllers-per-announced-dc`.
+    /// How many controllers of announced discovery controllers were refused last because of a limit.
     refused: usize,
 }
 
@@ -175,11 +179,15 @@ impl Connector {
 
     /// All listed controllers that are not excluded, and how they are wanted. Parameters of the configuration take
     /// precedence. Also returns how many controllers of announced discovery controllers are refused because of
-    /// `max-controllers-per-announced-dc`: only new ones are refused; connected and saved ones are kept.
+    /// `max-controllers-per-announced-dc` or [`ANNOUNCED_AT_MOST`]: only new ones are refused; connected and saved ones
+    /// are kept.
     fn wanted(&self, settings: &Settings) -> (BTreeMap<Tid, Want>, usize) {
         let parameters = || settings.conf.parameters.clone();
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
         let is_known = |tid: &Tid| self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
+        let fleet = &self.reconciler.fleet;
+        let mut of_all = fleet.tids().filter(|tid| fleet.is_announced_only(tid)).count();
+        let at_most = ANNOUNCED_AT_MOST.max(settings.conf.max_per_announced_dc);
         let mut of_page: BTreeMap<&SourceId, usize> = BTreeMap::new();
         let mut refused: BTreeSet<&Tid> = BTreeSet::new();
         for (id, tid, claim) in
@@ -191,13 +199,15 @@ impl Connector {
                 continue;
             }
             if announced_only && !is_known(tid) {
-                let known = || self.reconciler.sources.listed_by(id).filter(|tid| is_known(tid)).count();
+                // Those that it no longer lists count, too, until they are removed.
+                let known = || self.reconciler.sources.claimed_by(id).filter(|tid| is_known(tid)).count();
                 let count = of_page.entry(id).or_insert_with(known);
-                if *count >= settings.conf.max_per_announced_dc {
+                if *count >= settings.conf.max_per_announced_dc || of_all >= at_most {
                     refused.insert(tid);
                     continue;
                 }
                 *count += 1;
+                of_all += usize::from(!wanted.contains_key(tid));
             }
             let (parameters, attempts) = match claim {
                 IocClaim::Configured(parameters) => ((**parameters).clone(), None),
@@ -214,20 +224,22 @@ impl Connector {
         (wanted, refused)
     }
 
-    /// Logs once that controllers are refused because of `max-controllers-per-announced-dc`.
+    /// Logs once that controllers of announced discovery controllers are refused.
     fn log_refused(&mut self, ctx: &mut Context<'_>, settings: &Settings, refused: usize) {
         if std::mem::replace(&mut self.refused, refused) == 0 && refused > 0 {
             let text = format!(
-                "{refused} I/O controllers are not connected, because the discovery controller that lists them was \
-                 found by mDNS alone and lists more than {}. To connect them, raise max-controllers-per-announced-dc= \
-                 in stacd.conf, or configure the discovery controller in stafd.conf",
-                settings.conf.max_per_announced_dc
+                "{refused} I/O controllers are not connected, because mDNS alone found the discovery controllers that \
+                 list them, and more than {} would be connected for one of these or more than {} for all. To connect \
+                 them, raise max-controllers-per-announced-dc= in stacd.conf, or configure the discovery controllers \
+                 in stafd.conf",
+                settings.conf.max_per_announced_dc,
+                ANNOUNCED_AT_MOST.max(settings.conf.max_per_announced_dc)
             );
             ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
         }
     }
 
-    /// How many I/O controllers are refused because of `max-controllers-per-announced-dc`.
+    /// How many I/O controllers of announced discovery controllers are refused because of a limit.
     #[must_use]
     pub fn refused(&self) -> usize {
         self.refused

@@ -70,7 +70,8 @@ impl Finder {
         };
         let sources = &self.reconciler.sources;
         let room_of_page = |id: &SourceId| {
-            let followed = sources.listed_by(id).filter(|tid| !is_new(tid)).count();
+            // Those that it no longer refers to count, too, until they are removed.
+            let followed = sources.claimed_by(id).filter(|tid| !is_new(tid)).count();
             settings.conf.max_referrals.saturating_sub(followed)
         };
         let mut announced = self.reconciler.fleet.tids().filter(takes_room).count();
