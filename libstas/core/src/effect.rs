@@ -183,8 +183,9 @@ pub enum HostEffect {
         op: OpId,
         /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
-        /// Controllers that are being removed: they do not count as another path, whatever state sysfs shows.
-        disconnecting: Vec<CtrlRef>,
+        /// Controllers that do not count as another path, whatever state sysfs shows: those being removed, and those
+        /// that are trusted less.
+        not_counted: Vec<CtrlRef>,
     },
     /// Resolve a host name. Answered by [`HostEvent::Resolved`].
     Resolve {

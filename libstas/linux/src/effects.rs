@@ -165,11 +165,11 @@ impl Host for LinuxHost {
                 move |roots| disconnect::disconnect_unless_claimed(roots, ctrl),
                 move |result| HostEvent::Disconnected { op, result },
             ),
-            HostEffect::CheckUse { op, ctrl, disconnecting } => {
+            HostEffect::CheckUse { op, ctrl, not_counted } => {
                 let watcher = self.usage.clone();
                 self.spawn_detached(
                     "usage",
-                    move |_| Ok(watcher.check(ctrl, &disconnecting)),
+                    move |_| Ok(watcher.check(ctrl, &not_counted)),
                     move |usage: Result<_, NoThread>| {
                         let usage = usage.unwrap_or_else(|error| Usage::Unknown(error.into()));
                         HostEvent::UseChecked { op, usage }

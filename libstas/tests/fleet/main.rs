@@ -18,7 +18,7 @@ use libstas::core::{
     Interface, Links, Machine, OpId, OsError, Owner, SnapshotError, Supply, Time, UeventKind, Usage, UsageError,
 };
 use libstas::nvme::connect::OptionError;
-use libstas::nvme::{HostIdentity, Parameters, Tid};
+use libstas::nvme::{HostIdentity, Parameters, Tid, TidParts};
 
 fn tid(nqn: &str) -> Tid {
     io("192.0.2.1", nqn)
@@ -347,16 +347,51 @@ fn two_paths_removed_together_are_checked_one_after_the_other() {
     assert_eq!(scene.next(), None);
     scene.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
     scene.remove(&on("eth1", "a"), RemovalPolicy::SpareInUse);
-    let Some(HostEffect::CheckUse { op, ctrl, disconnecting }) = scene.next() else { panic!() };
-    assert_eq!((ctrl, disconnecting), (one, Vec::new()));
+    let Some(HostEffect::CheckUse { op, ctrl, not_counted }) = scene.next() else { panic!() };
+    assert_eq!((ctrl, not_counted), (one, Vec::new()));
     assert_eq!(scene.next(), None);
     scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
     assert_eq!(scene.next_disconnect().1, one);
-    let Some(HostEffect::CheckUse { op, ctrl, disconnecting }) = scene.next() else { panic!() };
-    assert_eq!((ctrl, disconnecting), (other, vec![one]));
+    let Some(HostEffect::CheckUse { op, ctrl, not_counted }) = scene.next() else { panic!() };
+    assert_eq!((ctrl, not_counted), (other, vec![one]));
     scene.hear(HostEvent::UseChecked { op, usage: Usage::LastPath(vec![mounted()]) });
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&on("eth1", "a")), Status::Kept);
+}
+
+/// mDNS is unauthenticated: any host on the network segment can offer another path to a subsystem.
+#[test]
+fn a_path_that_only_an_announcement_leads_to_does_not_take_the_place_of_a_trusted_one() {
+    for (removed, others, is_counted) in [
+        (Trust::Administrator, &[Trust::AnnouncedDc][..], false),
+        (Trust::ConfiguredDc, &[Trust::AnnouncedDc], false),
+        (Trust::AnnouncedDc, &[Trust::AnnouncedDc], true),
+        (Trust::Administrator, &[Trust::ConfiguredDc], true),
+        (Trust::Administrator, &[], true),
+        (Trust::Administrator, &[Trust::AnnouncedDc, Trust::ConfiguredDc], true),
+    ] {
+        let mut scene = Scene::new();
+        scene.host.set_links(Links(vec![
+            fake_host::interface(1, "eth0", &["192.0.2.200"]),
+            fake_host::interface(2, "eth1", &["192.0.2.201"]),
+        ]));
+        let from_eth1 = Tid::new(TidParts { host_traddr: "192.0.2.201".into(), ..tid("a").parts().clone() });
+        let with = |trust| Want { trust, ..Want::default() };
+        scene.want(&on("eth0", "a"), with(removed));
+        let (op, _) = scene.next_connect();
+        let ctrl = scene.host.add(&on("eth0", "a"));
+        scene.answer(op, ConnectOutcome::Made(ctrl));
+        let other = scene.host.add(&on("eth1", "a"));
+        scene.host.send_snapshot();
+        // Several members can hold one connection.
+        for (trust, held_as) in others.iter().zip([on("eth1", "a"), from_eth1.clone()]) {
+            scene.want(&held_as, with(*trust));
+        }
+        assert_eq!(scene.next(), None);
+        scene.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
+        let Some(HostEffect::CheckUse { not_counted, .. }) = scene.next() else { panic!("{removed}, {others:?}") };
+        assert_eq!(!not_counted.contains(&other), is_counted, "{removed}, {others:?}");
+    }
 }
 
 #[test]

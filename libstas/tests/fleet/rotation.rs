@@ -3,7 +3,7 @@
 use fake_host::HOST;
 use libstas::core::{NotNvme, ProbeError, ProbeFailure, ProbeOutcome, Rotated, RotationError};
 use libstas::nvme::secret::WITHHELD;
-use libstas::nvme::{Secret, TidParts, Transport};
+use libstas::nvme::{Secret, Transport};
 
 use super::*;
 

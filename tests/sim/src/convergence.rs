@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use libstas::bus::contract::PageState;
 use libstas::conf::DisconnectScope;
+use libstas::core::CtrlRef;
 use libstas::core::fleet::Status;
+use libstas::core::trust::Trust;
 use libstas::nvme::Tid;
 
 use crate::checks::{may_serve, what};
@@ -241,12 +243,25 @@ impl World {
         self.oracle.spared.contains(&known.shown.ctrl) || known.moved
     }
 
+    /// The connections of stacd whose controllers only mDNS leads to. They do not count as other paths to the storage of
+    /// more trusted controllers.
+    fn found_by_mdns_alone(&self) -> Vec<CtrlRef> {
+        let Some(connector) = &self.stac.core else { return Vec::new() };
+        let iocs = connector.controllers();
+        let held = |is_announced: bool| -> BTreeSet<CtrlRef> {
+            let members = iocs.iter().map(|ioc| &ioc.member);
+            let of_kind = members.filter(|member| (member.trust == Some(Trust::AnnouncedDc)) == is_announced);
+            of_kind.filter_map(|member| Some(self.unmask(member.kernel?.ctrl))).collect()
+        };
+        held(true).difference(&held(false)).copied().collect()
+    }
+
     /// True if an I/O controller may be kept although no source lists it.
     fn may_stay(&self, known: &SimController) -> bool {
         let Some(file) = &self.oracle.stac_file else { return true };
         let serves = may_serve(known);
         let ctrl = known.shown.ctrl;
-        let in_use = self.is_in_use(ctrl) && self.other_paths(ctrl, &[]) == 0;
+        let in_use = self.is_in_use(ctrl) && self.other_paths(ctrl, &self.found_by_mdns_alone()) == 0;
         let garbled = file.garbled && serves.iter().any(|tid| self.oracle.has_ever_listed(Daemon::Stacd, tid));
         // stafd was killed before it could save its discovery controller, and does not know it.
         let shown: BTreeSet<_> = self

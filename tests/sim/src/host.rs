@@ -53,11 +53,11 @@ impl World {
                 let wait = self.streams.latency("delete thread");
                 self.after(wait, QueuedEvent::Delete(Some(requester(op)), ctrl));
             }
-            HostEffect::CheckUse { op, ctrl, disconnecting } => {
+            HostEffect::CheckUse { op, ctrl, not_counted } => {
                 let ctrl = self.unmask(ctrl);
-                let disconnecting = disconnecting.into_iter().map(|ctrl| self.unmask(ctrl)).collect();
+                let not_counted = not_counted.into_iter().map(|ctrl| self.unmask(ctrl)).collect();
                 let wait = self.streams.latency("check use");
-                self.after(wait, QueuedEvent::CheckUse(requester(op), ctrl, disconnecting));
+                self.after(wait, QueuedEvent::CheckUse(requester(op), ctrl, not_counted));
             }
             HostEffect::Resolve { op, name } => {
                 let wait = self.streams.latency("resolve");
@@ -144,11 +144,11 @@ impl World {
     }
 
     /// The number of other live paths to the same subsystem, not counting these controllers.
-    pub(crate) fn other_paths(&self, ctrl: CtrlRef, disconnecting: &[CtrlRef]) -> usize {
+    pub(crate) fn other_paths(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> usize {
         let Some(subsystem) = self.kernel.get(ctrl).and_then(|known| known.subsystem) else { return 0 };
         let is_other = |known: &&SimController| {
             let other = known.shown.ctrl;
-            known.subsystem == Some(subsystem) && known.is_live() && other != ctrl && !disconnecting.contains(&other)
+            known.subsystem == Some(subsystem) && known.is_live() && other != ctrl && !not_counted.contains(&other)
         };
         self.kernel.controllers.iter().filter(is_other).count()
     }
@@ -158,13 +158,13 @@ impl World {
         subsystem.is_some_and(|subsystem| self.fabric.in_use.contains(&subsystem))
     }
 
-    pub(crate) fn check_use(&mut self, requester: Requester, ctrl: CtrlRef, disconnecting: &[CtrlRef]) {
+    pub(crate) fn check_use(&mut self, requester: Requester, ctrl: CtrlRef, not_counted: &[CtrlRef]) {
         if !self.is_current(requester) {
             return;
         }
         let usage = if self.has(Fault::UseUnknown) {
             Usage::Unknown(UsageError::Read(OsError::new("/proc cannot be read")))
-        } else if self.is_in_use(ctrl) && self.other_paths(ctrl, disconnecting) == 0 {
+        } else if self.is_in_use(ctrl) && self.other_paths(ctrl, not_counted) == 0 {
             Usage::LastPath(vec![Use {
                 device: "nvme0n1".to_owned(),
                 kind: UseKind::Mounted { point: "/srv".to_owned(), process: None },

@@ -330,7 +330,7 @@ impl World {
             QueuedEvent::Snapshot(requester) => self.look_now(requester),
             QueuedEvent::Probed(requester, portal) => self.probed(requester, &portal),
             QueuedEvent::Resolve(requester, name) => self.resolve(requester, &name),
-            QueuedEvent::CheckUse(requester, ctrl, disconnecting) => self.check_use(requester, ctrl, &disconnecting),
+            QueuedEvent::CheckUse(requester, ctrl, not_counted) => self.check_use(requester, ctrl, &not_counted),
             QueuedEvent::Rotate(requester, ctrl, request) => self.rotate(requester, ctrl, request),
             QueuedEvent::KeyFollows(host_first) => self.key_follows(host_first),
             QueuedEvent::Enlist(job) => self.enlist(job),

@@ -197,8 +197,20 @@ impl Fleet {
         self.checking = Some(op);
         self.check_is_overtaken = false;
         ctx.timers.set(Timer::UseAnswer, ctx.now + CHECK_DEADLINE);
-        let disconnecting = self.disconnecting.values().copied().collect();
-        ctx.host(HostEffect::CheckUse { op, ctrl, disconnecting });
+        let mut not_counted: Vec<CtrlRef> = self.disconnecting.values().copied().collect();
+        // mDNS is unauthenticated: what it alone finds does not take the place of a trusted path.
+        if !self.is_announced_only(tid) {
+            not_counted.extend(self.held_for_announcements_only());
+        }
+        ctx.host(HostEffect::CheckUse { op, ctrl, not_counted });
+    }
+
+    /// The connections that only members hold that depend on mDNS.
+    fn held_for_announcements_only(&self) -> impl Iterator<Item = CtrlRef> {
+        let trusted = |member: &&Member| !member.want.trust.is_announced_only();
+        let trusted: BTreeSet<CtrlRef> = self.members.values().filter(trusted).filter_map(Member::ctrl).collect();
+        let held: BTreeSet<CtrlRef> = self.members.values().filter_map(Member::ctrl).collect();
+        held.into_iter().filter(move |ctrl| !trusted.contains(ctrl))
     }
 
     pub(super) fn use_checked(&mut self, ctx: &mut Context<'_>, op: OpId, usage: &Usage) {

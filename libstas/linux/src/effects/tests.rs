@@ -93,7 +93,7 @@ async fn every_other_effect_is_answered_with_its_own_number() {
     host.start(HostEffect::Probe { op: OpId(1), portal, only_if_others_wait: false });
     assert!(matches!(answer(&mut events).await, HostEvent::Probed { op: OpId(1), outcome: ProbeOutcome::Unknown(_) }));
 
-    host.start(HostEffect::CheckUse { op: OpId(2), ctrl, disconnecting: Vec::new() });
+    host.start(HostEffect::CheckUse { op: OpId(2), ctrl, not_counted: Vec::new() });
     assert_eq!(answer(&mut events).await, HostEvent::UseChecked { op: OpId(2), usage: Usage::Free });
 
     host.start(HostEffect::Resolve { op: OpId(3), name: "192.0.2.1".into() });

@@ -93,16 +93,16 @@ impl Watcher {
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Checks whether `ctrl` is the last live path to a namespace in use. Controllers in `disconnecting` do not count
+    /// Checks whether `ctrl` is the last live path to a namespace in use. Controllers in `not_counted` do not count
     /// as other paths. [`Usage::Free`] is only valid for a moment: the disconnect must follow immediately.
     #[must_use]
-    pub fn check(&self, ctrl: CtrlRef, disconnecting: &[CtrlRef]) -> Usage {
+    pub fn check(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Usage {
         let open = |name: &str, number: &str| self.opener.open(name, number);
-        self.check_with(ctrl, disconnecting, &open)
+        self.check_with(ctrl, not_counted, &open)
     }
 
-    fn check_with(&self, ctrl: CtrlRef, disconnecting: &[CtrlRef], open: &dyn Fn(&str, &str) -> Opened) -> Usage {
-        let found = match Check::new(self, ctrl, disconnecting).and_then(|check| check.run()) {
+    fn check_with(&self, ctrl: CtrlRef, not_counted: &[CtrlRef], open: &dyn Fn(&str, &str) -> Opened) -> Usage {
+        let found = match Check::new(self, ctrl, not_counted).and_then(|check| check.run()) {
             Ok(found) => found,
             Err(error) => return Usage::Unknown(UsageError::Read(OsError::new(error))),
         };
@@ -157,7 +157,7 @@ struct Check<'a> {
     watcher: &'a Watcher,
     blocks: &'a Blocks,
     ctrl: CtrlRef,
-    disconnecting: BTreeSet<CtrlRef>,
+    not_counted: BTreeSet<CtrlRef>,
     mounts: Vec<Mount>,
     swaps: Vec<String>,
     locks: Vec<LockedInode>,
@@ -165,13 +165,13 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(watcher: &'a Watcher, ctrl: CtrlRef, disconnecting: &[CtrlRef]) -> io::Result<Self> {
+    fn new(watcher: &'a Watcher, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> io::Result<Self> {
         let proc = &watcher.roots.proc;
         Ok(Self {
             watcher,
             blocks: &watcher.blocks,
             ctrl,
-            disconnecting: disconnecting.iter().copied().collect(),
+            not_counted: not_counted.iter().copied().collect(),
             mounts: mounts::of_all_namespaces(proc)?,
             swaps: swaps(&table(&proc.join("swaps"))?),
             locks: locks(&table(&proc.join("locks"))?),
@@ -227,7 +227,7 @@ impl<'a> Check<'a> {
         }
         let Some(inode) = inode(&self.watcher.roots.class(), device)? else { return Ok(false) };
         let other = CtrlRef { device, inode };
-        if self.disconnecting.contains(&other) {
+        if self.not_counted.contains(&other) {
             return Ok(false);
         }
         let Some(dir) = ControllerDir::open(&self.watcher.roots, other)? else { return Ok(false) };

@@ -27,8 +27,8 @@ fn two_paths() -> (FakeTree, CtrlRef, CtrlRef) {
 }
 
 /// Runs a check in which every exclusive open succeeds.
-fn check(tree: &FakeTree, ctrl: CtrlRef, disconnecting: &[CtrlRef]) -> Usage {
-    Watcher::new(&tree.roots(), None).check_with(ctrl, disconnecting, &|_, _| Opened::Free)
+fn check(tree: &FakeTree, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Usage {
+    Watcher::new(&tree.roots(), None).check_with(ctrl, not_counted, &|_, _| Opened::Free)
 }
 
 fn disk(tree: &FakeTree, name: &str, number: &str) {
