@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use fake_host::{Connector, FakeHost, HOST as OWN, as_host, dc, dc_page, entry, io, on_iface};
+use fake_host::{Connector, FakeHost, HOST as OWN, as_host, dc, dc_page, entry, interface, io, on_iface};
 use libstas::conf::{DisconnectScope, Exclusion, InUse, StacConf};
 use libstas::core::fleet::Status;
-use libstas::core::{CtrlState, Time};
+use libstas::core::trust::Trust;
+use libstas::core::{CtrlState, Links, Time};
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::nbft::{BootTables, Host as BootHost, Nbft, Ssns};
-use stacd::connector::StafdView;
+use stacd::connector::{DcPage, Origin, StafdView};
 
 type Host = FakeHost<Connector>;
 
@@ -236,4 +237,20 @@ fn what_the_firmware_connected_is_shown_while_it_is_down_and_no_longer_when_it_i
     host.kernel.clear();
     host.send_snapshot();
     assert_eq!(shown(&host, "root"), None);
+}
+
+/// The firmware has connected it: that does not depend on the announcement.
+#[test]
+fn what_the_boot_table_lists_is_trusted_like_the_firmware_even_if_only_an_announced_page_lists_it_too() {
+    let mut host = booted(&["root"]);
+    host.links = Some(Links(vec![interface(1, "eth0", &["192.0.2.250"])]));
+    host.start();
+    let page = dc_page(&as_host(BOOT, &dc(TARGET)), Time(Duration::from_secs(500)), entries(&["root", "data"]));
+    let page = DcPage { origin: Origin::Discovered, ..page };
+    host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+    host.wait(600);
+    let views = host.core.controllers();
+    let level =
+        |nqn: &str| views.iter().find(|view| view.member.tid.subsysnqn == nqn).and_then(|view| view.member.trust);
+    assert_eq!((level("root"), level("data")), (Some(Trust::Firmware), Some(Trust::AnnouncedDc)));
 }

@@ -193,7 +193,7 @@ impl Connector {
         for (id, tid, claim) in
             self.reconciler.listed().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
         {
-            let trust = self.trust_in(id);
+            let trust = self.trust_in(id).min(self.trust_in_boot_record(tid));
             let announced_only = trust.is_announced_only();
             if announced_only && self.reconciler.is_new_at_own_address(tid) {
                 continue;
@@ -296,6 +296,11 @@ impl Connector {
             SourceId::Page(_) | SourceId::EarlierNqn => Trust::ConfiguredDc,
             SourceId::Announced => Trust::AnnouncedDc,
         }
+    }
+
+    /// The trust level of an I/O controller that a boot table lists. Others are not raised.
+    fn trust_in_boot_record(&self, tid: &Tid) -> Trust {
+        if self.nbft.record_of(tid).is_some() { Trust::Firmware } else { Trust::AnnouncedDc }
     }
 
     /// Stops using connections that match an exclusion, although the controller that uses them is not excluded.
