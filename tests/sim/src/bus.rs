@@ -40,7 +40,7 @@ pub(crate) struct PublishedView {
 impl PublishedView {
     pub(crate) fn view(&self) -> StafdView {
         StafdView {
-            dcs: self.pages.iter().map(|told| told.page.clone()).collect(),
+            dcs: self.pages.iter().map(|published| published.page.clone()).collect(),
             removed: Some(self.removed.clone()),
             is_complete: self.is_complete,
         }
@@ -201,7 +201,7 @@ impl World {
                 self.answer(requester, wait, Incoming::PageFetched(requester.op, refreshed, Err(reason)));
             }
             Ok(Duration::ZERO) => {
-                let page = self.published().into_iter().find(|told| told.page.dc == *dc);
+                let page = self.published().into_iter().find(|published| published.page.dc == *dc);
                 let wait = self.bus_takes("answer");
                 self.answer(requester, wait, Incoming::PageFetched(requester.op, refreshed, Ok(page)));
             }
@@ -241,13 +241,13 @@ impl World {
     fn published(&mut self) -> Vec<PublishedPage> {
         let Some(finder) = &self.staf.core else { return Vec::new() };
         let pages: Vec<DcPage> = Published::of(&finder.published()).view().dcs;
-        let mut told: Vec<PublishedPage> = pages.into_iter().map(|page| self.published_page(page)).collect();
+        let mut published_pages: Vec<PublishedPage> = pages.into_iter().map(|page| self.published_page(page)).collect();
         if self.has_bug(Bug::NoSettling) {
-            for page in told.iter_mut().map(|told| &mut told.page) {
+            for page in published_pages.iter_mut().map(|published| &mut published.page) {
                 page.connected_since = page.connected_since.map(|_| Time::default());
             }
         }
-        told
+        published_pages
     }
 
     /// Executes an effect of stafd's core.

@@ -289,16 +289,16 @@ impl World {
     fn process_all_pages(&mut self, op: OpId, result: Result<PublishedView, FetchError>) {
         let newest = self.newest_fetch.filter(|_| self.has_bug(Bug::EarlierAnswer));
         let (asked, op) = (op, newest.unwrap_or(op));
-        let told = result.as_ref().ok().cloned();
+        let view = result.as_ref().ok().cloned();
         let members = self.stac_members();
-        let result = self.mutate_all_pages(result).map(|told| self.mutate_view(told.view()));
+        let result = self.mutate_all_pages(result).map(|view| self.mutate_view(view.view()));
         let event = stacd::connector::Event::AllFetched { op, result };
         let effects = self.run_stacd_core(event);
         // An answer to an abandoned fetch has no effects.
-        if let (Some(told), false) = (told, effects.is_empty()) {
+        if let (Some(view), false) = (view, effects.is_empty()) {
             let now = self.time();
-            let listed: BTreeSet<Tid> = told.pages.iter().map(|told| told.page.dc.clone()).collect();
-            for page in told.pages {
+            let listed: BTreeSet<Tid> = view.pages.iter().map(|published| published.page.dc.clone()).collect();
+            for page in view.pages {
                 self.record_page_of_stacd(asked, page, false, &members);
             }
             let known: Vec<Tid> = self.oracle.stac.pages.keys().cloned().collect();
@@ -306,7 +306,7 @@ impl World {
                 if self.oracle.is_overtaken(asked, dc) {
                     continue;
                 }
-                match told.removed.iter().find(|removed| removed.dc == *dc) {
+                match view.removed.iter().find(|removed| removed.dc == *dc) {
                     Some(removed) => self.oracle.stac.record_removal(dc, now, removed.reason.spares_live()),
                     None => self.oracle.stac.mark_stale(dc, now),
                 }
@@ -320,12 +320,12 @@ impl World {
 
     /// One page reaches stacd.
     fn process_one_page(&mut self, op: OpId, refreshed: bool, result: Result<Option<PublishedPage>, FetchError>) {
-        let told = result.as_ref().ok().cloned().flatten();
+        let published = result.as_ref().ok().cloned().flatten();
         let members = self.stac_members();
-        let result = result.map(|told| told.map(|told| self.mutate_entries(told.page)));
+        let result = result.map(|published| published.map(|published| self.mutate_entries(published.page)));
         let effects = self.run_stacd_core(stacd::connector::Event::PageFetched { op, result });
-        if let (Some(told), false) = (told, effects.is_empty()) {
-            self.record_page_of_stacd(op, told, refreshed, &members);
+        if let (Some(published), false) = (published, effects.is_empty()) {
+            self.record_page_of_stacd(op, published, refreshed, &members);
         }
         for effect in effects {
             self.stac_effect(effect);
@@ -335,12 +335,12 @@ impl World {
     fn record_page_of_stacd(
         &mut self,
         op: OpId,
-        told: PublishedPage,
+        published: PublishedPage,
         confirmed: bool,
         (members, live): &(BTreeSet<Tid>, BTreeSet<Tid>),
     ) {
         let now = self.time();
-        let PublishedPage { page, on, read } = told;
+        let PublishedPage { page, on, read } = published;
         if self.oracle.is_overtaken(op, &page.dc) {
             return;
         }
@@ -561,12 +561,15 @@ impl World {
     fn check_proof(&mut self, daemon: Daemon, known: &SimController, serves: &[Tid], name: &str, audits: bool) {
         let (now, ctrl) = (self.time(), known.shown.ctrl);
         let unproved = |tid: &Tid| {
-            self.oracle.unproved(daemon, tid, now).filter(|_| !self.is_served_by_another(daemon, known, tid))
+            let why = self.oracle.unproved(daemon, tid, now).or_else(|| self.withdrawn(daemon, tid));
+            why.filter(|_| !self.is_served_by_another(daemon, known, tid))
         };
         // Excluded controllers are unwanted, whatever lists them.
         let mut wanted = serves.iter().filter(|tid| !self.oracle.bars(daemon, tid));
         if let Some(why) = wanted.find_map(unproved) {
             self.breach(Invariant::Proof, format!("{daemon} disconnects {ctrl} ({name}): {why}"));
+        } else if daemon == Daemon::Stacd {
+            serves.iter().for_each(|tid| self.oracle.stac.record_disconnect(tid.clone(), now));
         }
         if !audits && !may_serve(known).iter().any(|tid| self.oracle.has_ever_listed(daemon, tid)) {
             self.breach(
@@ -574,6 +577,13 @@ impl World {
                 format!("{daemon} disconnects {ctrl} ({name}), which no source has ever listed"),
             );
         }
+    }
+
+    /// Why the proof that a controller of stacd is unwanted no longer holds.
+    fn withdrawn(&self, daemon: Daemon, tid: &Tid) -> Option<String> {
+        let is_member = self.stac.core.as_ref().is_some_and(|connector| connector.controller(tid).is_some());
+        let dc = self.oracle.stac.stale_source_of(tid).filter(|_| daemon == Daemon::Stacd && is_member)?;
+        Some(format!("{} listed it, and its last page is stale", short(dc)))
     }
 
     /// True when another connection serves the controller, too, according to the newest snapshot of the daemon; a

@@ -258,9 +258,9 @@ impl World {
                     known.map(|dc| RemovedDc { dc: dc.clone(), reason: RemovalReason::Configuration }).collect();
                 Ok(PublishedView { pages: Vec::new(), removed, is_complete: true })
             }
-            Ok(mut told) if self.has_bug(Bug::AgedOutIsDecided) => {
-                told.removed.iter_mut().for_each(|removed| removed.reason = RemovalReason::Configuration);
-                Ok(told)
+            Ok(mut view) if self.has_bug(Bug::AgedOutIsDecided) => {
+                view.removed.iter_mut().for_each(|removed| removed.reason = RemovalReason::Configuration);
+                Ok(view)
             }
             other => other,
         }

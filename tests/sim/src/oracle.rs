@@ -90,6 +90,8 @@ pub(crate) struct DaemonHistory {
     /// When the daemon last saw that a controller was not live. Recorded only for controllers that an aged-out
     /// discovery controller had listed.
     down: BTreeMap<Tid, Time>,
+    /// When the daemon last disconnected a controller whose absence was proved: what listed it before counts no more.
+    disconnected: BTreeMap<Tid, Time>,
     /// The present run of the daemon.
     pub(crate) incarnation: u32,
     /// When the daemon last ended.
@@ -287,6 +289,11 @@ impl DaemonHistory {
         gone.is_some_and(|gone| !gone.aged_out || self.down.get(tid) >= Some(&gone.at))
     }
 
+    /// The daemon disconnects a controller whose absence is proved.
+    pub(crate) fn record_disconnect(&mut self, tid: Tid, now: Time) {
+        self.disconnected.insert(tid, now);
+    }
+
     /// A discovery controller that has listed a controller and proves nothing now, because its page is stale. Its
     /// present page may list the controller.
     pub(crate) fn stale_source_of(&self, tid: &Tid) -> Option<&Tid> {
@@ -295,7 +302,8 @@ impl DaemonHistory {
                 return false;
             };
             let is_current = page_reports.last().is_some_and(|last| last.on.is_some() && last.until.is_none());
-            !is_current && !self.is_gone_for(dc, tid, Some(listing.at))
+            let is_over = self.disconnected.get(tid).is_some_and(|at| *at >= listing.at);
+            !is_current && !is_over && !self.is_gone_for(dc, tid, Some(listing.at))
         };
         self.pages.iter().find(is_stale).map(|(dc, _)| dc)
     }
@@ -580,10 +588,7 @@ impl Oracle {
                 let reached = self.staf.reached(now, another_source);
                 self.staf.unproved(tid, now, |dc| reached.contains(dc))
             }),
-            Daemon::Stacd => self.stac.unproved(tid, now, |_| true).or_else(|| {
-                let dc = self.stac.stale_source_of(tid)?;
-                Some(format!("{} listed it, and its last page is stale", short(dc)))
-            }),
+            Daemon::Stacd => self.stac.unproved(tid, now, |_| true),
         }
     }
 }
