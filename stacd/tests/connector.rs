@@ -147,7 +147,7 @@ fn a_page_that_has_changed_and_cannot_be_fetched_proves_nothing_any_more() {
     host.peer.first().connected_since = Some(since);
     host.page_is(&["a"]);
     host.wait(20.0);
-    // The rebooted target lists it again, but stacd is not told.
+    // The rebooted target lists it again, but stacd gets no answer.
     host.peer.page_calls_fail = true;
     host.hold(Op::FetchAll);
     host.page_is(&["a", "b"]);

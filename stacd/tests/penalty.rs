@@ -25,7 +25,7 @@ fn blocked_for_a_minute() -> Host {
     host.wait(60.0);
     let failed = ConnectOutcome::Failed(ConnectError::Kernel { errno: 5, explanation: "refused".into() });
     let HostEvent::Connected { op, mut report } = host.connect_report(op, failed) else { panic!() };
-    report.held = Duration::from_secs(60);
+    report.blocked_for = Duration::from_secs(60);
     host.feed_host(HostEvent::Connected { op, report });
     host
 }

@@ -24,7 +24,7 @@ fn what_is_missing_is_said_with_the_remedy() {
 }
 
 #[test]
-fn the_version_is_that_of_the_project_and_a_mistake_is_told() {
+fn the_version_is_that_of_the_project_and_a_mistake_is_reported() {
     let output = stacd(&["--version"]);
     assert!(output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().ends_with(concat!(" ", env!("CARGO_PKG_VERSION"), "\n")));

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_identity_is_told_how_to_get_one() {
+    fn a_host_without_identity_gets_the_remedy() {
         let directory = tempfile::tempdir().unwrap();
         let conf = directory.path().join("sys.conf");
         fs::write(&conf, "[Host]\nnqn = file:///nonexistent/hostnqn\n").unwrap();

@@ -243,7 +243,7 @@ async fn trace_is_switched_and_read_back() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_its_remedy() {
+async fn a_refusal_is_reported_with_its_remedy() {
     let Some((stage, _served)) = stand_in(StafdDebug { locked: true, ..StafdDebug::default() }).await else { return };
     let output = stage.run(STAFCTL, &["tron"]).await;
     assert_eq!(output.status.code(), Some(1));

@@ -363,7 +363,7 @@ async fn secrets_are_in_no_answer() {
 }
 
 #[tokio::test]
-async fn trace_is_switched_by_root_and_the_change_is_told() {
+async fn trace_is_switched_by_root_and_the_change_is_reported() {
     let world = start().await;
     let debug = DebugProxy::of_stafd(&world.client).await.unwrap();
     assert!(!debug.tron().await.unwrap());
@@ -388,7 +388,7 @@ async fn trace_is_switched_by_root_and_the_change_is_told() {
 }
 
 #[tokio::test]
-async fn changed_pages_and_lost_controllers_are_told() {
+async fn changed_pages_and_lost_controllers_are_reported() {
     let world = start().await;
     let staf = StafProxy::new(&world.client).await.unwrap();
     let mut changes = staf.receive_log_pages_changed().await.unwrap();

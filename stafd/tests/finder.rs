@@ -55,7 +55,7 @@ fn is_stopped(host: &Host) -> bool {
 }
 
 #[test]
-fn a_configured_discovery_controller_is_connected_and_its_page_is_read_and_told() {
+fn a_configured_discovery_controller_is_connected_and_its_page_is_read_and_published() {
     let host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![entry("192.0.2.1", "a")]).started();
     assert_eq!(host.addresses(), ["192.0.2.1"]);
     assert_eq!(page_state(&host, "192.0.2.1"), "fresh");
@@ -64,7 +64,7 @@ fn a_configured_discovery_controller_is_connected_and_its_page_is_read_and_told(
 }
 
 #[test]
-fn an_event_has_the_page_read_again_and_only_a_changed_page_is_told() {
+fn an_event_has_the_page_read_again_and_only_a_changed_page_is_reported() {
     let mut host = Host::with(&["192.0.2.1"]).started();
     let (reads, signals) = (host.count_of(Op::ReadPage), page_signals(&host));
     host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
@@ -279,7 +279,7 @@ fn what_a_name_may_exclude_waits_until_the_name_is_looked_up() {
 }
 
 #[test]
-fn stacd_is_told_whether_all_that_the_configuration_means_is_listed() {
+fn stacd_is_reported_whether_all_that_the_configuration_means_is_listed() {
     let signals = |host: &Host| host.count(|effect| *effect == Effect::DcRemoved);
     let mut host = Host::with(&["192.0.2.1"]).started();
     assert!(host.core.published().is_complete);
@@ -535,7 +535,7 @@ fn a_refresh_is_answered_by_a_read_that_began_after_it() {
 }
 
 #[test]
-fn stopping_leaves_connections_unless_told_otherwise() {
+fn stopping_leaves_connections_unless_configured_otherwise() {
     let mut host = Host::with(&["192.0.2.1"]).started();
     host.feed(Event::Stop);
     assert!(is_stopped(&host));

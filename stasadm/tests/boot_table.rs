@@ -111,7 +111,7 @@ fn a_corrupt_table_is_named_with_the_cause_beside_a_good_one() {
 }
 
 #[test]
-fn a_record_that_is_wrong_is_told_beside_those_that_are_not() {
+fn a_record_that_is_wrong_is_reported_beside_those_that_are_not() {
     let (folder, path) = folder();
     let file = folder.path().join("NBFT");
     let mut bytes = fs::read(&file).unwrap();

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_told_apart() {
+    fn nonsense_is_refused() {
         let bad = ControllerId { transport: "carrier pigeon".into(), ..id() };
         assert!(matches!(bad.tid(), Err(BadControllerId::Transport(_))));
         for port in ["0", "65536", "none"] {

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_story_is_told_in_order_and_ends_with_what_is_next() {
+    fn the_story_is_reported_in_order_and_ends_with_what_is_next() {
         let dict = |members: &[(&str, &str)]| -> Dict {
             members.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };

@@ -94,7 +94,7 @@ pub struct ConnectReport {
     /// The snapshot taken after the write, or before it if nothing was written.
     pub snapshot: Snapshot,
     /// How long the write blocked the connect path of the host.
-    pub held: Duration,
+    pub blocked_for: Duration,
 }
 
 /// The outcome of a change of secrets.
@@ -273,7 +273,7 @@ pub enum HostEvent {
         /// The outcome of the change.
         outcome: Rotated,
         /// How long the trial blocked the connect path of the host.
-        held: Duration,
+        blocked_for: Duration,
     },
     /// The network interfaces. Sent at start and after each change.
     Links(Arc<Links>),

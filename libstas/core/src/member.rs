@@ -310,8 +310,8 @@ impl Member {
     /// Returns true if `what` differs from what was last logged about this controller. Stores it for the next call.
     ///
     /// A target may fail in several ways in turns, for example if the time limit of the probe is as long as that of
-    /// ARP. Each reason is news only once until the controller is connected.
-    pub fn is_news(&mut self, what: impl Into<LastLogged>) -> bool {
+    /// ARP. Each reason is logged only once until the controller is connected.
+    pub fn is_new_in_log(&mut self, what: impl Into<LastLogged>) -> bool {
         let what = what.into();
         if self.logged.contains(&what) {
             return false;

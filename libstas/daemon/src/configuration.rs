@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_a_name_is_told_how_to_get_one() {
+    fn a_host_without_a_name_gets_the_remedy() {
         let etc = Etc::new();
         etc.put(
             "sys.conf",
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_a_secret_that_others_can_read_is_told_at_each_load() {
+    fn a_file_with_a_secret_that_others_can_read_is_reported_at_each_load() {
         use std::fs::Permissions;
         const KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
         let etc = Etc::new();

@@ -548,7 +548,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_status_is_told_at_most_once_a_second() {
+    async fn the_status_is_reported_at_most_once_a_second() {
         let world = start(true);
         for _ in 0..100 {
             world.handle.post(Event::Count);

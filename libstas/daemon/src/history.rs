@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_is_told_once_with_its_cause() {
+    fn each_change_is_reported_once_with_its_cause() {
         let (history, tid) = (History::default(), tid("nqn.a"));
         assert_eq!(compare(&history, &[(&tid, Status::Queued, None)]), ["none -> queued: line 3"]);
         assert!(compare(&history, &[(&tid, Status::Queued, None)]).is_empty());

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_not_there_is_a_controller_that_is_gone_and_any_other_trouble_is_told() {
+    fn a_device_that_is_not_there_is_a_controller_that_is_gone_and_any_other_trouble_is_reported() {
         let tree = FakeTree::new();
         let ctrl = tree.controller(0, "");
         tree.set(ctrl, "dev", "1:3");

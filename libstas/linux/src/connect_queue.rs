@@ -81,8 +81,8 @@ impl ConnectQueue {
                 match job {
                     Job::Connect(request, Answer(answer)) => answer(worker.carry_out(&request)),
                     Job::Rotate(ctrl, request, RotationAnswer(answer)) => {
-                        let (outcome, held) = worker.rotate(ctrl, &request);
-                        answer(outcome, held);
+                        let (outcome, blocked_for) = worker.rotate(ctrl, &request);
+                        answer(outcome, blocked_for);
                     }
                 }
             }
@@ -138,18 +138,22 @@ impl Worker {
             Err(error) => return failed(Snapshot::default(), Duration::ZERO, error.into()),
         };
         if let Some(found) = found {
-            return ConnectReport { outcome: ConnectOutcome::Found(found), snapshot: before, held: Duration::ZERO };
+            return ConnectReport {
+                outcome: ConnectOutcome::Found(found),
+                snapshot: before,
+                blocked_for: Duration::ZERO,
+            };
         }
         let line = match self.line(request) {
             Ok(line) => line.reveal(),
             Err(error) => {
                 let outcome = ConnectOutcome::Failed(error);
-                return ConnectReport { outcome, snapshot: before, held: Duration::ZERO };
+                return ConnectReport { outcome, snapshot: before, blocked_for: Duration::ZERO };
             }
         };
         let start = Instant::now();
         let written = self.write(request.tid.transport(), &line);
-        let held = start.elapsed();
+        let blocked_for = start.elapsed();
         drop(lock);
         let after = if written == Err(ConnectError::Already) { self.snapshot() } else { self.quick_snapshot() };
         match after {
@@ -158,30 +162,30 @@ impl Worker {
                 if let ConnectOutcome::Made(ctrl) = outcome {
                     self.own(&mut snapshot, ctrl);
                 }
-                ConnectReport { outcome, snapshot, held }
+                ConnectReport { outcome, snapshot, blocked_for }
             }
-            Err(error) => failed(before, held, error.into()),
+            Err(error) => failed(before, blocked_for, error.into()),
         }
     }
 
     /// Changes the secrets of a controller to those of the request. Also returns how long this blocked the kernel's
     /// connect path.
     fn rotate(&mut self, ctrl: CtrlRef, request: &ConnectRequest) -> (Rotated, Duration) {
-        let mut held = Duration::ZERO;
-        let outcome = self.try_to_rotate(ctrl, request, &mut held);
-        (outcome.unwrap_or_else(Rotated::Unknown), held)
+        let mut blocked_for = Duration::ZERO;
+        let outcome = self.try_to_rotate(ctrl, request, &mut blocked_for);
+        (outcome.unwrap_or_else(Rotated::Unknown), blocked_for)
     }
 
     fn try_to_rotate(
         &mut self,
         ctrl: CtrlRef,
         request: &ConnectRequest,
-        held: &mut Duration,
+        blocked_for: &mut Duration,
     ) -> Result<Rotated, RotationError> {
         let Some(wanted) = request.secrets() else { return Ok(Rotated::Impossible) };
         let unread = |error: io::Error| RotationError::Sysfs(OsError::new(error));
         let dir = ControllerDir::open(&self.shared.roots, ctrl).map_err(unread)?.ok_or(RotationError::Gone)?;
-        rotation::rotate(&dir, &wanted, |secrets| self.try_secrets(request, secrets, held)).map_err(unread)
+        rotation::rotate(&dir, &wanted, |secrets| self.try_secrets(request, secrets, blocked_for)).map_err(unread)
     }
 
     /// Makes a trial connect with these secrets, or without secrets, and disconnects the resulting controller.
@@ -189,7 +193,7 @@ impl Worker {
         &mut self,
         request: &ConnectRequest,
         secrets: Option<&DhchapSecrets>,
-        held: &mut Duration,
+        blocked_for: &mut Duration,
     ) -> Result<(), ConnectError> {
         if !self.supported()?.has("discovery") {
             return Err(ConnectError::NoTrial);
@@ -198,7 +202,7 @@ impl Worker {
         let lock = self.lock();
         let start = Instant::now();
         let answer = self.write(request.tid.transport(), &line);
-        *held += start.elapsed();
+        *blocked_for += start.elapsed();
         drop(lock);
         let device = answer?;
         if let Ok(Some(inode)) = inode(&self.shared.roots.class(), device) {
@@ -362,8 +366,8 @@ pub(super) fn hide_secrets_of(roots: &Roots, device: u32) {
     }
 }
 
-fn failed(snapshot: Snapshot, held: Duration, error: ConnectError) -> ConnectReport {
-    ConnectReport { outcome: ConnectOutcome::Failed(error), snapshot, held }
+fn failed(snapshot: Snapshot, blocked_for: Duration, error: ConnectError) -> ConnectReport {
+    ConnectReport { outcome: ConnectOutcome::Failed(error), snapshot, blocked_for }
 }
 
 #[cfg(test)]

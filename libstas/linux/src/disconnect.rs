@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told() {
+    fn a_refusal_is_reported() {
         let tree = FakeTree::new();
         let ctrl = tree.controller(0, "");
         fs::create_dir(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap();

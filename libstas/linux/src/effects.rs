@@ -183,8 +183,8 @@ impl Host for LinuxHost {
             HostEffect::Claim(ctrl) => self.snapshots.ask(SnapshotTask::Claim(ctrl)),
             HostEffect::RotateSecrets { op, ctrl, request } => {
                 let sink = self.sink.clone();
-                self.connect_queue.rotate(ctrl, request, move |outcome, held| {
-                    (sink.0)(HostEvent::SecretsRotated { op, outcome, held });
+                self.connect_queue.rotate(ctrl, request, move |outcome, blocked_for| {
+                    (sink.0)(HostEvent::SecretsRotated { op, outcome, blocked_for });
                 });
             }
             HostEffect::WaitFor(urgency) => self.waiting.wait_for(urgency),

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_table_is_told_by_its_path_and_does_not_hide_the_others() {
+    fn a_bad_table_is_reported_by_its_path_and_does_not_hide_the_others() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("NBFT1"), &table()[..100]).unwrap();
         fs::write(folder.path().join("NBFT2"), table()).unwrap();

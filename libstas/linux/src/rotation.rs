@@ -41,7 +41,7 @@ pub(super) fn rotate(
     if !is_reconnecting(dir) {
         return Ok(Rotated::Later);
     }
-    let refusal = refusal(trial(Some(&possible))).or_else(|| doubt(trial(None)));
+    let refusal = refusal(trial(Some(&possible))).or_else(|| no_proof(trial(None)));
     Ok(refusal.unwrap_or_else(|| write(dir, &kernels, &possible, in_full)))
 }
 
@@ -74,7 +74,7 @@ fn refusal(answer: Result<(), ConnectError>) -> Option<Rotated> {
 
 /// Interprets the answer to a trial without secrets. `None` if it proves that the trial with secrets reached the
 /// target.
-fn doubt(answer: Result<(), ConnectError>) -> Option<Rotated> {
+fn no_proof(answer: Result<(), ConnectError>) -> Option<Rotated> {
     let reason = match answer {
         Err(error) if error.errno().map(Errno::from_raw) == Some(Errno::ENOKEY) => return None,
         Err(error) => error.into(),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_does_not_take_the_secret_is_told() {
+    fn a_kernel_that_does_not_take_the_secret_is_reported() {
         use std::os::unix::fs::symlink;
 
         let scene = Scene::new(OLD, OLD);

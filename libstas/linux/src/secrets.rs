@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_stays_readable_is_told() {
+    fn a_secret_that_stays_readable_is_reported() {
         let tree = FakeTree::new();
         let ctrl = tree.controller(0, "");
         // The mode of a link that leads to itself cannot be changed.

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kinds_of_events_are_told_apart() {
+    fn the_kinds_of_events_are_distinguished() {
         type Properties = &'static [(&'static str, &'static str)];
         let cases: [(&str, Properties, UeventKind); 7] = [
             ("add", &[("DEVNAME", "nvme3"), ("NVME_TRTYPE", "tcp")], UeventKind::Add),

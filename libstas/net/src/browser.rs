@@ -81,7 +81,7 @@ async fn run<F>(
         loop {
             let (age, end) = match begin(&socket).await {
                 Ok(mut link) => {
-                    let end = hear(&mut link, &mut backoff, &mut asked, &tell).await;
+                    let end = pass_on(&mut link, &mut backoff, &mut asked, &tell).await;
                     (Some(link.age()), end)
                 }
                 Err(error) => (None, End::Lost(error)),
@@ -110,7 +110,7 @@ async fn begin(socket: &std::path::Path) -> Result<Link, LinkError> {
 }
 
 /// Passes on requests and events until the connection is no longer used.
-async fn hear<F>(
+async fn pass_on<F>(
     link: &mut Link,
     backoff: &mut Backoff,
     asked: &mut mpsc::Receiver<BrowseCommand>,
@@ -131,10 +131,10 @@ where
                 },
             },
             report = link.receive() => match report {
-                Ok(Report::Heard(heard)) => {
+                Ok(Report::Services(changes)) => {
                     backoff.works(link.age());
-                    if !heard.is_empty() {
-                        tell(heard.into_iter().map(BrowseEvent::from).collect()).await;
+                    if !changes.is_empty() {
+                        tell(changes.into_iter().map(BrowseEvent::from).collect()).await;
                     }
                     Ok(())
                 }

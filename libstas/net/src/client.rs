@@ -1,8 +1,8 @@
 //! Asks stas-net for the addresses of host names and for probes.
 //!
-//! Each question is answered: with the answer of stas-net, or with the reason why there is none. A question that is
-//! lost with its connection is sent once more. stas-net is started by the first question, and ends when there was no
-//! question for [`IDLE`].
+//! Each query is answered: with the answer of stas-net, or with the reason why there is none. A query that is
+//! lost with its connection is sent once more. stas-net is started by the first query, and ends when there was no
+//! query for [`IDLE`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -18,13 +18,13 @@ use crate::link::{Backoff, Link, LinkError};
 use crate::until;
 use crate::wire::{Report, Request, Role, Unresolved, Verdict};
 
-/// The connection is closed after this time without a question. Host names are looked up every 60 s.
+/// The connection is closed after this time without a query. Host names are looked up every 60 s.
 pub const IDLE: Duration = Duration::from_secs(90);
-/// Maximum number of questions that wait for an answer of stas-net. Further ones wait to be sent.
+/// Maximum number of queries that wait for an answer of stas-net. Further ones wait to be sent.
 pub const UNANSWERED: usize = 64;
-/// Maximum number of questions that wait to be sent. Further ones fail at once.
+/// Maximum number of queries that wait to be sent. Further ones fail at once.
 pub const UNSENT: usize = 4096;
-/// Maximum number of times that a question is sent.
+/// Maximum number of times that a query is sent.
 const TRIES: u32 = 2;
 /// Time limit for an answer to a look-up. The resolver takes half a minute if no name server answers, and longer with
 /// search domains.
@@ -68,7 +68,7 @@ impl NetClient {
     /// Resolves a host name.
     pub fn resolve(&self, name: String, done: impl FnOnce(Result<Vec<IpAddr>, ResolveError>) + Send + 'static) {
         let asked = name.clone();
-        let question = Question::Resolve(name);
+        let query = Query::Resolve(name);
         let done = move |answer| {
             done(match answer {
                 Ok(Answer::Resolved(Ok(addresses))) => unique(&asked, addresses),
@@ -77,7 +77,7 @@ impl NetClient {
                 Err(error) => Err(ResolveError::Resolver { name: asked, error }),
             });
         };
-        ask(&self.names, question, Box::new(done));
+        ask(&self.names, query, Box::new(done));
     }
 
     /// Probes a portal. Without stas-net the outcome is unknown.
@@ -89,7 +89,7 @@ impl NetClient {
                 Err(error) => ProbeOutcome::Unknown(ProbeError::Attempt(error)),
             });
         };
-        ask(&self.probes, Question::Probe(portal), Box::new(done));
+        ask(&self.probes, Query::Probe(portal), Box::new(done));
     }
 }
 
@@ -106,8 +106,8 @@ fn unique(name: &str, addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, ResolveErro
     if found.is_empty() { Err(ResolveError::NoAddress(name.to_owned())) } else { Ok(found) }
 }
 
-fn ask(calls: &mpsc::Sender<Call>, question: Question, done: Done) {
-    let refused = match calls.try_send(Call { question, done, tries: 0, until: None }) {
+fn ask(calls: &mpsc::Sender<Call>, query: Query, done: Done) {
+    let refused = match calls.try_send(Call { query, done, tries: 0, until: None }) {
         Ok(()) => return,
         Err(TrySendError::Full(call) | TrySendError::Closed(call)) => call,
     };
@@ -115,7 +115,7 @@ fn ask(calls: &mpsc::Sender<Call>, question: Question, done: Done) {
 }
 
 #[derive(Debug)]
-enum Question {
+enum Query {
     Resolve(String),
     Probe(Portal),
 }
@@ -129,7 +129,7 @@ enum Answer {
 type Done = Box<dyn FnOnce(Result<Answer, OsError>) + Send>;
 
 struct Call {
-    question: Question,
+    query: Query,
     done: Done,
     /// How often it was sent.
     tries: u32,
@@ -139,21 +139,21 @@ struct Call {
 
 impl Call {
     fn request(&self, id: u64) -> Request {
-        match &self.question {
-            Question::Resolve(name) => Request::Resolve { id, name: name.clone() },
-            Question::Probe(portal) => Request::Probe { id, portal: portal.clone() },
+        match &self.query {
+            Query::Resolve(name) => Request::Resolve { id, name: name.clone() },
+            Query::Probe(portal) => Request::Probe { id, portal: portal.clone() },
         }
     }
 
     fn is_answered_by(&self, answer: &Answer) -> bool {
         matches!(
-            (&self.question, answer),
-            (Question::Resolve(_), Answer::Resolved(_)) | (Question::Probe { .. }, Answer::Probed(_))
+            (&self.query, answer),
+            (Query::Resolve(_), Answer::Resolved(_)) | (Query::Probe { .. }, Answer::Probed(_))
         )
     }
 }
 
-/// The questions of one role, and the connection that carries them.
+/// The queries of one role, and the connection that carries them.
 struct Caller {
     socket: PathBuf,
     role: Role,
@@ -207,7 +207,7 @@ impl Caller {
         Some(overdue.unwrap_or(self.used + IDLE))
     }
 
-    /// Sends questions, over a new connection if there is none. During the back-off, all questions fail.
+    /// Sends queries, over a new connection if there is none. During the back-off, all queries fail.
     async fn send_what_waits(&mut self) {
         while !self.unsent.is_empty() && self.sent.len() < UNANSWERED {
             if self.link.is_none() {
@@ -246,7 +246,7 @@ impl Caller {
         let (id, answer) = match report {
             Report::Resolved { id, result } => (id, Answer::Resolved(result)),
             Report::Probed { id, verdict } => (id, Answer::Probed(verdict)),
-            Report::Heard(_) => return Err(LinkError::Unasked),
+            Report::Services(_) => return Err(LinkError::Unasked),
         };
         if !self.sent.get(&id).is_some_and(|call| call.is_answered_by(&answer)) {
             return Err(LinkError::Unasked);
@@ -259,7 +259,7 @@ impl Caller {
         Ok(())
     }
 
-    /// The connection is lost, or there is none. Questions that were sent only once are sent again.
+    /// The connection is lost, or there is none. Queries that were sent only once are sent again.
     fn lose(&mut self, error: &LinkError) {
         let link = self.link.take();
         if link.is_some() && self.sent.is_empty() && matches!(error, LinkError::Ended) {

@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_does_not_exist_is_told_by_its_name() {
+    fn a_name_that_does_not_exist_is_reported_by_its_name() {
         let error = resolve("no-such-host.invalid").unwrap_err().to_string();
         assert!(error.starts_with("cannot look up no-such-host.invalid: "), "{error}");
     }

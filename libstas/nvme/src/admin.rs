@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_told_in_words_where_there_are_any() {
+    fn a_status_is_reported_in_words_where_there_are_any() {
         assert_eq!(Status(0x4002).to_string(), "invalid field in command (NVMe status 0x002)");
         for (status, words) in [
             (0x001, "invalid command opcode"),

@@ -207,7 +207,7 @@ impl Scene {
 }
 
 #[test]
-fn nothing_is_connected_before_the_first_look() {
+fn nothing_is_connected_before_the_first_snapshot() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     assert!(scene.host.effects.iter().all(|effect| matches!(effect, HostEffect::TakeSnapshot(_) | HostEffect::Save)));
@@ -610,7 +610,7 @@ fn the_failure_of_an_attempt_with_old_parameters_is_not_held_against_the_new_one
     scene.want(&tid("a"), Want { parameters: parameters.clone(), attempts: Some(1), ..Want::default() });
     let error = ConnectError::Kernel { errno: 5, explanation: "I/O error".into() };
     let outcome = ConnectOutcome::Failed(error);
-    let report = ConnectReport { outcome, snapshot: scene.host.snapshot(), held: Duration::from_secs(61) };
+    let report = ConnectReport { outcome, snapshot: scene.host.snapshot(), blocked_for: Duration::from_secs(61) };
     scene.hear(HostEvent::Connected { op, report: Box::new(report) });
     let Some(HostEffect::Connect { request, .. }) = scene.next() else { panic!("it is tried at once") };
     assert_eq!((&request.tid, &request.parameters), (&tid("a"), &parameters));

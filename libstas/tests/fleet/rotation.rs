@@ -53,7 +53,7 @@ fn next_try(scene: &mut Scene) -> (OpId, CtrlRef) {
 }
 
 fn answer(scene: &mut Scene, op: OpId, outcome: Rotated) {
-    scene.hear(HostEvent::SecretsRotated { op, outcome, held: Duration::ZERO });
+    scene.hear(HostEvent::SecretsRotated { op, outcome, blocked_for: Duration::ZERO });
 }
 
 fn lose(scene: &mut Scene) {
@@ -87,7 +87,7 @@ fn refused_after_a_minute() -> Scene {
     scene.host.wait(1);
     let (op, _) = next_try(&mut scene);
     let outcome = Rotated::Refused(refused());
-    scene.hear(HostEvent::SecretsRotated { op, outcome, held: Duration::from_secs(60) });
+    scene.hear(HostEvent::SecretsRotated { op, outcome, blocked_for: Duration::from_secs(60) });
     scene
 }
 
@@ -196,7 +196,7 @@ fn with_dead_verdicts(
                 HostEffect::RotateSecrets { op, .. } => {
                     trials.push(scene.host.now.since(lost));
                     let outcome = Rotated::Unknown(RotationError::Discovery);
-                    scene.hear(HostEvent::SecretsRotated { op, outcome, held: blocked_for });
+                    scene.hear(HostEvent::SecretsRotated { op, outcome, blocked_for });
                 }
                 _ => {}
             }

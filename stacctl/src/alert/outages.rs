@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subsystem_without_a_path_is_told_once_and_again_when_it_is_back() {
+    fn a_subsystem_without_a_path_is_reported_once_and_again_when_it_is_back() {
         let down = "a: reconnecting waiting, b: connected";
         play(
             &[],
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn while_stacd_is_stopped_nothing_is_told() {
+    fn while_stacd_is_stopped_nothing_is_reported() {
         play(&["b"], &[(0, "a: waiting", ""), (10, "-", ""), (100, "a: waiting, b: waiting", "a down")]);
         play(&["b"], &[(0, "a: waiting, b: waiting", ""), (10, "-", ""), (100, "a: connected, b: connected", "b up")]);
         let (mut outages, now) = (Outages::new(AFTER, BTreeSet::new()), Instant::now());

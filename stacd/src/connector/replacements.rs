@@ -64,8 +64,8 @@ impl Replacements {
     }
 
     /// Forgets the waiting removals, except those of these controllers.
-    pub(super) fn forget_waits(&mut self, but_for: impl Fn(&Tid) -> bool) {
-        self.waiting.retain(|ioc, _| but_for(ioc));
+    pub(super) fn forget_waits(&mut self, is_kept: impl Fn(&Tid) -> bool) {
+        self.waiting.retain(|ioc, _| is_kept(ioc));
     }
 }
 

@@ -9,7 +9,7 @@ use libstas::daemon::conf_file::ConfFile;
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Purpose};
 use stas_cli::client::Daemon;
 
-use super::finding::{Finding, Weight};
+use super::finding::{Finding, Level};
 
 /// The files of the daemons.
 pub(super) const STAFD_CONF: &str = "/etc/stas/stafd.conf";
@@ -89,7 +89,7 @@ pub(super) fn own_file(path: &Path, daemon: Daemon, findings: &mut Vec<Finding>)
                 "{} does not exist: the daemon uses the last good configuration, else the defaults",
                 path.display()
             );
-            findings.push(Finding::new(Weight::Note, text));
+            findings.push(Finding::new(Level::Note, text));
             return None;
         }
         Err(error) => {
@@ -144,7 +144,7 @@ pub(super) fn identity(path: &Path, findings: &mut Vec<Finding>) -> Option<HostI
             Some(identity)
         }
         Err(error) => {
-            findings.push(Finding::new(Weight::Error, error.to_string()));
+            findings.push(Finding::new(Level::Error, error.to_string()));
             None
         }
     }
@@ -155,7 +155,7 @@ fn complain(complaints: &[Complaint], findings: &mut Vec<Finding>) {
 }
 
 fn report_exposure(path: &Path, file: &ConfFile, findings: &mut Vec<Finding>) {
-    findings.extend(file.exposure(path).map(|text| Finding::new(Weight::Warning, text)));
+    findings.extend(file.exposure(path).map(|text| Finding::new(Level::Warning, text)));
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Finding {
@@ -163,7 +163,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Finding {
         io::ErrorKind::PermissionDenied => "; try again with sudo",
         _ => "; the daemon keeps the last good configuration",
     };
-    Finding::new(Weight::Error, format!("cannot read {}: {error}{hint}", path.display()))
+    Finding::new(Level::Error, format!("cannot read {}: {error}{hint}", path.display()))
 }
 
 #[cfg(test)]
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_users_can_read_is_told_with_the_command() {
+    fn a_secret_that_users_can_read_is_reported_with_the_command() {
         let directory = tempfile::tempdir().unwrap();
         let (sys, key) = (directory.path().join("sys.conf"), directory.path().join("hostkey"));
         let id = "id=3fc9b1b1-5d0c-4e86-b3e9-2b6d7c6c6a0e";
@@ -235,7 +235,7 @@ mod tests {
         assert!(own_file(&path, Daemon::Stafd, &mut findings).is_none());
         fs::write(directory.path().join("sys.conf"), "[Host]\nnqn=file:///nonexistent/hostnqn\n").unwrap();
         assert!(identity(&directory.path().join("sys.conf"), &mut findings).is_none());
-        let weights: Vec<Weight> = findings.iter().map(|finding| finding.weight).collect();
-        assert_eq!(weights, [Weight::Note, Weight::Error, Weight::Error], "{findings:?}");
+        let levels: Vec<Level> = findings.iter().map(|finding| finding.level).collect();
+        assert_eq!(levels, [Level::Note, Level::Error, Level::Error], "{findings:?}");
     }
 }

@@ -9,7 +9,7 @@ use libstas::nvme::shown;
 
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Weight {
+pub(super) enum Level {
     /// Nothing is wrong, but something is not as the administrator may expect, or was not checked.
     Note,
     /// It works, but not as written, or not now.
@@ -21,62 +21,62 @@ pub(super) enum Weight {
 /// One line of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
-    pub(super) weight: Weight,
+    pub(super) level: Level,
     /// File, and line if it is about one, then what is wrong.
     pub(super) text: String,
 }
 
 impl Finding {
-    pub(super) fn new(weight: Weight, text: impl Into<String>) -> Self {
-        Self { weight, text: text.into() }
+    pub(super) fn new(level: Level, text: impl Into<String>) -> Self {
+        Self { level, text: text.into() }
     }
 
     /// A warning about a line of a file.
     pub(super) fn at(path: &Path, line: usize, text: impl fmt::Display) -> Self {
-        Self::new(Weight::Warning, format!("{}:{line}: {text}", path.display()))
+        Self::new(Level::Warning, format!("{}:{line}: {text}", path.display()))
     }
 }
 
 impl From<&Complaint> for Finding {
     fn from(complaint: &Complaint) -> Self {
-        let weight = match complaint.severity {
-            Severity::Warning | Severity::Unknown => Weight::Warning,
-            Severity::Refused => Weight::Error,
+        let level = match complaint.severity {
+            Severity::Warning | Severity::Unknown => Level::Warning,
+            Severity::Refused => Level::Error,
         };
-        Self::new(weight, complaint.to_string())
+        Self::new(level, complaint.to_string())
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weight = match self.weight {
-            Weight::Note => "note",
-            Weight::Warning => "warning",
-            Weight::Error => "error",
+        let level = match self.level {
+            Level::Note => "note",
+            Level::Warning => "warning",
+            Level::Error => "error",
         };
-        write!(f, "{weight}: {}", shown(&self.text))
+        write!(f, "{level}: {}", shown(&self.text))
     }
 }
 
 /// The number of errors and warnings: `1 error, 2 warnings`.
 pub(super) fn summary(findings: &[Finding]) -> String {
-    let count = |weight| findings.iter().filter(|finding| finding.weight == weight).count();
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let counted = |count: usize, what: &str| match count {
         0 => None,
         1 => Some(format!("1 {what}")),
         _ => Some(format!("{count} {what}s")),
     };
-    let parts = [counted(count(Weight::Error), "error"), counted(count(Weight::Warning), "warning")];
+    let parts = [counted(count(Level::Error), "error"), counted(count(Level::Warning), "warning")];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "no errors, no warnings".to_owned() } else { parts.join(", ") }
 }
 
 /// The exit status: 0 without a complaint, 1 after warnings, 2 after errors.
 pub(super) fn status(findings: &[Finding]) -> ExitCode {
-    match findings.iter().map(|finding| finding.weight).max() {
-        None | Some(Weight::Note) => ExitCode::SUCCESS,
-        Some(Weight::Warning) => ExitCode::from(1),
-        Some(Weight::Error) => ExitCode::from(2),
+    match findings.iter().map(|finding| finding.level).max() {
+        None | Some(Level::Note) => ExitCode::SUCCESS,
+        Some(Level::Warning) => ExitCode::from(1),
+        Some(Level::Error) => ExitCode::from(2),
     }
 }
 
@@ -86,9 +86,8 @@ mod tests {
 
     #[test]
     fn the_summary_counts_and_the_status_is_that_of_the_worst() {
-        let findings: Vec<Finding> = [Weight::Note, Weight::Warning, Weight::Error, Weight::Warning]
-            .map(|weight| Finding::new(weight, "f"))
-            .into();
+        let findings: Vec<Finding> =
+            [Level::Note, Level::Warning, Level::Error, Level::Warning].map(|level| Finding::new(level, "f")).into();
         assert_eq!(summary(&findings), "1 error, 2 warnings");
         assert_eq!(summary(findings.get(..1).unwrap_or_default()), "no errors, no warnings");
         for (length, code) in [(0, 0), (1, 0), (2, 1), (4, 2)] {

@@ -17,7 +17,7 @@ use libstas::nvme::{HostIdentity, Tid};
 use nix::unistd::{AccessFlags, access};
 
 use super::files::OwnFile;
-use super::finding::{Finding, Weight};
+use super::finding::{Finding, Level};
 
 /// Maximum number of look-ups at the same time.
 const LOOKUPS: usize = 16;
@@ -47,7 +47,7 @@ impl Host {
         let links = match links() {
             Ok(links) => Some(links),
             Err(error) => {
-                findings.push(Finding::new(Weight::Note, format!("the network interfaces are not checked: {error}")));
+                findings.push(Finding::new(Level::Note, format!("the network interfaces are not checked: {error}")));
                 None
             }
         };
@@ -166,13 +166,13 @@ fn no_options(roots: &Roots, error: &io::Error) -> Finding {
     match error.kind() {
         io::ErrorKind::NotFound => {
             let text = format!("{device} does not exist: nothing can be connected; `modprobe nvme-fabrics` makes it");
-            Finding::new(Weight::Warning, text)
+            Finding::new(Level::Warning, text)
         }
         io::ErrorKind::PermissionDenied => {
             let text = format!("the options of the kernel are not checked: {device}: {error}; try again with sudo");
-            Finding::new(Weight::Note, text)
+            Finding::new(Level::Note, text)
         }
-        _ => Finding::new(Weight::Warning, format!("the options of the kernel are not known: {device}: {error}")),
+        _ => Finding::new(Level::Warning, format!("the options of the kernel are not known: {device}: {error}")),
     }
 }
 
@@ -182,22 +182,22 @@ fn registry(roots: &Roots) -> Option<Finding> {
     let place = folder.display();
     if !folder.exists() {
         let text = format!("{place} does not exist: the units of the daemons make it when they start");
-        return Some(Finding::new(Weight::Note, text));
+        return Some(Finding::new(Level::Note, text));
     }
     if !folder.is_dir() {
         return Some(Finding::new(
-            Weight::Warning,
+            Level::Warning,
             format!("{place} is not a folder: other programs cannot see what is ours"),
         ));
     }
     let error = access(folder, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
     let root = nix::unistd::geteuid().is_root();
-    let (weight, hint) = if root {
-        (Weight::Warning, "other programs cannot see what is ours")
+    let (level, hint) = if root {
+        (Level::Warning, "other programs cannot see what is ours")
     } else {
-        (Weight::Note, "only root writes there")
+        (Level::Note, "only root writes there")
     };
-    Some(Finding::new(weight, format!("{place} cannot be written: {}; {hint}", error.desc())))
+    Some(Finding::new(level, format!("{place} cannot be written: {}; {hint}", error.desc())))
 }
 
 #[cfg(test)]
@@ -246,7 +246,7 @@ exclude=traddr=spare
     }
 
     #[test]
-    fn what_the_host_does_not_have_is_told_with_the_line() {
+    fn what_the_host_does_not_have_is_reported_with_the_line() {
         let (own, _directory) = own(CONF);
         let addresses = look_up(&Review::names(&own.conf.view()), |name| Err(ResolveError::NoAddress(name.to_owned())));
         let review = Review::of(&own.conf.view(), &own.conf.defaults("nqn.host"), &addresses);
@@ -287,7 +287,7 @@ exclude=traddr=spare
     }
 
     #[test]
-    fn without_the_device_or_the_registry_the_remedy_is_told() {
+    fn without_the_device_or_the_registry_the_remedy_is_reported() {
         let root = tempfile::tempdir().unwrap();
         let roots = Roots {
             sys: root.path().join("sys"),
@@ -308,7 +308,7 @@ exclude=traddr=spare
             "{lines:?}"
         );
         fs::write(&roots.registry, "").unwrap();
-        assert_eq!(registry(&roots).unwrap().weight, Weight::Warning);
+        assert_eq!(registry(&roots).unwrap().level, Level::Warning);
         fs::remove_file(&roots.registry).unwrap();
         fs::create_dir(&roots.registry).unwrap();
         assert_eq!(registry(&roots), None);

@@ -73,7 +73,7 @@ impl<C: Core> FakeHost<C> {
                 return None;
             }
             HostEffect::RotateSecrets { op, .. } => {
-                HostEvent::SecretsRotated { op, outcome: Rotated::Current, held: Duration::ZERO }
+                HostEvent::SecretsRotated { op, outcome: Rotated::Current, blocked_for: Duration::ZERO }
             }
             HostEffect::HideSecrets(_) | HostEffect::WaitFor(_) | HostEffect::Save | HostEffect::Log(..) => {
                 return None;
@@ -95,7 +95,7 @@ impl<C: Core> FakeHost<C> {
 
     /// The answer to a connect, with a present snapshot.
     pub fn connect_report(&mut self, op: OpId, outcome: ConnectOutcome) -> HostEvent {
-        let report = ConnectReport { outcome, snapshot: self.snapshot(), held: Duration::from_millis(100) };
+        let report = ConnectReport { outcome, snapshot: self.snapshot(), blocked_for: Duration::from_millis(100) };
         HostEvent::Connected { op, report: Box::new(report) }
     }
 

@@ -63,8 +63,8 @@ impl Entry {
         write(768, 256, self.tsas.clone());
         if extended {
             let length = EXTENDED_ENTRY_LEN - ENTRY_LEN + usize::from(self.tail);
-            let told = if self.lies { self.tail.into() } else { (ENTRY_LEN + length) as u32 };
-            bytes.extend(told.to_le_bytes());
+            let stated_length = if self.lies { self.tail.into() } else { (ENTRY_LEN + length) as u32 };
+            bytes.extend(stated_length.to_le_bytes());
             bytes.resize(ENTRY_LEN + length, 0);
         }
         bytes
@@ -106,10 +106,10 @@ pub(crate) fn pdu(bytes: &[u8]) {
         let body = pdu.body.len().min(length - 8);
         header[8..8 + body].copy_from_slice(&pdu.body[..body]);
         let data = if kind == 0 { &[][..] } else { &pdu.data };
-        let told = (length + data.len()) as u32;
+        let stated_length = (length + data.len()) as u32;
         let offset = if data.is_empty() || kind == 2 { 0 } else { length as u8 };
         header[..4].copy_from_slice(&[kind, pdu.flags & 4, pdu.lies.unwrap_or(length as u8), offset]);
-        header[4..8].copy_from_slice(&told.to_le_bytes());
+        header[4..8].copy_from_slice(&stated_length.to_le_bytes());
         if kind == 6 {
             header[16..20].copy_from_slice(&(data.len() as u32).to_le_bytes());
         }

@@ -408,7 +408,7 @@ impl World {
     pub(crate) fn write_ends(&mut self, number: u64) {
         let Some(writing) = self.kernel.writing.take_if(|writing| writing.number == number) else { return };
         let Writing { requester, ctrl, since, request, .. } = writing;
-        let held = self.now - since;
+        let blocked_for = self.now - since;
         let is_reachable = self.kernel.get(ctrl).is_some_and(|known| self.is_reachable(known));
         let works = is_reachable && self.kernel.get(ctrl).is_some_and(|known| self.accepts_key_of(known));
         let outcome = if works {
@@ -422,24 +422,24 @@ impl World {
         } else {
             trace!(self, "kernel: {ctrl} could not be connected: {}", crate::names::short(&request.tid));
             self.remove(ctrl);
-            self.kernel.wasted = self.kernel.wasted.max(held);
+            self.kernel.wasted = self.kernel.wasted.max(blocked_for);
             self.disturbs_keys(self.now);
             let silent = || ConnectError::Kernel { errno: 110, explanation: "no answer in time".into() };
             ConnectOutcome::Failed(if is_reachable { keys::refused() } else { silent() })
         };
         if let Some(requester) = requester.filter(|requester| self.is_current(*requester)) {
             let after = self.snapshot(requester.daemon);
-            self.report(requester, outcome, after, held);
+            self.report(requester, outcome, after, blocked_for);
         }
         self.pump();
     }
 
-    fn report(&mut self, requester: Requester, outcome: ConnectOutcome, snapshot: Snapshot, held: Duration) {
+    fn report(&mut self, requester: Requester, outcome: ConnectOutcome, snapshot: Snapshot, blocked_for: Duration) {
         let outcome = match outcome {
             ConnectOutcome::Made(ctrl) => ConnectOutcome::Made(self.mask(ctrl)),
             other => other,
         };
-        let report = Box::new(ConnectReport { outcome, snapshot, held });
+        let report = Box::new(ConnectReport { outcome, snapshot, blocked_for });
         let wait = self.streams.latency("report");
         self.answer(requester, wait, Incoming::Host(HostEvent::Connected { op: requester.op, report }));
     }
@@ -642,15 +642,15 @@ impl World {
             return;
         }
         let ifaces = self.mdns_net.ifaces();
-        let mut told = Vec::new();
+        let mut devices = Vec::new();
         for known in &mut self.kernel.controllers {
             let listens =
                 known.target == target && known.subsystem.is_none() && known.is_live() && ifaces.contains(&known.over);
             if listens && std::mem::take(&mut known.armed) {
-                told.push(known.shown.ctrl.device);
+                devices.push(known.shown.ctrl.device);
             }
         }
-        for device in told {
+        for device in devices {
             self.emit(device, UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED));
         }
     }

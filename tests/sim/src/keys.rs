@@ -240,7 +240,7 @@ impl World {
             known.key = key;
         }
         trace!(self, "the key of {ctrl}: {outcome:?}");
-        let event = HostEvent::SecretsRotated { op: requester.op, outcome, held: wait };
+        let event = HostEvent::SecretsRotated { op: requester.op, outcome, blocked_for: wait };
         self.answer(requester, wait, Incoming::Host(event));
     }
 }

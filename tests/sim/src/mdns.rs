@@ -43,7 +43,7 @@ struct Browser {
     /// True while a restart is pending.
     restart_pending: bool,
     /// The targets that it has reported.
-    told: BTreeSet<Target>,
+    reported: BTreeSet<Target>,
 }
 
 impl MdnsNetwork {
@@ -128,7 +128,7 @@ impl World {
     fn browser_starts(&mut self) {
         self.mdns_net.epochs += 1;
         let incarnation = self.mdns_net.epochs;
-        self.mdns_net.browser = Some(Browser { incarnation, restart_pending: false, told: BTreeSet::new() });
+        self.mdns_net.browser = Some(Browser { incarnation, restart_pending: false, reported: BTreeSet::new() });
         self.send_browse_events(vec![BrowseEvent::Restarted]);
         self.after(AGE, QueuedEvent::RestartBrowser(incarnation));
         let (flood, others): (Vec<_>, Vec<_>) =
@@ -175,7 +175,7 @@ impl World {
                 continue;
             }
             if let Some(browser) = &mut self.mdns_net.browser {
-                browser.told.insert(*target);
+                browser.reported.insert(*target);
             }
             let Ok(address) = target.address().parse() else { continue };
             heard.push(BrowseEvent::Announced {
@@ -212,7 +212,7 @@ impl World {
 
     fn report_gone(&mut self, targets: &[Target]) {
         let Some(browser) = &mut self.mdns_net.browser else { return };
-        let gone = targets.iter().filter(|target| browser.told.remove(target));
+        let gone = targets.iter().filter(|target| browser.reported.remove(target));
         let heard = gone.map(|target| BrowseEvent::Gone(service(*target))).collect();
         self.send_browse_events(heard);
     }

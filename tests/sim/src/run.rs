@@ -198,11 +198,11 @@ pub fn play_many(first: u64, count: u64, progress: impl Fn(&Summary), every: Dur
             });
         }
         drop(sender);
-        let mut told = Instant::now();
+        let mut reported = Instant::now();
         for (seed, outcome) in receiver {
             many.take(seed, outcome);
-            if told.elapsed() >= every {
-                told = Instant::now();
+            if reported.elapsed() >= every {
+                reported = Instant::now();
                 progress(&many);
             }
         }

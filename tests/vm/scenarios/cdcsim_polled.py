@@ -16,7 +16,7 @@ def play():
     # The first poll lasts 2 s; the next connection may be on its way.
     wait_until(lambda: [each["kato"] for each in dc.connections()] == [0], 30, "connected without keep-alive", poll=0.1)
     with host.nothing_lost(only=lambda each: not each.is_dc):
-        wait_until(told, 90, "the journal tells of the polling", poll=0.5)
+        wait_until(is_polling_logged, 90, "the polling is logged", poll=0.5)
         wait_until(lambda: not dc.connections(), 5, "the poll is over", poll=0.1)
         stays(lambda: host.live(FIRST), 2, "its storage stays")
         dc.zone_in("second")
@@ -27,5 +27,5 @@ def play():
         check(all(each["kato"] for each in dc.connections()), "it is held now", dc.connections())
 
 
-def told():
+def is_polling_logged():
     return any("polled every 15 minutes" in line for line in journal.messages("stafd"))

@@ -39,10 +39,10 @@ def play():
     check(not host.with_nqn(SECOND), "what is not in the zone is not connected", host.picture())
 
     wait_until(lambda: dc.host().get("registered"), 10, lambda: f"the host registers\n    seen: {dc.host()}")
-    told = dc.host()["registered"]
-    equal((told["host-id"], told["name"], told["transport"], told["family"], told["traddr"], told["from"], told["times"]),
+    registered = dc.host()["registered"]
+    equal((registered["host-id"], registered["name"], registered["transport"], registered["family"], registered["traddr"], registered["from"], registered["times"]),
           (host.hostid(), socket.gethostname(), "tcp", "ipv4", "", "192.0.2.1", 1), "registration")
-    check(told["version"].startswith("Debian GNU/Linux"), "the operating system is told", told["version"])
+    check(registered["version"].startswith("Debian GNU/Linux"), "the host sends its operating system", registered["version"])
 
     with host.nothing_lost(only=lambda each: each.nqn != SECOND):
         took = [zoned_in(dc)]

@@ -31,8 +31,8 @@ def play():
             host.run("systemctl", "reload", each.unit, check=False)
         stays(lambda: len(host.controllers()) >= 4, 5, "everything stays connected")
         equal([each.pid for each in daemons.BOTH], pids, "the processes: nobody crashed at reload")
-        told(stafd, "kato", "unknown-key", "Nonsense")
-        told(stacd, "disconnect-scope", "unknown-key", "Nonsense")
+        is_logged(stafd, "kato", "unknown-key", "Nonsense")
+        is_logged(stacd, "disconnect-scope", "unknown-key", "Nonsense")
 
         # After a start with this file, its one valid line is in force.
         daemons.stop()
@@ -59,7 +59,7 @@ def spoil():
         file.write(NONSENSE + LONG)
 
 
-def told(each, *words):
+def is_logged(each, *words):
     """Checks that each of these words is in a message that names the file."""
     for word in words:
         found = [line for line in journal.messages(each.name) if word in line and each.conf.rpartition("/")[2] in line]

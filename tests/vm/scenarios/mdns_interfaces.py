@@ -52,9 +52,9 @@ def play():
         first.announce(Service("twice", {one: ["203.0.113.9"], two: ["203.0.113.9"]}))
         first.goodbye(Service("twice", {one: ["203.0.113.9"], two: ["203.0.113.9"]}))
         # journalctl may omit lines for a moment that it has shown before.
-        told, _ = wait_until(lambda: [line for line in journal.messages("stafd") if "the network is misconfigured" in line], 10,
-                             "a misconfigured network is told")
-        check(len(told) == 1, "a misconfigured network is told once", told)
+        lines, _ = wait_until(lambda: [line for line in journal.messages("stafd") if "the network is misconfigured" in line], 10,
+                             "a misconfigured network is logged")
+        check(len(lines) == 1, "a misconfigured network is logged once", lines)
 
         # An interface is added, renamed, and another one is removed.
         three = neighbour.cable("three", "203.0.113.1/24", "203.0.113.2/24")

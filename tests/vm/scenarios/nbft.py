@@ -79,7 +79,7 @@ def play():
         stays(lambda: len(host.controllers()) == 5, 5, "one discovery controller, four subsystems")
         daemons.stop()
     check(host.live(ROOT), "it is there to the end", host.picture())
-    corrupt_table_was_told_once()
+    corrupt_table_was_logged_once()
 
 
 def connect(nqn, *options):
@@ -127,9 +127,9 @@ def is_shown():
         check(ROOT in text and re.search("NBFT1?, SSNS 1", text), f"stacctl {command[0]} shows it", text)
 
 
-def corrupt_table_was_told_once():
+def corrupt_table_was_logged_once():
     """Checks that each daemon reports it once per start: both were started twice, and stacd was reloaded twice."""
     for each in daemons.BOTH:
-        told = [line for line in journal.messages(each.name) if "heap (128 + 1000 bytes)" in line]
-        equal(len(told), 2, f"lines of {each} about the corrupt table")
-        check("/sys/firmware/acpi/tables/NBFT" in told[0] and "ignored" in told[0], "file, cause and consequence", told[0])
+        lines = [line for line in journal.messages(each.name) if "heap (128 + 1000 bytes)" in line]
+        equal(len(lines), 2, f"lines of {each} about the corrupt table")
+        check("/sys/firmware/acpi/tables/NBFT" in lines[0] and "ignored" in lines[0], "file, cause and consequence", lines[0])

@@ -113,9 +113,9 @@ def announced(device, nqn, cause):
     before = len(lines())
     yield
     # journalctl may omit lines for a moment.
-    told, _ = wait_until(lambda: lines()[before:], 5, "a line announces the disconnect", poll=0.2)
-    check(len(told) == 1 and told[0].get("DEVICE") == device and nqn in told[0].get("TID", "") and cause in told[0]["MESSAGE"],
-          f"one line names {device}, {nqn} and the cause: {cause}", told)
+    logged, _ = wait_until(lambda: lines()[before:], 5, "a line announces the disconnect", poll=0.2)
+    check(len(logged) == 1 and logged[0].get("DEVICE") == device and nqn in logged[0].get("TID", "") and cause in logged[0]["MESSAGE"],
+          f"one line names {device}, {nqn} and the cause: {cause}", logged)
 
 
 def another_owners_stays():

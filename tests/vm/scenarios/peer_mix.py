@@ -15,10 +15,10 @@ def play():
 
     daemons.connected_to(target.THREE)
     for each, wanted in ((stafd, 1), (stacd, 3)):
-        told = ast.literal_eval(each.tool("ls", peers=True))
-        equal(len(told), wanted, f"controllers that the peer's tool lists from our {each}")
-        check(all(entry["device"].startswith("nvme") and entry["device"] != "nvme?" for entry in told),
-              f"the peer's tool knows the devices of our {each}", told)
+        listed = ast.literal_eval(each.tool("ls", peers=True))
+        equal(len(listed), wanted, f"controllers that the peer's tool lists from our {each}")
+        check(all(entry["device"].startswith("nvme") and entry["device"] != "nvme?" for entry in listed),
+              f"the peer's tool knows the devices of our {each}", listed)
         check("tron" in each.tool("status", peers=True), f"the peer's `status` works with our {each}")
     pages = ast.literal_eval(stafd.tool("adlp", peers=True))
     equal(sorted(entry["subnqn"] for page in pages for entry in page["log-pages"] if entry["subtype"] == "nvme"),

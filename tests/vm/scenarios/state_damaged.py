@@ -19,8 +19,8 @@ def play():
             daemons.kill9(while_frozen=lambda each: damage(state_of(each)))
             listed()
         for each in daemons.BOTH:
-            told = [line for line in journal.messages(each.name) if "state.json" in line and "starting without the saved" in line]
-            check(told and os.path.exists(f"{state_of(each)}.bad"), f"{each} sets aside what is {what}, and says so", told)
+            logged = [line for line in journal.messages(each.name) if "state.json" in line and "starting without the saved" in line]
+            check(logged and os.path.exists(f"{state_of(each)}.bad"), f"{each} sets aside what is {what}, and says so", logged)
             os.unlink(f"{state_of(each)}.bad")
 
     # A failure to save is reported, and the daemons continue.
@@ -60,8 +60,8 @@ def without_a_registry():
         with host.nothing_lost():
             daemons.kill9()
             listed()
-        told = [line for line in journal.messages("stacd") if "registry" in line and "Read-only" in line]
-        check(len(told) <= 2, "each stacd reports it once", told)
+        logged = [line for line in journal.messages("stacd") if "registry" in line and "Read-only" in line]
+        check(len(logged) <= 2, "each stacd reports it once", logged)
         with host.nothing_lost(only=lambda each: each.nqn != target.KLINGONS):
             target.hide(target.KLINGONS)
             host.wait_gone(target.KLINGONS, timeout=60)

@@ -33,8 +33,8 @@ def play():
     with host.nothing_lost():
         said = journal.wait_for(f"(?i)(in use|mounted).*{last.device}|{last.device}.*(in use|mounted)", 20, "stacd")
         stays(lambda: host.with_nqn(NQN), 15, "the last path of a mounted file system")
-    told = [line for line in journal.messages("stacd") if line == said]
-    check(len(told) == 1, f"said once: {said}", f"{len(told)} times")
+    lines = [line for line in journal.messages("stacd") if line == said]
+    check(len(lines) == 1, f"said once: {said}", f"{len(lines)} times")
     shown = [each for each in daemons.stacd.controllers() if each["device"] == last.device]
     check(shown and any("in use" in value.lower() or "mounted" in value.lower() for value in shown[0].values()),
           "`stacctl ls` shows that the path is only kept because it is in use", shown)

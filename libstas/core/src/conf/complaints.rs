@@ -37,7 +37,7 @@ impl Complaints {
     }
 
     /// Records that a valid line may mean another controller than it says.
-    pub(crate) fn doubt(&mut self, line: usize) {
+    pub(crate) fn mark_doubtful(&mut self, line: usize) {
         self.doubtful.insert(line);
     }
 

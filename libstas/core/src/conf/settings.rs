@@ -36,15 +36,15 @@ impl<'t> KeyedFile<'t> {
         let complaints = Complaints::new(file);
         let mut settings = Self { keys, given: Vec::new(), complaints, lost_line: None, secure_channel: None };
         for (line, problem) in document.problems {
-            settings.lose(line);
+            settings.note_lost_line(line);
             settings.complaints.error(line, format!("{problem}; it is ignored"));
         }
         for section in document.sections {
             match section.place {
-                SectionHeader::Unreadable => section.pairs.iter().for_each(|pair| settings.heed_security(pair)),
+                SectionHeader::Unreadable => section.pairs.iter().for_each(|pair| settings.note_security(pair)),
                 SectionHeader::Nowhere => section.pairs.iter().for_each(|pair| {
-                    let severity = settings.lose_if_controller(pair);
-                    settings.heed_security(pair);
+                    let severity = settings.note_lost_controller(pair);
+                    settings.note_security(pair);
                     let text = || format!("{}= stands before the first [Section]; it is ignored", plain(pair.key));
                     settings.complaints.not_in_table(pair.line, severity, text);
                 }),
@@ -53,8 +53,8 @@ impl<'t> KeyedFile<'t> {
                     None => {
                         let mut severity = Severity::Unknown;
                         for pair in &section.pairs {
-                            severity = severity.max(settings.lose_if_controller(pair));
-                            settings.heed_security(pair);
+                            severity = severity.max(settings.note_lost_controller(pair));
+                            settings.note_security(pair);
                         }
                         settings.complaints.not_in_table(section.line, severity, || unknown_section(keys, name));
                     }
@@ -67,12 +67,12 @@ impl<'t> KeyedFile<'t> {
 
     fn take(&mut self, section: &'static str, pair: ini::Pair<'t>) {
         let Some(key) = in_section(self.keys, section).find(|key| key.name.eq_ignore_ascii_case(pair.key)) else {
-            let severity = self.lose_if_controller(&pair);
-            self.heed_security(&pair);
+            let severity = self.note_lost_controller(&pair);
+            self.note_security(&pair);
             self.complaints.not_in_table(pair.line, severity, || unknown_key(self.keys, section, pair.key));
             return;
         };
-        self.lose_controllers_below(&pair);
+        self.note_lost_controllers_below(&pair);
         self.given.push(Given { key, line: pair.line, text: pair.value, continues: false });
         let more = pair.more.into_iter();
         self.given.extend(more.map(|(line, text)| Given { key, line, text, continues: true }));
@@ -208,30 +208,30 @@ impl<'t> KeyedFile<'t> {
     }
 
     /// Records a line that may be a `controller=` and cannot be read.
-    fn lose(&mut self, line: usize) {
+    fn note_lost_line(&mut self, line: usize) {
         self.lost_line = self.lost_line.into_iter().chain([line]).min();
     }
 
     /// Records that an ignored pair may be a `controller=`. Returns the severity of its complaint.
-    fn lose_if_controller(&mut self, pair: &ini::Pair<'_>) -> Severity {
-        self.lose_controllers_below(pair);
+    fn note_lost_controller(&mut self, pair: &ini::Pair<'_>) -> Severity {
+        self.note_lost_controllers_below(pair);
         if !may_be_controller(pair.key) {
             return Severity::Unknown;
         }
-        self.lose(pair.line);
+        self.note_lost_line(pair.line);
         Severity::Refused
     }
 
     /// Records indented `controller=` lines: they continue the key above them, so their controllers are not listed.
-    fn lose_controllers_below(&mut self, pair: &ini::Pair<'_>) {
+    fn note_lost_controllers_below(&mut self, pair: &ini::Pair<'_>) {
         let is_one = |text: &str| text.split_once('=').is_some_and(|(key, _)| may_be_controller(key.trim()));
         if let Some((line, _)) = pair.more.iter().find(|(_, text)| is_one(text)) {
-            self.lose(*line);
+            self.note_lost_line(*line);
         }
     }
 
     /// Records a line without effect that asks for encrypted connections.
-    fn heed_security(&mut self, pair: &ini::Pair<'_>) {
+    fn note_security(&mut self, pair: &ini::Pair<'_>) {
         if keys::asks_for_a_secure_channel(pair.key, pair.value) {
             self.secure_channel.get_or_insert(pair.line);
         }
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_that_is_nearly_right_or_of_another_file_is_told() {
+    fn a_section_that_is_nearly_right_or_of_another_file_is_reported() {
         assert!(complaint("[Contrllers]").ends_with("[Controllers] is probably meant"));
         assert!(complaint("[i/o controller connection management]").ends_with("it is one of stacd.conf"));
         assert!(complaint("[Host]").ends_with("it is one of sys.conf"));

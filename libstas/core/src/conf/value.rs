@@ -134,7 +134,7 @@ impl fmt::Display for Values {
             },
             Self::AnyOf(words) => write!(f, "any of {}, joined by +", words.join(", ")),
             Self::Number { min, max, of } => write!(f, "a whole number of {of} from {min} to {max}"),
-            Self::TimeSpan => f.write_str("a time span (72hours, 1 day 12 hours, 90, -1 for ever)"),
+            Self::TimeSpan => f.write_str("a time span (72hours, 1 day 12 hours, 90, -1 for no limit)"),
             Self::Pairs => f.write_str("key=value pairs, joined by ;"),
             Self::Source => f.write_str("a value or file:///path, with the path from the root"),
             Self::Text(what) => f.write_str(what),

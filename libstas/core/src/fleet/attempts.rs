@@ -90,7 +90,7 @@ impl Fleet {
         let reason = NotConnected::Blocked(obstacle);
         member.state = ConnState::GivenUp;
         member.reason = Some(reason.clone());
-        if member.is_news(&reason) {
+        if member.is_new_in_log(&reason) {
             ctx.log_about(Level::Error, tid, None, format!("{not_connected}: {reason}"));
         }
     }
@@ -137,7 +137,7 @@ impl Fleet {
         let attempt_parameters = AttemptParameters { parameters: parameters.clone(), identity: identity.clone() };
         let write = Write {
             failed,
-            blocked_for: report.held,
+            blocked_for: report.blocked_for,
             portal_live: self.portal_live(&tid),
             announced_only: self.is_announced_only(&tid),
             attempt_parameters,
@@ -176,7 +176,7 @@ impl Fleet {
             ConnectOutcome::Failed(error @ ConnectError::Invalid(_)) => {
                 let reason = NotConnected::Failed(error.clone());
                 member.give_up(reason.clone());
-                if member.is_news(&reason) {
+                if member.is_new_in_log(&reason) {
                     let cannot = self.config_lines.sentence(&tid, "cannot be connected");
                     let text = format!(
                         "{cannot}: {reason}; not retried until its configuration, its log page or the network \
@@ -372,7 +372,7 @@ fn log_failure(
     reason: &NotConnected,
     again: Option<Time>,
 ) {
-    let news = member.is_news(reason);
+    let is_new = member.is_new_in_log(reason);
     let (level, text) = match again {
         None => (
             Level::Warning,
@@ -383,7 +383,7 @@ fn log_failure(
             ),
         ),
         Some(again) => {
-            let level = if news { Level::Warning } else { Level::Debug };
+            let level = if is_new { Level::Warning } else { Level::Debug };
             (level, format!("{not_connected}: {reason}; retrying {} (exponential back-off)", when(ctx.now, again)))
         }
     };

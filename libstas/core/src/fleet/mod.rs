@@ -314,7 +314,9 @@ impl Fleet {
             HostEvent::Connected { op, report } => self.connected(ctx, op, *report),
             HostEvent::Disconnected { op, result } => self.disconnected(ctx, op, &result),
             HostEvent::UseChecked { op, usage } => self.use_checked(ctx, op, &usage),
-            HostEvent::SecretsRotated { op, outcome, held } => self.secrets_rotated(ctx, op, &outcome, held),
+            HostEvent::SecretsRotated { op, outcome, blocked_for } => {
+                self.secrets_rotated(ctx, op, &outcome, blocked_for)
+            }
             HostEvent::Links(links) => self.links_changed(ctx, &links),
             HostEvent::RouteAdded => self.network_improved(ctx),
             HostEvent::Resolved { .. } => {}

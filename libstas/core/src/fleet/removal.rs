@@ -257,9 +257,9 @@ impl Fleet {
     fn keep(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: RemovalPolicy, kept: Kept) {
         let Some(member) = self.members.get_mut(tid) else { return };
         member.removal = Some((how, RemovalState::Kept));
-        let is_news = member.is_news(&kept);
+        let is_new_in_log = member.is_new_in_log(&kept);
         let kept = member.kept.insert(kept);
-        if is_news {
+        if is_new_in_log {
             let until = if kept.is_for_use() { UNTIL_FREE } else { "" };
             let text = format!("{ctrl} is no longer wanted, but is kept: {kept}{until}");
             ctx.log_about(Level::Warning, tid, Some(ctrl), text);
@@ -367,7 +367,7 @@ impl Fleet {
             let Some((_, state)) = &mut member.removal else { continue };
             *state = RemovalState::Refused(ctx.now + REFUSED_WAIT);
             self.dirty.insert(tid.clone());
-            if member.is_news(reason) {
+            if member.is_new_in_log(reason) {
                 let text =
                     format!("{ctrl} could not be disconnected: {reason}; retrying in {} s", REFUSED_WAIT.as_secs());
                 ctx.log_about(Level::Warning, tid, Some(ctrl), text);

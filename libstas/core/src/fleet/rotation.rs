@@ -270,7 +270,13 @@ impl Fleet {
     }
 
     /// Takes the outcome of a comparison or a trial, however late.
-    pub(super) fn secrets_rotated(&mut self, ctx: &mut Context<'_>, op: OpId, outcome: &Rotated, took: Duration) {
+    pub(super) fn secrets_rotated(
+        &mut self,
+        ctx: &mut Context<'_>,
+        op: OpId,
+        outcome: &Rotated,
+        blocked_for: Duration,
+    ) {
         // No penalty: the target is not to blame for a secret that it does not have yet.
         self.connect_queue.free(ctx, op);
         let found = self.rotation.pending.iter_mut().find_map(|(tid, pending)| match pending.step {
@@ -281,10 +287,10 @@ impl Fleet {
         let ctrl = pending.ctrl;
         pending.step = Step::Waiting;
         // The next trial follows a verdict that the portal is alive. The test did not show that it takes long then.
-        let wait = if is_test { Duration::ZERO } else { took * PENALTY_FACTOR };
+        let wait = if is_test { Duration::ZERO } else { blocked_for * PENALTY_FACTOR };
         pending.not_before = ctx.now + LOST_EVERY.max(wait);
         if is_test {
-            self.connect_queue.verdict_tested(ctx.now, matches!(outcome, Rotated::Unknown(_)), took);
+            self.connect_queue.verdict_tested(ctx.now, matches!(outcome, Rotated::Unknown(_)), blocked_for);
         }
         pending.compare = matches!(outcome, Rotated::Unknown(_)).then_some(ctx.now + COMPARE_AGAIN);
         if let Some((level, text)) = log_line_for(ctrl, outcome)

@@ -41,7 +41,7 @@ fn what_is_connected_already_is_found_and_nothing_is_written() {
     let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
     let report = worker(&tree).carry_out(&request("192.0.2.1"));
     assert_eq!(report.outcome, ConnectOutcome::Found(ctrl), "there is no device to write to");
-    assert_eq!((report.held, report.snapshot.controllers.len()), (Duration::ZERO, 1));
+    assert_eq!((report.blocked_for, report.snapshot.controllers.len()), (Duration::ZERO, 1));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn device(tree: &FakeTree, worker: &mut Worker, request: &ConnectRequest, answer
 }
 
 #[test]
-fn a_controller_that_is_made_is_told_with_the_look_after_it() {
+fn a_controller_that_is_made_is_reported_with_the_snapshot_after_it() {
     let tree = FakeTree::new();
     let mut worker = worker(&tree);
     let ctrl = tree.controller(5, "traddr=192.0.2.9,trsvcid=4420");
@@ -98,7 +98,7 @@ fn secrets_are_hidden_as_soon_as_it_is_known_where_they_are() {
 }
 
 #[test]
-fn an_option_that_the_kernel_does_not_know_is_told_once() {
+fn an_option_that_the_kernel_does_not_know_is_reported_once() {
     let tree = FakeTree::new();
     let mut worker = worker(&tree);
     let mut request = request("192.0.2.1");
@@ -127,12 +127,12 @@ fn what_cannot_be_said_is_not_written() {
     tree.put("dev/nvme-fabrics", "transport=%s,traddr=%s,trsvcid=%s,nqn=%s,hostnqn=%s,hostid=%s");
     let report = worker(&tree).carry_out(&request("192.0.2.1,evil=1"));
     assert!(matches!(report.outcome, ConnectOutcome::Failed(ConnectError::Invalid(_))), "{report:?}");
-    assert_eq!(report.held, Duration::ZERO);
+    assert_eq!(report.blocked_for, Duration::ZERO);
     assert!(!std::fs::read_to_string(tree.path("dev/nvme-fabrics")).unwrap().contains("evil"));
 }
 
 #[test]
-fn without_the_device_the_failure_is_told_with_the_look() {
+fn without_the_device_the_failure_is_reported_with_the_snapshot() {
     let tree = FakeTree::new();
     tree.controller(0, "traddr=192.0.2.7,trsvcid=4420");
     let report = worker(&tree).carry_out(&request("192.0.2.1"));
@@ -227,8 +227,8 @@ fn a_trial_asks_for_a_discovery_controller_and_a_connection_that_it_makes_is_dis
     let line = worker.line(&request).unwrap().reveal();
     tree.put("dev/nvme-fabrics", &format!("{options:width$}instance=5,cntlid=1", width = line.len()));
 
-    let (outcome, held) = worker.rotate(lost, &request);
-    assert!(matches!(outcome, Rotated::Unknown(_)) && held > Duration::ZERO, "{outcome:?}");
+    let (outcome, blocked_for) = worker.rotate(lost, &request);
+    assert!(matches!(outcome, Rotated::Unknown(_)) && blocked_for > Duration::ZERO, "{outcome:?}");
     let read = |path: String| std::fs::read_to_string(tree.path(path)).unwrap();
     let written = read("dev/nvme-fabrics".into());
     assert!(written.contains(",discovery") && written.contains(NEW), "{written}");

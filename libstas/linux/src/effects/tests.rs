@@ -30,7 +30,7 @@ async fn answer(events: &mut UnboundedReceiver<HostEvent>) -> HostEvent {
 }
 
 #[tokio::test]
-async fn the_interfaces_are_told_at_start() {
+async fn the_interfaces_are_reported_at_start() {
     let tree = FakeTree::new();
     let (_host, mut events) = host(&tree);
     let links = loop {
@@ -201,7 +201,7 @@ async fn a_probe_that_is_only_for_the_sake_of_the_other_daemon_is_skipped_while_
 }
 
 #[test]
-fn lost_events_are_told_as_an_overrun() {
+fn lost_events_are_reported_as_an_overrun() {
     let (sender, told) = mpsc::channel();
     let (tasks, _asked) = mpsc::channel();
     let sender = Mutex::new(sender);

@@ -327,7 +327,7 @@ mod tests {
 
     /// For every errno, the operator gets an explanation, the name of the error, and a remedy.
     #[test]
-    fn every_errno_of_every_transport_is_told_with_a_remedy() {
+    fn every_errno_of_every_transport_is_reported_with_a_remedy() {
         for errno in ERRNOS {
             for transport in TRANSPORTS {
                 for secret in [false, true] {

@@ -227,7 +227,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_told_from_one_that_is() {
+    fn an_interface_that_is_not_there_is_distinguished_from_one_that_is() {
         let sys = Path::new("/sys");
         assert!(matches!(interface(sys, ""), Interface::Unnamed));
         assert!(matches!(interface(sys, "lo"), Interface::Present));

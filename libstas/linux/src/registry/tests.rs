@@ -298,7 +298,7 @@ fn a_sweep_deletes_our_entries_of_what_is_gone() {
 }
 
 #[test]
-fn a_registry_that_cannot_be_written_is_told_once() {
+fn a_registry_that_cannot_be_written_is_reported_once() {
     let lines = LogLines::start();
     let scene = Scene::new();
     scene.tree.put("run/nvme", "no folder");

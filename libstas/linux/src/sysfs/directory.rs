@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_error_is_told() {
+    fn any_other_error_is_reported() {
         let tree = FakeTree::new();
         let dir = opened(&tree);
         let attribute = tree.path("sys/class/nvme/nvme0/odd");

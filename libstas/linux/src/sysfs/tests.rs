@@ -46,7 +46,7 @@ fn without_an_nvme_driver_there_is_no_controller() {
 }
 
 #[test]
-fn sysfs_that_cannot_be_read_is_an_error_and_not_an_empty_look() {
+fn sysfs_that_cannot_be_read_is_an_error_and_not_an_empty_snapshot() {
     let tree = FakeTree::new();
     fs::remove_file(tree.path("sys/kernel/uevent_seqnum")).unwrap();
     let error = Scanner::new(tree.roots()).snapshot().unwrap_err();
@@ -54,7 +54,7 @@ fn sysfs_that_cannot_be_read_is_an_error_and_not_an_empty_look() {
 }
 
 #[test]
-fn the_state_is_read_at_each_look() {
+fn the_state_is_read_with_each_snapshot() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(0, ADDRESS);
     let mut scanner = Scanner::new(tree.roots());
@@ -68,7 +68,7 @@ fn the_state_is_read_at_each_look() {
 }
 
 #[test]
-fn a_glance_sees_who_comes_goes_and_comes_up_and_leaves_the_live_ones_states_to_a_look() {
+fn a_quick_snapshot_sees_new_lost_and_now_live_ones_and_leaves_the_states_of_live_ones_to_a_full_one() {
     let tree = FakeTree::new();
     let (stays, goes) = (tree.controller(0, ADDRESS), tree.controller(1, ADDRESS));
     tree.set(goes, "state", "connecting");

@@ -311,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn namespaces_are_told_by_their_names() {
+    fn namespaces_are_recognized_by_their_names() {
         let own = Namespace { block: "nvme3n12".into(), shared: None };
         assert_eq!(namespace("nvme3n12"), Some(own));
         let shared = Namespace { block: "nvme3n12".into(), shared: Some(Shared { subsystem: 3, head: 12 }) };
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn multipath_devices_are_told_by_their_uuids() {
+    fn multipath_devices_are_recognized_by_their_uuids() {
         let is_multipath = |uuid: &str| Mapped { name: String::new(), uuid: uuid.into() }.is_multipath();
         assert!(is_multipath("mpath-nvme.1"));
         assert!(is_multipath("part1-mpath-nvme.1"));

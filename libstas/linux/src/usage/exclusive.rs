@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_that_hangs_is_told_and_not_tried_again_beside_itself() {
+    fn an_open_that_hangs_is_reported_and_not_tried_again_beside_itself() {
         let dev = TempDir::new().unwrap();
         // Opening a FIFO for reading waits for a writer.
         nix::unistd::mkfifo(&dev.path().join("nvme0n1"), nix::sys::stat::Mode::S_IRWXU).unwrap();

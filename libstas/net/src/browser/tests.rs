@@ -6,14 +6,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
-use crate::wire::{Frames, Heard, Record};
+use crate::wire::{Frames, Record, ServiceChange};
 use log_lines::LogLines;
 
 /// A false stas-net, and stafd's browser.
 struct Scene {
     listener: UnixListener,
     browser: Browser,
-    heard: UnboundedReceiver<BrowseEvent>,
+    events: UnboundedReceiver<BrowseEvent>,
     _dir: TempDir,
 }
 
@@ -21,12 +21,12 @@ impl Scene {
     fn start() -> Self {
         let dir = TempDir::new().unwrap();
         let socket = dir.path().join("net");
-        let (listener, (sender, heard)) = (UnixListener::bind(&socket).unwrap(), mpsc::unbounded_channel());
+        let (listener, (sender, events)) = (UnixListener::bind(&socket).unwrap(), mpsc::unbounded_channel());
         let browser = Browser::start(socket, move |batch| {
             let sender = sender.clone();
             async move { batch.into_iter().for_each(|event| drop(sender.send(event))) }
         });
-        Self { listener, browser, heard, _dir: dir }
+        Self { listener, browser, events, _dir: dir }
     }
 
     /// The next process, which has received its role and the request to browse.
@@ -56,8 +56,8 @@ impl Process {
         }
     }
 
-    async fn hears(&mut self, heard: Vec<Heard>) {
-        self.stream.write_all(&Report::Heard(heard).frame().unwrap()).await.unwrap();
+    async fn sends(&mut self, changes: Vec<ServiceChange>) {
+        self.stream.write_all(&Report::Services(changes).frame().unwrap()).await.unwrap();
     }
 }
 
@@ -67,9 +67,9 @@ async fn requests_and_events_are_passed_on_and_the_process_ends_when_browsing_do
     scene.browser.request(BrowseCommand::NetworkChanged);
     scene.browser.request(BrowseCommand::Start);
     let mut process = scene.process().await;
-    process.hears(vec![Heard::Restarted, Heard::Gone("a".into())]).await;
-    assert_eq!(scene.heard.recv().await, Some(BrowseEvent::Restarted));
-    assert_eq!(scene.heard.recv().await, Some(BrowseEvent::Gone("a".into())));
+    process.sends(vec![ServiceChange::Restarted, ServiceChange::Gone("a".into())]).await;
+    assert_eq!(scene.events.recv().await, Some(BrowseEvent::Restarted));
+    assert_eq!(scene.events.recv().await, Some(BrowseEvent::Gone("a".into())));
     for command in [BrowseCommand::NetworkChanged, BrowseCommand::Reconfirm("a".into()), BrowseCommand::Start] {
         scene.browser.request(command.clone());
         assert_eq!(process.received().await, Some(Request::Browse(command)));
@@ -78,7 +78,7 @@ async fn requests_and_events_are_passed_on_and_the_process_ends_when_browsing_do
     assert_eq!(process.received().await, None);
     scene.browser.request(BrowseCommand::Start);
     let _process = scene.process().await;
-    assert!(scene.heard.try_recv().is_err(), "an end that was asked for interrupts nothing");
+    assert!(scene.events.try_recv().is_err(), "an end that was asked for interrupts nothing");
 }
 
 #[tokio::test]
@@ -88,10 +88,10 @@ async fn a_process_that_ends_is_replaced_and_nothing_is_reported_as_gone() {
     scene.browser.request(BrowseCommand::Start);
     for _ in 0..3 {
         let mut process = scene.process().await;
-        process.hears(vec![Heard::Restarted]).await;
-        assert_eq!(scene.heard.recv().await, Some(BrowseEvent::Restarted));
+        process.sends(vec![ServiceChange::Restarted]).await;
+        assert_eq!(scene.events.recv().await, Some(BrowseEvent::Restarted));
         drop(process);
-        assert_eq!(scene.heard.recv().await, Some(BrowseEvent::Interrupted));
+        assert_eq!(scene.events.recv().await, Some(BrowseEvent::Interrupted));
     }
     assert_eq!(log.text().matches("no mDNS at present").count(), 1, "{}", log.text());
 }
@@ -104,7 +104,7 @@ async fn a_process_that_sends_what_is_no_event_is_replaced() {
         scene.browser.request(BrowseCommand::Start);
         let mut process = scene.process().await;
         process.stream.write_all(&bytes).await.unwrap();
-        assert_eq!(scene.heard.recv().await, Some(BrowseEvent::Interrupted));
+        assert_eq!(scene.events.recv().await, Some(BrowseEvent::Interrupted));
         scene.process().await;
     }
 }
@@ -114,25 +114,25 @@ async fn a_process_that_sends_what_is_no_event_is_replaced() {
 async fn a_process_that_cannot_be_started_is_tried_again_until_browsing_is_no_longer_wanted() {
     let dir = TempDir::new().unwrap();
     let socket = dir.path().join("net");
-    let (sender, mut heard) = mpsc::unbounded_channel();
+    let (sender, mut events) = mpsc::unbounded_channel();
     let browser = Browser::start(socket.clone(), move |batch| {
         let sender = sender.clone();
         async move { batch.into_iter().for_each(|event| drop(sender.send(event))) }
     });
     browser.request(BrowseCommand::Start);
     for _ in 0..5 {
-        assert_eq!(heard.recv().await, Some(BrowseEvent::Interrupted));
+        assert_eq!(events.recv().await, Some(BrowseEvent::Interrupted));
     }
     let begin = Instant::now();
-    assert_eq!(heard.recv().await, Some(BrowseEvent::Interrupted));
+    assert_eq!(events.recv().await, Some(BrowseEvent::Interrupted));
     assert!(begin.elapsed() <= Duration::from_secs(11), "{:?}", begin.elapsed());
     browser.request(BrowseCommand::Stop);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    while heard.try_recv().is_ok() {}
+    while events.try_recv().is_ok() {}
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(heard.try_recv().is_err(), "browsing is no longer wanted");
+    assert!(events.try_recv().is_err(), "browsing is no longer wanted");
     drop(browser);
-    assert_eq!(heard.recv().await, None);
+    assert_eq!(events.recv().await, None);
 }
 
 #[tokio::test]

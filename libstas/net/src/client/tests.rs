@@ -128,7 +128,7 @@ fn is_unknown(outcome: &ProbeOutcome) -> bool {
 }
 
 #[tokio::test]
-async fn each_role_has_a_process_of_its_own_that_answers_many_questions() {
+async fn each_role_has_a_process_of_its_own_that_answers_many_queries() {
     let program = Program::start(&[Act::Answer]);
     let client = program.client();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -141,7 +141,7 @@ async fn each_role_has_a_process_of_its_own_that_answers_many_questions() {
 }
 
 #[tokio::test]
-async fn without_stas_net_each_question_is_answered_at_once_and_that_is_logged_once() {
+async fn without_stas_net_each_query_is_answered_at_once_and_that_is_logged_once() {
     let log = LogLines::start();
     let dir = TempDir::new().unwrap();
     let client = NetClient::start(dir.path().join("net"));
@@ -167,7 +167,7 @@ async fn without_stas_net_each_question_is_answered_at_once_and_that_is_logged_o
 }
 
 #[tokio::test]
-async fn a_question_that_is_lost_with_its_process_is_asked_once_more() {
+async fn a_query_that_is_lost_with_its_process_is_asked_once_more() {
     let program = Program::start(&[Act::Die, Act::Answer]);
     let client = program.client();
     assert_eq!(resolve(&client).await, Ok(vec![address()]));
@@ -175,7 +175,7 @@ async fn a_question_that_is_lost_with_its_process_is_asked_once_more() {
 }
 
 #[tokio::test]
-async fn a_question_that_ends_the_process_each_time_is_not_asked_for_ever() {
+async fn a_query_that_ends_the_process_each_time_is_not_asked_for_ever() {
     let program = Program::start(&[Act::Die]);
     let client = program.client();
     assert!(resolve(&client).await.is_err());
@@ -184,11 +184,11 @@ async fn a_question_that_ends_the_process_each_time_is_not_asked_for_ever() {
 
 /// A process that lies cannot do more than one that is absent.
 #[tokio::test]
-async fn whatever_stas_net_sends_instead_of_an_answer_ends_the_connection_and_every_question_is_answered() {
+async fn whatever_stas_net_sends_instead_of_an_answer_ends_the_connection_and_every_query_is_answered() {
     let frame = |report: Report| report.frame().unwrap();
     let unasked = frame(Report::Resolved { id: 77, result: Ok(vec![address()]) });
     let other_kind = frame(Report::Probed { id: 1, verdict: Verdict::Alive });
-    let other_role = frame(Report::Heard(Vec::new()));
+    let other_role = frame(Report::Services(Vec::new()));
     let too_long = u32::try_from(RECORD_MAX + 1).unwrap().to_be_bytes().to_vec();
     let nonsense = [&8_u32.to_be_bytes()[..], b"nonsense"].concat();
     for bytes in [unasked, other_kind, other_role, too_long, nonsense, vec![0xff; 100]] {
@@ -206,7 +206,7 @@ async fn whatever_stas_net_sends_instead_of_an_answer_ends_the_connection_and_ev
 
 /// Paused time: time limits take no time.
 #[tokio::test(start_paused = true)]
-async fn a_process_that_hangs_is_left_and_its_questions_are_answered() {
+async fn a_process_that_hangs_is_left_and_its_queries_are_answered() {
     let program = Program::start(&[Act::Hang]);
     let client = program.client();
     assert!(is_unknown(&probe(&client).await));
@@ -214,7 +214,7 @@ async fn a_process_that_hangs_is_left_and_its_questions_are_answered() {
 }
 
 #[tokio::test]
-async fn questions_beyond_the_bounds_are_answered_too() {
+async fn queries_beyond_the_bounds_are_answered_too() {
     let program = Program::start(&[Act::Hang]);
     let client = program.client();
     let mut answers: Vec<_> = (0..2 * UNSENT + 2 * UNANSWERED).map(|_| resolving(&client)).collect();

@@ -79,7 +79,7 @@ impl Kernel {
             HostEffect::Connect { op, request } => {
                 let kind = if request.purpose.is_discovery() { CtrlType::Discovery } else { CtrlType::Io };
                 let outcome = ConnectOutcome::Made(self.connect(&request.tid, kind));
-                let report = ConnectReport { outcome, snapshot: self.snapshot(), held: Duration::ZERO };
+                let report = ConnectReport { outcome, snapshot: self.snapshot(), blocked_for: Duration::ZERO };
                 HostEvent::Connected { op, report: Box::new(report) }
             }
             HostEffect::Disconnect { op, ctrl } => {

@@ -24,8 +24,8 @@ async fn trace_follows_the_configuration_and_the_administrator() {
     fs::write(directory.path().join("stacd.conf"), "[Global]\ntron=true\n").unwrap();
     daemon.signals.send(Signal::Reload).await.unwrap();
     for name in ["tron", "log_level"] {
-        let told = tokio::time::timeout(LIMIT, next(&mut changes)).await.unwrap().unwrap();
-        assert!(told.args().unwrap().changed_properties().contains_key(name), "{told:?}");
+        let change = tokio::time::timeout(LIMIT, next(&mut changes)).await.unwrap().unwrap();
+        assert!(change.args().unwrap().changed_properties().contains_key(name), "{change:?}");
     }
     assert_eq!(said().await, (true, "DEBUG".to_owned()));
 
@@ -63,10 +63,10 @@ async fn it_tells_that_the_host_has_a_secret_and_not_which() {
     fs::write(&sys_conf, with_key).unwrap();
     let daemon = start_stacd(&bus, directory.path(), &kernel).await;
     let client = connect(&bus).await;
-    let told = DebugProxy::of_stacd(&client).await.unwrap().process_info().await.unwrap();
-    let info: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let answer = DebugProxy::of_stacd(&client).await.unwrap().process_info().await.unwrap();
+    let info: serde_json::Value = serde_json::from_str(&answer).unwrap();
     assert_eq!((&info["dhchap"], &info["hostnqn"]), (&"host".into(), &"nqn.2014-08.org.nvmexpress:uuid:1".into()));
-    assert!(!told.contains("ia6zGodOr4SEG0Z"), "{told}");
+    assert!(!answer.contains("ia6zGodOr4SEG0Z"), "{answer}");
     daemon.stop().await;
 }
 

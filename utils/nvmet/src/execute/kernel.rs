@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_is_used_stays_and_that_is_told() {
+    fn a_module_that_is_used_stays_and_that_is_reported() {
         let (folder, kernel) = kernel();
         fs::write(folder.path().join("sys/module/brd/refcnt"), "2\n").unwrap();
         let Outcome::Left(why) = kernel.carry_out(&Step::Unload(Module::Brd)).unwrap() else {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_fails_is_told_in_its_own_words() {
+    fn a_command_that_fails_is_reported_in_its_own_words() {
         let words = |name: &str, arguments: &[&str]| {
             let arguments: Vec<String> = arguments.iter().map(|&each| each.to_owned()).collect();
             match command(name, &arguments) {

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_is_not_needed_is_told_and_one_that_a_command_refuses_ends_it() {
+    fn a_step_that_is_not_needed_is_reported_and_one_that_a_command_refuses_ends_it() {
         let paths = Paths::new(Some(Path::new("/k")), None);
         let [left, refused, never] =
             [Step::Make(Item::Port(1)), Step::Remove(Item::Port(2)), Step::Remove(Item::Port(3))];
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_off_is_told_as_a_command_with_its_cause_and_what_to_do() {
+    fn what_breaks_off_is_reported_as_a_command_with_its_cause_and_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let paths = Paths::new(Some(folder.path()), None);
         let actions = vec![Action { says: "port 1".into(), steps: vec![Step::Make(Item::Port(1))] }];

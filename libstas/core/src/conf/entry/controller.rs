@@ -74,7 +74,7 @@ pub(crate) fn controller(
         complaints.unknown(line, format!("controller=: {unknown}; this part is ignored"));
     }
     if fields.lacks_identity {
-        complaints.doubt(line);
+        complaints.mark_doubtful(line);
     }
     for key in &fields.twice {
         complaints.warning(line, format!("controller=: {key} is set more than once; the last value is used"));

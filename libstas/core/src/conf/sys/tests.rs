@@ -110,7 +110,7 @@ fn an_id_is_a_uuid_and_is_given_to_the_kernel_in_its_form() {
 }
 
 #[test]
-fn a_malformed_key_is_told_not_used_and_never_shown() {
+fn a_malformed_key_is_reported_not_used_and_never_shown() {
     let bad = SECRET.replacen("ia6z", "ia6y", 1);
     let (told, identity) = complaint("", &[USUAL, &[("/etc/nvme/hostkey", &bad)]].concat());
     assert_eq!(identity.key, None);
@@ -124,7 +124,7 @@ fn a_malformed_key_is_told_not_used_and_never_shown() {
 }
 
 #[test]
-fn a_symbolic_name_that_does_not_fit_is_told_and_left_out() {
+fn a_symbolic_name_that_does_not_fit_is_reported_and_left_out() {
     let (told, identity) = complaint(&format!("[Host]\nsymname={}", "x".repeat(257)), USUAL);
     assert_eq!(identity.symname, None);
     assert!(told.contains("257 bytes"), "{told}");

@@ -10,8 +10,8 @@ fn controller(text: &str, line: usize) -> (Option<Obstacle>, bool) {
     let (conf, complaints) = stacd::parse(text.as_bytes(), "stacd.conf");
     assert!(!conf.controller_lost, "the line is understood: what is taken out elsewhere goes");
     let [entry] = conf.controllers.as_slice() else { panic!("{text}") };
-    let is_told = |c: &crate::conf::Complaint| c.severity.is_error() && c.line == line && c.text.contains("TLS");
-    (entry.parameters.over(&conf.parameters).obstacle(), complaints.iter().any(is_told))
+    let is_reported = |c: &crate::conf::Complaint| c.severity.is_error() && c.line == line && c.text.contains("TLS");
+    (entry.parameters.over(&conf.parameters).obstacle(), complaints.iter().any(is_reported))
 }
 
 #[test]

@@ -26,7 +26,7 @@ use stas_core::browse::{BrowseCommand, ENDPOINTS_PER_SERVICE, Endpoint};
 use stas_core::{NoThread, OsError};
 use stas_net::browser::{AGE, BATCH, BATCH_PACE, NotWanted, SETTLE, pause};
 use stas_net::until;
-use stas_net::wire::{Heard, Report, Request, SERVICES_PER_RECORD};
+use stas_net::wire::{Report, Request, SERVICES_PER_RECORD, ServiceChange};
 use stas_nvme::announcement::SERVICE_TYPES;
 
 use crate::connection::{Incoming, Outgoing};
@@ -76,11 +76,11 @@ const REQUESTS: usize = 64;
 pub(crate) async fn serve(mut incoming: Incoming, outgoing: Outgoing) -> io::Result<()> {
     let (requests, asked) = mpsc::channel(REQUESTS);
     // A connection that is closed is noticed by the loop below.
-    let tell = move |batch: Vec<Heard>| {
+    let tell = move |batch: Vec<ServiceChange>| {
         let outgoing = outgoing.clone();
         async move {
             for some in batch.chunks(SERVICES_PER_RECORD) {
-                let _ = outgoing.send(&Report::Heard(some.to_vec())).await;
+                let _ = outgoing.send(&Report::Services(some.to_vec())).await;
             }
         }
     };
@@ -107,7 +107,7 @@ enum End {
     Closed,
 }
 
-async fn run<F>(mut asked: mpsc::Receiver<BrowseCommand>, tell: impl Fn(Vec<Heard>) -> F)
+async fn run<F>(mut asked: mpsc::Receiver<BrowseCommand>, tell: impl Fn(Vec<ServiceChange>) -> F)
 where
     F: Future<Output = ()>,
 {
@@ -138,7 +138,7 @@ where
             if complained.take().is_some() {
                 tracing::info!("browsing for announced discovery controllers");
             }
-            tell(vec![Heard::Restarted]).await;
+            tell(vec![ServiceChange::Restarted]).await;
             let end = session.hear(&mut asked, &tell).await;
             if let End::Flooded(why) = &end {
                 floods += 1;
@@ -170,7 +170,7 @@ struct Inbox {
 #[derive(Debug, Default)]
 struct News {
     /// Newest event of each service. HashMap order is random, so no service is starved.
-    services: HashMap<String, Heard>,
+    services: HashMap<String, ServiceChange>,
     /// Number of events received.
     events: usize,
     /// True if a service was dropped because the limit was reached.
@@ -205,7 +205,7 @@ impl Inbox {
     }
 
     /// Takes up to [`BATCH`] services.
-    fn take(&self) -> Vec<Heard> {
+    fn take(&self) -> Vec<ServiceChange> {
         let mut news = self.lock();
         let some: Vec<String> = news.services.keys().take(BATCH).cloned().collect();
         let batch = some.iter().filter_map(|service| news.services.remove(service)).collect();
@@ -263,7 +263,11 @@ impl Session {
     }
 
     /// Passes events to `tell` until the instance must be discarded. Returns the reason.
-    async fn hear<F>(&mut self, asked: &mut mpsc::Receiver<BrowseCommand>, tell: &impl Fn(Vec<Heard>) -> F) -> End
+    async fn hear<F>(
+        &mut self,
+        asked: &mut mpsc::Receiver<BrowseCommand>,
+        tell: &impl Fn(Vec<ServiceChange>) -> F,
+    ) -> End
     where
         F: Future<Output = ()>,
     {
@@ -383,7 +387,7 @@ fn too_much(metrics: &Metrics) -> Option<String> {
 }
 
 /// Translates an event of mdns-sd. `None` if it is irrelevant, or exceeds the limits of a record.
-fn translate(event: ServiceEvent) -> Option<(String, Heard)> {
+fn translate(event: ServiceEvent) -> Option<(String, ServiceChange)> {
     let (name, heard) = match event {
         ServiceEvent::ServiceResolved(service) => {
             // If a key occurs twice, the first one counts. Keys are case-insensitive (RFC 6763, 6.4).
@@ -394,9 +398,9 @@ fn translate(event: ServiceEvent) -> Option<(String, Heard)> {
             };
             let endpoints = service.addresses.iter().flat_map(endpoints).take(ENDPOINTS_PER_SERVICE).collect();
             let (service, port, p, nqn) = (service.fullname.clone(), service.port, value("p"), value("nqn"));
-            (service.clone(), Heard::Announced { service, port, p, nqn, endpoints })
+            (service.clone(), ServiceChange::Announced { service, port, p, nqn, endpoints })
         }
-        ServiceEvent::ServiceRemoved(_, name) => (name.clone(), Heard::Gone(name)),
+        ServiceEvent::ServiceRemoved(_, name) => (name.clone(), ServiceChange::Gone(name)),
         _ => return None,
     };
     heard.check().is_ok().then_some((name, heard))
@@ -429,7 +433,7 @@ mod tests {
     use log_lines::LogLines;
 
     /// A browser, and the events that it reports.
-    fn browser() -> (mpsc::Sender<BrowseCommand>, mpsc::UnboundedReceiver<Vec<Heard>>) {
+    fn browser() -> (mpsc::Sender<BrowseCommand>, mpsc::UnboundedReceiver<Vec<ServiceChange>>) {
         let (sender, heard) = mpsc::unbounded_channel();
         let (browser, asked) = mpsc::channel(8);
         let tell = move |batch| {
@@ -463,7 +467,7 @@ mod tests {
         assert!(heard.try_recv().is_err(), "nobody wants it any more");
 
         browser.send(BrowseCommand::Start).await.unwrap();
-        assert_eq!(heard.recv().await, Some(vec![Heard::Restarted]));
+        assert_eq!(heard.recv().await, Some(vec![ServiceChange::Restarted]));
         assert!(log.text().contains("browsing for announced discovery controllers"), "{}", log.text());
     }
 

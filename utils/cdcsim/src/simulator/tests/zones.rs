@@ -14,7 +14,7 @@ fn generation(fabric: &mut Fabric, host: &Host) -> u64 {
 }
 
 #[test]
-fn a_change_is_told_to_those_whom_it_concerns() {
+fn a_change_is_reported_to_those_whom_it_concerns() {
     let mut fabric = Fabric::new();
     let (one, other) = (fabric.connect(HOST), fabric.connect(OTHER));
     let before = [generation(&mut fabric, &one), generation(&mut fabric, &other)];
@@ -31,7 +31,7 @@ fn a_change_is_told_to_those_whom_it_concerns() {
 }
 
 #[test]
-fn a_second_change_is_told_after_the_page_was_read() {
+fn a_second_change_is_reported_after_the_page_was_read() {
     let mut fabric = Fabric::new();
     let host = fabric.connect(HOST);
     let request = entry(0x0c, &[(2, &[99])]);
