@@ -6,7 +6,7 @@ use fake_host::{Connector, FakeHost, Op, io};
 use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::HostEffect;
 use libstas::core::fleet::Status;
-use stacd::connector::Effect;
+use stacd::connector::{Effect, Event, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
 
@@ -152,4 +152,45 @@ fn the_audit_leaves_alone_what_may_be_listed_by_now() {
             assert_eq!(host.nqns(), ["a", "b"], "{waits_for:?}, {how:?}");
         }
     }
+}
+
+/// stafd had removed the discovery controller, and uses it again.
+#[test]
+fn what_a_removed_discovery_controller_listed_is_kept_when_stafd_uses_it_again() {
+    for waits_for in WAITS {
+        let mut host = Host::configured("").started();
+        if waits_for == WaitsFor::KernelUnchecked {
+            host.conf.in_use = InUse::Disconnect;
+            host.reload();
+        }
+        host.stafd_with(&["a", "b"], 100);
+        host.wait(60.0);
+        begin(&mut host, waits_for);
+        let page = host.peer.first().clone();
+        let removed = vec![RemovedDc { dc: page.dc.clone(), reason: RemovalReason::Excluded }];
+        host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(removed), is_complete: true });
+        host.feed(Event::DcRemoved);
+        host.wait(1.0);
+        assert!(host.nqns().contains(&"b"), "{waits_for:?}");
+        host.hold(Op::FetchPage);
+        host.hold(Op::FetchAll);
+        host.feed(Event::PageChanged(page.dc));
+        end(&mut host, waits_for);
+        host.wait(100.0);
+        assert!(host.nqns().contains(&"b"), "{waits_for:?}");
+    }
+}
+
+/// Most pages are fetched at once: then nothing is to be reported, and nothing is checked again.
+#[test]
+fn a_page_that_is_fetched_at_once_does_not_stop_the_removals_that_it_still_proves() {
+    let mut host = removal_that_waits(WaitsFor::Use, false);
+    let checks = |host: &Host| host.count_of(Op::CheckUse);
+    let before = checks(&host);
+    for _ in 0..10 {
+        host.page_is(&["a"]);
+        host.wait(0.5);
+    }
+    assert_eq!(host.logged("no longer proved"), 0);
+    assert!(checks(&host) <= before + 1, "{} and {before}", checks(&host));
 }

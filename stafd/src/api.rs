@@ -210,7 +210,8 @@ impl Staf {
         Ok(self.finder.ask(pages).await.map_err(stopping)?.unwrap_or_default())
     }
 
-    /// The log page of a discovery controller has changed, or was read for the first time. The strings identify the
+    /// The log page of a discovery controller has changed, was read for the first time, or may be outdated: its connection
+    /// was lost, or the controller has reported a change and the page was not read at once. The strings identify the
     /// controller; `device` is its device.
     #[zbus(signal, name = "log_pages_changed")]
     async fn log_pages_changed(

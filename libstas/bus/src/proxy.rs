@@ -77,7 +77,7 @@ pub trait Staf {
         host_nqn: &str,
     ) -> zbus::Result<Vec<Dict>>;
 
-    /// A discovery log page has changed, or was read for the first time.
+    /// A discovery log page has changed, was read for the first time, or may be outdated.
     #[zbus(signal, name = "log_pages_changed")]
     fn log_pages_changed(
         &self,

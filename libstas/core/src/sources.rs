@@ -292,6 +292,14 @@ impl<P: Clone + PartialEq> Sources<P> {
         }
     }
 
+    /// Marks a source as stale, also one that was removed: it is used again, and not read yet.
+    pub fn mark_used_again(&mut self, id: &SourceId) {
+        if let Some(source) = self.sources.get_mut(id).filter(|source| source.is_retired()) {
+            source.knowledge = Knowledge::Stale;
+        }
+        self.mark_stale(id);
+    }
+
     /// Removes a source. If it aged out, only the absence of controllers that are not live is proved.
     pub fn retire(&mut self, id: &SourceId, aged_out: bool) {
         if let Some(source) = self.sources.get_mut(id) {

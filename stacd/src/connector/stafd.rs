@@ -145,9 +145,10 @@ impl Connector {
         }
     }
 
-    /// A page has changed: the known one is stale until the new one is fetched.
+    /// A page has changed, or proves nothing any more: the known one is stale until the new one is fetched. If its
+    /// discovery controller was removed, stafd uses it again.
     pub(super) fn page_changed(&mut self, ctx: &mut Context<'_>, dc: Tid) {
-        self.reconciler.sources.mark_stale(&SourceId::Page(dc.clone()));
+        self.reconciler.sources.mark_used_again(&SourceId::Page(dc.clone()));
         self.fetch_page(ctx, dc, false);
     }
 

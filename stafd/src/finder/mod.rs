@@ -192,12 +192,18 @@ impl Finder {
         let mut changed: Vec<(Tid, Want)> = changed.map(|(tid, want)| (tid.clone(), want)).collect();
         self.leave_out_too_deep(ctx, &mut changed);
         self.leave_out_beyond_quotas(ctx, &mut changed);
-        for (tid, want) in changed {
-            let was_removed = self.removed.remove(&tid).is_some();
+        for (tid, _) in &changed {
+            let was_removed = self.removed.remove(tid).is_some();
             self.dcs.entry(tid.clone()).or_default().was_removed |= was_removed;
-            let reports = self.reconciler.fleet.want(ctx, &tid, want);
+            if was_removed {
+                self.is_used_again(ctx, tid);
+            }
+        }
+        if !changed.is_empty() {
+            let tids: Vec<Tid> = changed.iter().map(|(tid, _)| tid.clone()).collect();
+            let reports = self.reconciler.fleet.want_all(ctx, changed);
             self.reported(ctx, reports);
-            self.report_if_live(ctx, &tid);
+            tids.iter().for_each(|tid| self.report_if_live(ctx, tid));
         }
         self.retry_announced(ctx, &fresh);
         self.remove(ctx, &excluded);
@@ -220,9 +226,17 @@ impl Finder {
             }
             self.removed.remove(&tid);
             self.dcs.entry(tid.clone()).or_default();
+            self.is_used_again(ctx, &tid);
             self.report_if_live(ctx, &tid);
         }
         excluded
+    }
+
+    /// A removed controller is wanted again. Until its page is read, it proves nothing: neither here, nor in stacd, which
+    /// was told of its removal.
+    fn is_used_again(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+        self.reconciler.sources.mark_used_again(&SourceId::Page(tid.clone()));
+        ctx.push(Effect::PagesChanged { dc: tid.clone(), ctrl: None });
     }
 
     /// A removed controller is wanted again before its disconnect. Its state never changed, so the fleet does not
@@ -403,7 +417,8 @@ impl Finder {
         for token in known.map(|mut dc| dc.disconnected()).unwrap_or_default() {
             ctx.push(Effect::Refreshed { token, result: Err(RefreshError::GivenUp) });
         }
-        let all = [Timer::Read, Timer::SecondRead, Timer::ReadAnswer, Timer::PollEnds, Timer::Register];
+        let all =
+            [Timer::Read, Timer::SecondRead, Timer::ReadAnswer, Timer::Outdated, Timer::PollEnds, Timer::Register];
         for timer in all.map(|timer| timer(tid.clone())) {
             ctx.timers.cancel(&timer);
         }
@@ -543,7 +558,7 @@ impl Finder {
             }
             UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED) => {
                 for tid in holders {
-                    self.read_soon(ctx, &tid);
+                    self.page_has_changed(ctx, &tid);
                 }
             }
             UeventKind::Connected | UeventKind::Rediscover => {
@@ -575,6 +590,7 @@ impl Finder {
             match timer {
                 Timer::Read(tid) | Timer::SecondRead(tid) => self.read_soon(ctx, tid),
                 Timer::ReadAnswer(tid) => self.read_hangs(ctx, tid),
+                Timer::Outdated(tid) => self.page_is_outdated(tid),
                 Timer::Register(tid) => self.register(ctx, tid),
                 Timer::PollEnds(tid) => self.poll_ends(ctx, tid),
                 Timer::Stop => ctx.push(Effect::Stopped),
@@ -665,7 +681,9 @@ impl Machine for Finder {
         let begin = out.len();
         let is_stopping = self.stopping;
         let mut supply = std::mem::take(&mut self.supply);
-        self.take(&mut Context::new(now, &mut supply, out), event);
+        let ctx = &mut Context::new(now, &mut supply, out);
+        self.take(ctx, event);
+        self.signal_withdrawn_proofs(ctx);
         self.supply = supply;
         if !is_stopping {
             self.limit_lines(now, out.get_mut(begin..).unwrap_or_default());

@@ -9,7 +9,7 @@ use libstas::nvme::log_page::{Candidates, Entry, EntryError, LogPage, Subtype, U
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
 
-use super::discovery_controller::{DiscoveryController, READ_DEADLINE, ReadKind, Reading};
+use super::discovery_controller::{DiscoveryController, OUTDATED, READ_DEADLINE, ReadKind, Reading};
 use super::optional::Command;
 use super::{Context, Effect, Finder, RefreshError};
 
@@ -20,6 +20,44 @@ impl Finder {
             dc.read_pending = dc.connection.is_some();
         }
         self.read_next(ctx, tid);
+    }
+
+    /// A discovery controller reports that its page has changed: the known one proves nothing until it is read again.
+    pub(super) fn page_has_changed(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+        self.reconciler.sources.mark_stale(&SourceId::Page(tid.clone()));
+        if let Some(dc) = self.dcs.get_mut(tid) {
+            dc.changed = true;
+            ctx.timers.set_once(Timer::Outdated(tid.clone()), ctx.now + OUTDATED);
+        }
+        self.read_soon(ctx, tid);
+    }
+
+    /// A page was not read in time after a change, or after its connection was lost.
+    pub(super) fn page_is_outdated(&mut self, tid: &Tid) {
+        if let Some(dc) = self.dcs.get_mut(tid).filter(|dc| dc.changed || !dc.is_fresh()) {
+            dc.outdated = true;
+        }
+    }
+
+    /// Signals the pages that were published as fresh and have not been fresh for [`OUTDATED`], so that stacd stops the
+    /// removals that they proved. Pages that were read are signalled when they were read.
+    pub(super) fn signal_withdrawn_proofs(&mut self, ctx: &mut Context<'_>) {
+        if self.stopping {
+            return;
+        }
+        for (tid, dc) in &mut self.dcs {
+            if dc.is_fresh() {
+                dc.published_as_fresh = true;
+            } else if dc.published_as_fresh && dc.outdated {
+                dc.published_as_fresh = false;
+                ctx.push(Effect::PagesChanged {
+                    dc: tid.clone(),
+                    ctrl: dc.connection.map(|connection| connection.ctrl),
+                });
+            } else if dc.published_as_fresh {
+                ctx.timers.set_once(Timer::Outdated(tid.clone()), ctx.now + OUTDATED);
+            }
+        }
     }
 
     /// Starts the next read, if one is pending and none is in flight. A hanging read of the same device blocks it.
@@ -142,7 +180,11 @@ impl Finder {
     fn take_page(&mut self, ctx: &mut Context<'_>, tid: &Tid, page: LogPage) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let Some(connection) = dc.connection else { return };
-        let first = !dc.was_read();
+        let first = !dc.was_read() || dc.outdated;
+        // A read that began before the last change of the page is followed by another one.
+        dc.changed &= dc.read_pending;
+        dc.outdated &= dc.changed;
+        let is_outdated = dc.changed;
         dc.optional.survived();
         dc.failure = None;
         dc.backoff.reset();
@@ -166,6 +208,9 @@ impl Finder {
             dc.page_of = Some(connection.since);
             dc.read_at = Some(ctx.now);
         }
+        if !is_outdated {
+            ctx.timers.cancel(&Timer::Outdated(tid.clone()));
+        }
         self.poll_without_epcsd(ctx, tid);
         let id = SourceId::Page(tid.clone());
         if whole {
@@ -177,6 +222,9 @@ impl Finder {
                 self.reconciler.sources.claimed_by(&id).filter(|tid| self.counts_as_live(ctx.now, tid)).filter(alone);
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
             self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| at_stake.contains(tid));
+            if is_outdated {
+                self.reconciler.sources.mark_stale(&id);
+            }
         } else {
             self.reconciler.sources.add_unproved(id.clone(), names);
         }
@@ -229,6 +277,7 @@ impl Finder {
     fn read_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: AdminError) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let (news, wait) = dc.failed(reason.clone(), ctx.jitter());
+        self.reconciler.sources.mark_stale(&SourceId::Page(tid.clone()));
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         ctx.timers.set(Timer::Read(tid.clone()), ctx.now + wait);
         if news {
