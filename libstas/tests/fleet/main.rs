@@ -394,6 +394,54 @@ fn a_path_that_only_an_announcement_leads_to_does_not_take_the_place_of_a_truste
     }
 }
 
+/// A trusted path, and the links for another one over eth1.
+fn trusted_path() -> Scene {
+    let mut scene = Scene::new();
+    scene.host.set_links(Links(vec![
+        fake_host::interface(1, "eth0", &["192.0.2.200"]),
+        fake_host::interface(2, "eth1", &["192.0.2.201"]),
+    ]));
+    scene.want(&on("eth0", "a"), trusted_as(Trust::ConfiguredDc));
+    let (op, _) = scene.next_connect();
+    let ctrl = scene.host.add(&on("eth0", "a"));
+    scene.answer(op, ConnectOutcome::Made(ctrl));
+    scene
+}
+
+fn trusted_as(trust: Trust) -> Want {
+    Want { trust, ..Want::default() }
+}
+
+/// A discovery controller that only mDNS announces lists it last.
+#[test]
+fn a_path_that_was_trusted_does_not_become_less_so() {
+    let mut scene = trusted_path();
+    scene.want(&on("eth0", "a"), trusted_as(Trust::AnnouncedDc));
+    let other = scene.host.add(&on("eth1", "a"));
+    scene.host.send_snapshot();
+    scene.want(&on("eth1", "a"), trusted_as(Trust::AnnouncedDc));
+    assert_eq!(scene.next(), None);
+    scene.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
+    let Some(HostEffect::CheckUse { not_counted, .. }) = scene.next() else { panic!("a check is due") };
+    assert_eq!(not_counted, [other]);
+}
+
+/// The kernel has the path before it is known that only mDNS leads to it.
+#[test]
+fn an_announced_path_that_is_made_during_the_check_does_not_count() {
+    let mut scene = trusted_path();
+    scene.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
+    let Some(HostEffect::CheckUse { op: check, .. }) = scene.next() else { panic!("a check is due") };
+    scene.want(&on("eth1", "a"), trusted_as(Trust::AnnouncedDc));
+    let (op, _) = scene.next_connect();
+    let other = scene.host.add(&on("eth1", "a"));
+    scene.hear(HostEvent::UseChecked { op: check, usage: Usage::Free });
+    assert_eq!(scene.next(), None, "the check waits for the end of the attempt");
+    scene.answer(op, ConnectOutcome::Made(other));
+    let Some(HostEffect::CheckUse { not_counted, .. }) = scene.next() else { panic!("a check is due") };
+    assert_eq!(not_counted, [other]);
+}
+
 #[test]
 fn a_removal_ends_at_most_the_one_connection_that_its_controller_held() {
     let (mut scene, first) = Scene::connected("a");

@@ -225,6 +225,71 @@ fn a_verdict_that_a_portal_is_unreachable_is_tested_once_before_the_kernel_recon
     }
 }
 
+/// A network failure: the trials at dead portals would hold up those that matter for a minute.
+#[test]
+fn few_verdicts_are_tested_when_many_portals_fail_together() {
+    let mut scene = scene();
+    for port in 0..20 {
+        let tid = fake_host::at_port(&port.to_string(), &tid("a"));
+        scene.host.add(&tid);
+        scene.want(&tid, with(NEW));
+    }
+    for _ in 0..1000 {
+        match scene.next() {
+            Some(HostEffect::RotateSecrets { op, .. }) => answer(&mut scene, op, Rotated::Later),
+            _ => scene.host.wait(0.1),
+        }
+    }
+    scene.host.kernel.iter_mut().for_each(|kernel| kernel.state = CtrlState::Connecting);
+    let (_, trials) = with_dead_verdicts(&mut scene, ProbeFailure::Silent, 30, Duration::from_secs(3));
+    assert!((1..=2).contains(&trials.len()), "{trials:?}");
+}
+
+/// The first of those that share a connection asks. Another one becomes the first during a loss.
+#[test]
+fn the_next_one_that_shares_a_connection_begins_anew() {
+    let bound = on("eth0", "a");
+    let (mut scene, _) = connected_as(&bound);
+    scene.host.kernel[0].src_addr = Some("192.0.2.200".parse().unwrap());
+    scene.host.set_links(Links(vec![fake_host::interface(1, "eth0", &["192.0.2.200"])]));
+    scene.want(&bound, with(NEW));
+    let (op, _) = next_try(&mut scene);
+    answer(&mut scene, op, Rotated::Later);
+    lose(&mut scene);
+    scene.host.wait(1);
+    let (op, _) = next_try(&mut scene);
+    scene.hear(HostEvent::SecretsRotated {
+        op,
+        outcome: Rotated::Refused(refused()),
+        blocked_for: Duration::from_secs(60),
+    });
+    // A member that comes before it joins, and leaves during the next loss.
+    let first = tid("a");
+    assert!(first < bound);
+    scene.host.kernel[0].state = CtrlState::Live;
+    scene.want(&first, with(NEW));
+    for _ in 0..30 {
+        scene.host.wait(0.1);
+        while let Some(HostEffect::RotateSecrets { op, .. }) = scene.next() {
+            answer(&mut scene, op, Rotated::Later);
+        }
+    }
+    lose(&mut scene);
+    for _ in 0..15 {
+        scene.host.wait(0.1);
+        while let Some(HostEffect::RotateSecrets { op, .. }) = scene.next() {
+            answer(&mut scene, op, Rotated::Unknown(RotationError::Discovery));
+        }
+    }
+    scene.remove(&first, RemovalPolicy::SpareInUse);
+    let mut tried = false;
+    for _ in 0..30 {
+        scene.host.wait(0.1);
+        tried |= matches!(scene.next(), Some(HostEffect::RotateSecrets { .. }));
+    }
+    assert!(tried, "within 3 s");
+}
+
 #[test]
 fn tests_of_right_verdicts_become_rare() {
     let mut scene = pending();

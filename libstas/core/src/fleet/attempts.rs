@@ -120,6 +120,8 @@ impl Fleet {
                 tid,
             };
             self.connecting.insert(op, request.clone());
+            // The check may count the new path before it is known whose it is.
+            self.check_is_overtaken |= self.checking.is_some() && self.is_announced_only(&request.tid);
             ctx.host(HostEffect::Connect { op, request: Box::new(request) });
         }
         self.connect_queue.announce(ctx);
@@ -128,6 +130,7 @@ impl Fleet {
     /// Takes the outcome of a write, however late.
     pub(super) fn connected(&mut self, ctx: &mut Context<'_>, op: OpId, report: ConnectReport) {
         let Some(request) = self.connecting.remove(&op) else { return };
+        self.mark_unchecked_dirty();
         self.counters.attempt_ends(&report.outcome);
         if let ConnectOutcome::Made(ctrl) = report.outcome {
             self.rotation.made_with(ctrl, request.secrets());
@@ -246,6 +249,7 @@ impl Fleet {
         let Some(member) = self.members.get_mut(tid) else { return };
         let attempts = member.hold(ctx.now, ctrl);
         member.connected_with = connected_with;
+        super::raise_trust(&mut self.path_trust, ctrl, member.want.trust);
         self.claim(ctx, tid, ctrl);
         self.mark_removals_dirty();
         if gone {

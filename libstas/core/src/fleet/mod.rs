@@ -25,7 +25,9 @@ use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
 use super::member::{BeforeExclusion, ConnState, Member, RemovalPolicy, RemovalState, Want};
 use super::ownership::{Cause, Instance, Rules};
+use super::reasons::Kept;
 use super::timers::Timer;
+use super::trust::Trust;
 use super::{CtrlRef, OpId, Time, matching};
 use stas_nvme::{HostIdentity, Tid};
 use uuid::Uuid;
@@ -80,6 +82,9 @@ pub struct Fleet {
     ours: BTreeMap<CtrlRef, Instance>,
     /// Controllers whose connections an earlier version saved as ours. Resolved by the first snapshot.
     ours_by_name: BTreeSet<Tid>,
+    /// The trust level of the most trusted member that has held each connection. A source that is trusted less cannot
+    /// lower it.
+    path_trust: BTreeMap<CtrlRef, Trust>,
     rules: Rules,
     last_retry_all: Option<Time>,
     /// Controllers whose last connection was encrypted: they are never connected unencrypted.
@@ -114,6 +119,11 @@ impl ConfigLines {
     }
 }
 
+/// Records the trust level of a member that holds a connection.
+fn raise_trust(path_trust: &mut BTreeMap<CtrlRef, Trust>, ctrl: CtrlRef, level: Trust) {
+    path_trust.entry(ctrl).and_modify(|before| *before = level.min(*before)).or_insert(level);
+}
+
 impl Fleet {
     /// Creates a fleet without members.
     #[must_use]
@@ -133,6 +143,7 @@ impl Fleet {
             hanging: BTreeSet::new(),
             ours: BTreeMap::new(),
             ours_by_name: BTreeSet::new(),
+            path_trust: BTreeMap::new(),
             rules: Rules::default(),
             last_retry_all: None,
             encrypted: BTreeSet::new(),
@@ -190,7 +201,11 @@ impl Fleet {
         let restarts = want.restarts(&member.want);
         let tried_otherwise =
             member.want.parameters != want.parameters && matches!(member.state, ConnState::Waiting(_));
+        let level = want.trust;
         member.want = want;
+        if let Some(ctrl) = member.ctrl() {
+            raise_trust(&mut self.path_trust, ctrl, level);
+        }
         member.kept = None;
         member.cause = None;
         member.before_exclusion = None;
@@ -395,6 +410,12 @@ impl Fleet {
     #[must_use]
     pub fn is_announced_only(&self, tid: &Tid) -> bool {
         self.members.get(tid).is_some_and(|member| member.want.trust.is_announced_only())
+    }
+
+    /// True for a member that is no longer wanted, but is kept because its storage is or may be in use.
+    #[must_use]
+    pub fn is_kept_for_use(&self, tid: &Tid) -> bool {
+        self.members.get(tid).and_then(|member| member.kept.as_ref()).is_some_and(Kept::is_for_use)
     }
 
     /// True for a member whose removal is proved. A removal because of an exclusion is no proof: the exclusion may be

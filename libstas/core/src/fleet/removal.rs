@@ -187,7 +187,7 @@ impl Fleet {
     /// Starts a check for storage in use. One check at a time: if two paths to one namespace were checked together,
     /// each would count as the remaining path of the other.
     fn check_use(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
-        if self.checking.is_some() {
+        if self.checking.is_some() || self.is_trusted_path(ctrl) && self.is_announced_path_under_way(ctrl) {
             return;
         }
         let op = ctx.next_op();
@@ -199,18 +199,24 @@ impl Fleet {
         ctx.timers.set(Timer::UseAnswer, ctx.now + CHECK_DEADLINE);
         let mut not_counted: Vec<CtrlRef> = self.disconnecting.values().copied().collect();
         // mDNS is unauthenticated: what it alone finds does not take the place of a trusted path.
-        if !self.is_announced_only(tid) {
-            not_counted.extend(self.held_for_announcements_only());
+        if self.is_trusted_path(ctrl) {
+            let held = self.members.values().filter_map(Member::ctrl);
+            not_counted.extend(held.filter(|other| !self.is_trusted_path(*other)));
         }
         ctx.host(HostEffect::CheckUse { op, ctrl, not_counted });
     }
 
-    /// The connections that only members hold that depend on mDNS.
-    fn held_for_announcements_only(&self) -> impl Iterator<Item = CtrlRef> {
-        let trusted = |member: &&Member| !member.want.trust.is_announced_only();
-        let trusted: BTreeSet<CtrlRef> = self.members.values().filter(trusted).filter_map(Member::ctrl).collect();
-        let held: BTreeSet<CtrlRef> = self.members.values().filter_map(Member::ctrl).collect();
-        held.into_iter().filter(move |ctrl| !trusted.contains(ctrl))
+    /// True for a connection that a member has held that does not depend on mDNS alone.
+    fn is_trusted_path(&self, ctrl: CtrlRef) -> bool {
+        self.path_trust.get(&ctrl).is_none_or(|level| !level.is_announced_only())
+    }
+
+    /// True while a controller that depends on mDNS alone is being connected, and may become a path to the same
+    /// storage: the kernel has the path before it is known whose it is.
+    fn is_announced_path_under_way(&self, ctrl: CtrlRef) -> bool {
+        let Some(kernel) = self.inventory.get(ctrl) else { return false };
+        let mut requests = self.connecting.values();
+        requests.any(|request| request.tid.subsysnqn == kernel.subsysnqn && self.is_announced_only(&request.tid))
     }
 
     pub(super) fn use_checked(&mut self, ctx: &mut Context<'_>, op: OpId, usage: &Usage) {
@@ -278,7 +284,7 @@ impl Fleet {
     }
 
     /// Re-examines the members that wait for their check.
-    fn mark_unchecked_dirty(&mut self) {
+    pub(super) fn mark_unchecked_dirty(&mut self) {
         let waiting = self.members.iter().filter(|(_, member)| {
             matches!(member.removal, Some((RemovalPolicy::SpareInUse, RemovalState::Asked | RemovalState::Refused(_))))
         });

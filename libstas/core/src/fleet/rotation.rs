@@ -176,6 +176,12 @@ impl Fleet {
             return None;
         };
         if self.rotation.sharing(pending.ctrl, &pending.wanted).next() != Some(tid) {
+            // When it becomes the first one, it begins anew.
+            if let Some(pending) = self.rotation.pending.get_mut(tid)
+                && !matches!(pending.step, Step::Trying { .. })
+            {
+                (pending.step, pending.lost_since) = (Step::Waiting, None);
+            }
             return None;
         }
         let lost = kernel.state.is_reconnecting();
@@ -218,6 +224,16 @@ impl Fleet {
         if self.connect_queue.is_busy() || !lost && self.connect_queue.has_queue() {
             return Some(ctx.now + LOST_EVERY);
         }
+        // Another verdict may have been tested meanwhile. Trials at dead portals hold up those that matter.
+        if let Some(pending) = self.rotation.pending.get_mut(tid)
+            && pending.step == (Step::Ready { is_test: true })
+        {
+            if !self.connect_queue.may_test_verdict(ctx.now) {
+                (pending.step, pending.not_before) = (Step::Waiting, ctx.now + LOST_EVERY);
+                return Some(pending.not_before);
+            }
+            pending.tested = true;
+        }
         self.try_secrets(ctx, tid);
         None
     }
@@ -246,7 +262,7 @@ impl Fleet {
     pub(super) fn rotation_probed(&mut self, now: Time, op: OpId, outcome: &ProbeOutcome) -> bool {
         let Self { rotation, connect_queue, .. } = self;
         let asked = |pending: &&mut Pending| matches!(pending.step, Step::Probing(asked, _) if asked == op);
-        let (mut any, mut may_test) = (false, connect_queue.may_test_verdict(now));
+        let (mut any, may_test) = (false, connect_queue.may_test_verdict(now));
         for pending in rotation.pending.values_mut().filter(asked) {
             any = true;
             let is_old = pending.lost_since.is_some_and(|since| now.since(since) >= BELIEVED);
@@ -257,7 +273,6 @@ impl Fleet {
                 // A connect to a portal that accepts connections and sends nothing takes a minute. In that time other
                 // connections may be lost.
                 ProbeOutcome::Dead(failure) if is_old && may_test && !pending.tested && !failure.is_answer() => {
-                    (may_test, pending.tested) = (false, true);
                     Step::Ready { is_test: true }
                 }
                 ProbeOutcome::Dead(_) => {
@@ -289,8 +304,12 @@ impl Fleet {
         // The next trial follows a verdict that the portal is alive. The test did not show that it takes long then.
         let wait = if is_test { Duration::ZERO } else { blocked_for * PENALTY_FACTOR };
         pending.not_before = ctx.now + LOST_EVERY.max(wait);
-        if is_test {
-            self.connect_queue.verdict_tested(ctx.now, matches!(outcome, Rotated::Unknown(_)), blocked_for);
+        match outcome {
+            Rotated::Written | Rotated::HostWritten | Rotated::Refused(_) if is_test => {
+                self.connect_queue.verdict_tested(ctx.now, false, blocked_for);
+            }
+            Rotated::Unknown(_) if is_test => self.connect_queue.verdict_tested(ctx.now, true, blocked_for),
+            _ => {}
         }
         pending.compare = matches!(outcome, Rotated::Unknown(_)).then_some(ctx.now + COMPARE_AGAIN);
         if let Some((level, text)) = log_line_for(ctrl, outcome)
