@@ -160,10 +160,12 @@ fn a_page_that_reconnects_and_changes_cannot_exceed_the_maximum() {
     assert_eq!(ports, ["190", "191", "192", "193", "194"], "the others have made room");
 }
 
-/// Each announced discovery controller stays below its own maximum.
+/// Each announced discovery controller stays below its own maximum. None takes more than it leaves.
 #[test]
 fn all_announced_discovery_controllers_together_have_a_maximum() {
-    for (origin, connected) in [(Origin::Discovered, ANNOUNCED_AT_MOST), (Origin::Configured, 5 * 4000)] {
+    for (origin, connected) in
+        [(Origin::Discovered, [4000, 4000, 4000, 2192, 1096]), (Origin::Configured, [4000, 4000, 4000, 4000, 4000])]
+    {
         let mut host = started(4096);
         host.hold(Op::Connect);
         host.hold(Op::Probe);
@@ -174,7 +176,46 @@ fn all_announced_discovery_controllers_together_have_a_maximum() {
         };
         let dcs = (1..=5).map(page).collect();
         host.stafd_is(":1.5", StafdView { dcs, removed: Some(Vec::new()), is_complete: true });
-        let refused = 5 * 4000 - connected;
-        assert_eq!((host.core.controllers().len(), host.core.refused()), (connected, refused), "{origin:?}");
+        let members = host.core.controllers();
+        let at = |n: u32| members.iter().filter(|ioc| ioc.member.tid.traddr == format!("192.0.2.{n}")).count();
+        assert_eq!([1, 2, 3, 4, 5].map(at), connected, "{origin:?}");
+        assert_eq!(host.core.refused(), 5 * 4000 - members.len(), "{origin:?}");
+        assert!(origin == Origin::Configured || members.len() <= ANNOUNCED_AT_MOST);
     }
+}
+
+#[test]
+fn refused_controllers_are_connected_when_there_is_room() {
+    let mut host = started(5);
+    host.dead.insert("192.0.2.9".into());
+    let since = host.now;
+    let view = |traddr: &str| {
+        let entries = (0..5).map(|n| entry(traddr, &format!("nqn.{n}"))).collect();
+        let page = DcPage { origin: Origin::Discovered, ..dc_page(&dc("192.0.2.1"), since, entries) };
+        StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true }
+    };
+    host.stafd_is(":1.5", view("192.0.2.9"));
+    host.wait(60);
+    host.peer.view = Some(view("192.0.2.1"));
+    host.feed(Event::PageChanged(dc("192.0.2.1")));
+    host.wait(60);
+    assert_eq!((host.addresses(), host.core.refused()), (vec!["192.0.2.1"; 5], 0));
+}
+
+/// A target that moves to another address while its storage is in use.
+#[test]
+fn a_new_path_to_storage_in_use_is_not_refused_because_of_the_old_one() {
+    let mut host = started(1);
+    let since = host.now;
+    let view = |traddr: &str| {
+        let page = DcPage { origin: Origin::Discovered, ..dc_page(&dc("192.0.2.1"), since, vec![entry(traddr, "a")]) };
+        StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true }
+    };
+    host.stafd_is(":1.5", view("192.0.2.1"));
+    host.in_use.insert("a".into());
+    host.wait(60);
+    host.peer.view = Some(view("192.0.2.9"));
+    host.feed(Event::PageChanged(dc("192.0.2.1")));
+    host.wait(60);
+    assert!(host.addresses().contains(&"192.0.2.9"), "{:?}", host.addresses());
 }

@@ -16,6 +16,7 @@ mod view;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::configured::Defaults;
@@ -38,6 +39,9 @@ pub use wire::{Effect, Event, FetchError, IocView, Settings};
 /// Maximum number of I/O controllers connected for all discovery controllers together that only mDNS announces, unless
 /// `max-controllers-per-announced-dc` is larger. Any host on the network segment can announce many of them.
 pub const ANNOUNCED_AT_MOST: usize = 16_384;
+
+/// Refused controllers of announced discovery controllers are considered again after this time.
+const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// What a source says about an I/O controller that it lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,10 +203,13 @@ impl Connector {
                 continue;
             }
             if announced_only && !is_known(tid) {
-                // Those that it no longer lists count, too, until they are removed.
-                let known = || self.reconciler.sources.claimed_by(id).filter(|tid| is_known(tid)).count();
+                // Those that it no longer lists count, too, until they are removed, unless they are kept because their
+                // storage is in use: a new path to it must not wait for that.
+                let counts = |tid: &Tid| is_known(tid) && !fleet.is_kept_for_use(tid);
+                let known = || self.reconciler.sources.claimed_by(id).filter(|tid| counts(tid)).count();
                 let count = of_page.entry(id).or_insert_with(known);
-                if *count >= settings.conf.max_per_announced_dc || of_all >= at_most {
+                // None takes more than it leaves: a few cannot use up everything.
+                if *count >= settings.conf.max_per_announced_dc.min(at_most.saturating_sub(of_all)) {
                     refused.insert(tid);
                     continue;
                 }
@@ -392,6 +399,10 @@ impl Connector {
             }
             going.append(&mut free);
         }
+        // No event reports that there is room for them.
+        if self.refused > 0 {
+            again = again.into_iter().chain([ctx.now + REFUSED_AGAIN_AFTER]).min();
+        }
         match again {
             Some(at) => ctx.timers.set(Timer::Removals, at),
             None => ctx.timers.cancel(&Timer::Removals),
@@ -467,7 +478,10 @@ impl Connector {
     }
 
     fn take(&mut self, ctx: &mut Context<'_>, event: Event) {
-        self.stop_unproved_removals(ctx);
+        // The answers of stafd are followed by [`Connector::reconcile`], which does this with what they say.
+        if !matches!(event, Event::PageFetched { .. } | Event::AllFetched { .. }) {
+            self.stop_unproved_removals(ctx);
+        }
         match event {
             Event::BootTables(tables) => self.nbft.set(tables),
             Event::Configured(settings) => self.configure(ctx, *settings),
