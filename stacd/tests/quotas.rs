@@ -7,7 +7,7 @@ use fake_host::{Connector, FakeHost, Op, dc, dc_page, entry, interface};
 use libstas::core::trust::Trust;
 use libstas::core::{Links, Time};
 use libstas::nvme::log_page::{Entry, Unclear};
-use stacd::connector::{ANNOUNCED_AT_MOST, DcPage, Event, Origin, RemovalReason, RemovedDc, StafdView};
+use stacd::connector::{DcPage, Event, MAX_IOCS_OF_ANNOUNCED_DCS, Origin, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
 
@@ -143,7 +143,7 @@ fn refused_controllers_are_forgotten_when_the_page_changes_or_goes() {
 /// The absence of a controller is not proved while the connection of its discovery controller is new: the discovery
 /// controller reconnects each time, and lists others.
 #[test]
-fn a_page_that_reconnects_and_changes_cannot_exceed_the_maximum() {
+fn a_discovery_controller_that_reconnects_with_new_entries_cannot_exceed_the_maximum() {
     let mut host = started(5);
     let mut most = 0;
     for round in 0..20_u16 {
@@ -160,11 +160,11 @@ fn a_page_that_reconnects_and_changes_cannot_exceed_the_maximum() {
     assert_eq!(ports, ["190", "191", "192", "193", "194"], "the others have made room");
 }
 
-/// Each announced discovery controller stays below its own maximum. None takes more than it leaves.
+/// Each announced discovery controller stays below its own maximum. Large ones do not use up the limit for all.
 #[test]
 fn all_announced_discovery_controllers_together_have_a_maximum() {
     for (origin, connected) in
-        [(Origin::Discovered, [4000, 4000, 4000, 2192, 1096]), (Origin::Configured, [4000, 4000, 4000, 4000, 4000])]
+        [(Origin::Discovered, [4000, 4000, 4000, 3360, 64]), (Origin::Configured, [4000, 4000, 4000, 4000, 4000])]
     {
         let mut host = started(4096);
         host.hold(Op::Connect);
@@ -180,7 +180,7 @@ fn all_announced_discovery_controllers_together_have_a_maximum() {
         let at = |n: u32| members.iter().filter(|ioc| ioc.member.tid.traddr == format!("192.0.2.{n}")).count();
         assert_eq!([1, 2, 3, 4, 5].map(at), connected, "{origin:?}");
         assert_eq!(host.core.refused(), 5 * 4000 - members.len(), "{origin:?}");
-        assert!(origin == Origin::Configured || members.len() <= ANNOUNCED_AT_MOST);
+        assert!(origin == Origin::Configured || members.len() <= MAX_IOCS_OF_ANNOUNCED_DCS);
     }
 }
 
@@ -218,4 +218,13 @@ fn a_new_path_to_storage_in_use_is_not_refused_because_of_the_old_one() {
     host.feed(Event::PageChanged(dc("192.0.2.1")));
     host.wait(60);
     assert!(host.addresses().contains(&"192.0.2.9"), "{:?}", host.addresses());
+}
+
+#[test]
+fn one_announced_discovery_controller_gets_the_whole_maximum() {
+    let mut host = started(20_000);
+    host.hold(Op::Connect);
+    host.hold(Op::Probe);
+    host.stafd_is(":1.5", view(Origin::Discovered, false, 20_000));
+    assert_eq!((host.core.controllers().len(), host.core.refused()), (20_000, 0));
 }

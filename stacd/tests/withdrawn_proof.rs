@@ -49,7 +49,7 @@ fn begin(host: &mut Host, waits_for: WaitsFor) {
     }
 }
 
-/// What the removal waits for happens.
+/// Ends what the removal waits for.
 fn end(host: &mut Host, waits_for: WaitsFor) {
     match waits_for {
         WaitsFor::Use => host.in_use.clear(),
@@ -111,7 +111,7 @@ fn removal_that_waits(waits_for: WaitsFor, audited: bool) -> Host {
     }
     host.wait(1.0);
     assert_eq!(host.nqns(), ["a", "b"]);
-    let is_step = |host: &HostEffect| matches!(host, HostEffect::CheckUse { .. } | HostEffect::Disconnect { .. });
+    let is_step = |effect: &HostEffect| matches!(effect, HostEffect::CheckUse { .. } | HostEffect::Disconnect { .. });
     let steps = host.count(|effect| matches!(effect, Effect::Host(host) if is_step(host)));
     assert!(steps > 0, "{waits_for:?}, {audited}: the removal has begun");
     host
@@ -142,7 +142,7 @@ fn a_removal_whose_proof_is_withdrawn_does_not_go_on() {
 }
 
 #[test]
-fn the_audit_leaves_alone_what_may_be_listed_by_now() {
+fn the_audit_stops_when_a_source_may_list_the_controller() {
     for waits_for in WAITS {
         for how in [Withdrawn::StafdStops, Withdrawn::PageChanges, Withdrawn::FetchFails] {
             let mut host = removal_that_waits(waits_for, true);
@@ -181,7 +181,8 @@ fn what_a_removed_discovery_controller_listed_is_kept_when_stafd_uses_it_again()
     }
 }
 
-/// Most pages are fetched at once: then nothing is to be reported, and nothing is checked again.
+/// A page that is fetched at once is never treated as a withdrawn proof: nothing is logged, and at most one check for
+/// storage in use is repeated.
 #[test]
 fn a_page_that_is_fetched_at_once_does_not_stop_the_removals_that_it_still_proves() {
     let mut host = removal_that_waits(WaitsFor::Use, false);

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_identity_gets_the_remedy() {
+    fn the_error_for_a_host_without_an_nqn_names_the_remedy() {
         let directory = tempfile::tempdir().unwrap();
         let conf = directory.path().join("sys.conf");
         fs::write(&conf, "[Host]\nnqn = file:///nonexistent/hostnqn\n").unwrap();

@@ -210,9 +210,9 @@ impl Staf {
         Ok(self.finder.ask(pages).await.map_err(stopping)?.unwrap_or_default())
     }
 
-    /// The log page of a discovery controller has changed, was read for the first time, or may be outdated: its connection
-    /// was lost, or the controller has reported a change and the page was not read at once. The strings identify the
-    /// controller; `device` is its device.
+    /// The log page of a discovery controller was read for the first time, has changed, or is stale. It is stale if the
+    /// connection was lost or a reported change was not read within 0.4 s, and if a removed controller is used again.
+    /// The strings identify the controller; `device` is its device (`nvme?` without one).
     #[zbus(signal, name = "log_pages_changed")]
     async fn log_pages_changed(
         emitter: &SignalEmitter<'_>,

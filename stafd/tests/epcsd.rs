@@ -1,7 +1,7 @@
 //! Discovery controllers whose log page lists them without EPCSD (explicit persistent connections supported).
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{FakeHost, Finder, announced, dc, entry, interface, own_entry};
+use fake_host::{FakeHost, Finder, Op, announced, dc, entry, interface, own_entry};
 use libstas::bus::contract::PageState;
 use libstas::core::browse::BrowseEvent;
 use libstas::core::{CtrlState, Links};
@@ -106,4 +106,26 @@ fn a_polled_controller_does_not_age_while_its_polls_succeed() {
     host.kernel.iter_mut().for_each(|kernel| kernel.state = CtrlState::Connecting);
     host.wait(1200);
     assert_eq!(host.core.controllers().len(), 0, "{:?}", host.core.controllers());
+}
+
+/// The page changes shortly before the end of a poll, and cannot be read in time.
+#[test]
+fn a_page_that_changed_and_was_not_read_proves_nothing_between_two_polls() {
+    for fails in [false, true] {
+        let mut host = started(&format!("{POLL}{CONFIGURED}"), false);
+        host.wait(39.0);
+        assert_eq!(page_state(&host), PageState::Fresh);
+        if fails {
+            host.peer.unreadable = true;
+        } else {
+            host.hold(Op::ReadPage);
+        }
+        host.page_is(A, vec![own_entry(A, false)]);
+        host.wait(5.0);
+        assert_eq!((host.addresses(), page_state(&host)), (vec![], PageState::Saved), "fails: {fails}");
+        host.peer.unreadable = false;
+        host.release(Op::ReadPage);
+        host.wait(1000.0);
+        assert_eq!(page_state(&host), PageState::Fresh, "fails: {fails}: the next poll reads it");
+    }
 }

@@ -279,7 +279,7 @@ fn what_a_name_may_exclude_waits_until_the_name_is_looked_up() {
 }
 
 #[test]
-fn stacd_is_reported_whether_all_that_the_configuration_means_is_listed() {
+fn stafd_publishes_whether_all_configured_controllers_are_listed() {
     let signals = |host: &Host| host.count(|effect| *effect == Effect::DcRemoved);
     let mut host = Host::with(&["192.0.2.1"]).started();
     assert!(host.core.published().is_complete);

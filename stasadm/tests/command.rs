@@ -59,7 +59,7 @@ fn the_same_host_gets_the_same_nqn() {
 }
 
 #[test]
-fn the_id_goes_with_the_host_nqn_or_is_random_and_goes_where_it_is_asked_to() {
+fn the_id_goes_with_the_host_nqn_or_is_random_and_is_written_to_the_requested_file() {
     if !is_root() {
         return;
     }
@@ -166,7 +166,7 @@ fn a_file_that_cannot_be_written_is_named_and_the_configuration_stays() {
 }
 
 #[test]
-fn without_privileges_nothing_is_done_and_the_remedy_reported() {
+fn without_privileges_nothing_is_done_and_the_remedy_is_printed() {
     let mut command = Command::new(STASADM);
     command.args(["-c", "/tmp/nonexistent/sys.conf", "hostid"]);
     if nix::unistd::geteuid().is_root() {

@@ -77,7 +77,7 @@ pub trait Staf {
         host_nqn: &str,
     ) -> zbus::Result<Vec<Dict>>;
 
-    /// A discovery log page has changed, was read for the first time, or may be outdated.
+    /// A discovery log page was read for the first time, has changed, or is stale.
     #[zbus(signal, name = "log_pages_changed")]
     fn log_pages_changed(
         &self,

@@ -556,14 +556,14 @@ impl ConnectQueue {
         true
     }
 
-    /// True if a write that is not in the queue may test a verdict that a portal is dead.
+    /// True if a trial of a secret may now test whether a portal that was reported as dead is dead.
     #[must_use]
     pub fn may_test_verdict(&self, now: Time) -> bool {
         now >= self.next_test && !self.is_testing()
     }
 
-    /// A write has tested a verdict. If the verdict was right (`failed`) and the write blocked the connect path, the wait
-    /// before the next test grows.
+    /// Takes the outcome of such a test. `failed`: the portal is dead, as reported. If the write also blocked the
+    /// connect path, the wait before the next test grows.
     pub fn verdict_tested(&mut self, now: Time, failed: bool, blocked_for: Duration) {
         if !failed {
             (self.futile_tests, self.next_test) = (0, now);

@@ -183,8 +183,8 @@ pub enum HostEffect {
         op: OpId,
         /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
-        /// Controllers that do not count as another path, whatever state sysfs shows: those being removed, and those
-        /// that are trusted less.
+        /// Controllers that do not count as another path, whatever state sysfs shows: those being disconnected, and, if
+        /// `ctrl` does not depend on mDNS alone, those that do.
         not_counted: Vec<CtrlRef>,
     },
     /// Resolve a host name. Answered by [`HostEvent::Resolved`].

@@ -44,7 +44,7 @@ pub enum ProbeFailure {
 impl ProbeFailure {
     /// True if the portal accepted the TCP connection.
     #[must_use]
-    pub fn is_answer(self) -> bool {
+    pub fn accepted_connection(self) -> bool {
         matches!(self, Self::NotNvme(_))
     }
 }

@@ -292,8 +292,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         }
     }
 
-    /// Marks a source as stale, also one that was removed: it is used again, and not read yet.
-    pub fn mark_used_again(&mut self, id: &SourceId) {
+    /// Marks a source as stale. A removed source is used again from now on, and proves nothing until it is read.
+    pub fn mark_stale_even_if_removed(&mut self, id: &SourceId) {
         if let Some(source) = self.sources.get_mut(id).filter(|source| source.is_retired()) {
             source.knowledge = Knowledge::Stale;
         }

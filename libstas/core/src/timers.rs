@@ -40,8 +40,8 @@ pub enum Timer {
     LookUpAnswer(String),
     /// stafd: the next read of a log page, after the back-off of the last one.
     Read(Tid),
-    /// stafd: a log page was not read within 400 ms after it had changed, or after its connection was lost.
-    Outdated(Tid),
+    /// stafd: a log page was not read within 400 ms after it had changed, or after the connection was lost.
+    StalePage(Tid),
     /// stafd: the second read of a log page, 28 s after the connection came up.
     SecondRead(Tid),
     /// stafd: the next attempt to register this host, after the back-off of the last one.

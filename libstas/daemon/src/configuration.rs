@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_a_name_gets_the_remedy() {
+    fn the_error_for_a_host_without_an_nqn_names_the_remedy() {
         let etc = Etc::new();
         etc.put(
             "sys.conf",

@@ -131,7 +131,7 @@ where
                 },
             },
             report = link.receive() => match report {
-                Ok(Report::Services(changes)) => {
+                Ok(Report::Mdns(changes)) => {
                     backoff.works(link.age());
                     if !changes.is_empty() {
                         tell(changes.into_iter().map(BrowseEvent::from).collect()).await;

@@ -246,7 +246,7 @@ impl Caller {
         let (id, answer) = match report {
             Report::Resolved { id, result } => (id, Answer::Resolved(result)),
             Report::Probed { id, verdict } => (id, Answer::Probed(verdict)),
-            Report::Services(_) => return Err(LinkError::Unasked),
+            Report::Mdns(_) => return Err(LinkError::Unasked),
         };
         if !self.sent.get(&id).is_some_and(|call| call.is_answered_by(&answer)) {
             return Err(LinkError::Unasked);

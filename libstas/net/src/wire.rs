@@ -75,7 +75,7 @@ pub enum Request {
         /// The portal.
         portal: Portal,
     },
-    /// [`Role::Mdns`]: a command to the browser. [`Report::Services`] follows.
+    /// [`Role::Mdns`]: a command to the browser. [`Report::Mdns`] follows.
     Browse(BrowseCommand),
 }
 
@@ -97,8 +97,8 @@ pub enum Report {
         /// The verdict.
         verdict: Verdict,
     },
-    /// Changes of the announced services, and restarts of the browser.
-    Services(Vec<ServiceChange>),
+    /// Events of the mDNS browser.
+    Mdns(Vec<MdnsEvent>),
 }
 
 /// Why a host name has no address.
@@ -144,10 +144,10 @@ impl From<Verdict> for ProbeOutcome {
     }
 }
 
-/// A change of the announced services.
+/// An event of the mDNS browser, not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum ServiceChange {
+pub enum MdnsEvent {
     /// A service is announced, or its announcement has changed.
     Announced {
         /// The full name of the service.
@@ -167,19 +167,19 @@ pub enum ServiceChange {
     Restarted,
 }
 
-impl From<ServiceChange> for BrowseEvent {
+impl From<MdnsEvent> for BrowseEvent {
     /// Reads the TXT record ([`announcement::offer`]).
-    fn from(change: ServiceChange) -> Self {
-        match change {
-            ServiceChange::Announced { service, port, p, nqn, endpoints } => {
+    fn from(event: MdnsEvent) -> Self {
+        match event {
+            MdnsEvent::Announced { service, port, p, nqn, endpoints } => {
                 let value = |key, value: &'_ Option<String>| value.as_ref().map(|value| (key, value.clone()));
                 let pairs: Vec<(&str, String)> = [value("p", &p), value("nqn", &nqn)].into_iter().flatten().collect();
                 let pairs = pairs.iter().map(|(key, value)| (*key, Some(value.as_bytes())));
                 let offer = announcement::offer(port, pairs);
                 Self::Announced { service, offer, endpoints }
             }
-            ServiceChange::Gone(service) => Self::Gone(service),
-            ServiceChange::Restarted => Self::Restarted,
+            MdnsEvent::Gone(service) => Self::Gone(service),
+            MdnsEvent::Restarted => Self::Restarted,
         }
     }
 }
@@ -260,15 +260,15 @@ impl Record for Report {
             Self::Resolved { result: Err(Unresolved::NoAddress), .. } => Ok(()),
             Self::Probed { verdict: Verdict::Unknown(text), .. } => error(text),
             Self::Probed { .. } => Ok(()),
-            Self::Services(changes) => {
-                limit("the number of services", changes.len(), SERVICES_PER_RECORD)?;
-                changes.iter().try_for_each(ServiceChange::check)
+            Self::Mdns(events) => {
+                limit("the number of services", events.len(), SERVICES_PER_RECORD)?;
+                events.iter().try_for_each(MdnsEvent::check)
             }
         }
     }
 }
 
-impl ServiceChange {
+impl MdnsEvent {
     /// Checks the limits of the values.
     ///
     /// # Errors

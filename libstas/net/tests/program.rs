@@ -89,8 +89,8 @@ async fn resolve(client: &NetClient, name: &str) -> Result<Vec<std::net::IpAddr>
     answer.await.unwrap().map_err(|error| error.to_string())
 }
 
-/// Accepts a connection and answers its ICReq with ICResp (NVMe/TCP Transport 1.0c, 3.6.2.2 and 3.6.2.3). The process that
-/// probes may be killed meanwhile.
+/// Accepts a connection and answers its ICReq with ICResp (NVMe/TCP Transport 1.0c, 3.6.2.2 and 3.6.2.3). The process
+/// that probes may be killed meanwhile.
 fn answer_icreq(listener: &std::net::TcpListener) {
     let (mut stream, _) = listener.accept().unwrap();
     let mut icresp = [0; 128];
@@ -132,7 +132,7 @@ async fn names_are_resolved_and_portals_are_probed() {
 }
 
 #[tokio::test]
-async fn under_repeated_kills_every_question_is_answered_and_most_with_the_truth() {
+async fn under_repeated_kills_every_query_is_answered_and_most_with_the_truth() {
     let socket = Socket::listen();
     let client = NetClient::start(socket.path());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

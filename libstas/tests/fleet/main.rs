@@ -361,7 +361,7 @@ fn two_paths_removed_together_are_checked_one_after_the_other() {
 
 /// mDNS is unauthenticated: any host on the network segment can offer another path to a subsystem.
 #[test]
-fn a_path_that_only_an_announcement_leads_to_does_not_take_the_place_of_a_trusted_one() {
+fn an_announced_path_does_not_count_as_another_path_to_the_storage_of_a_trusted_one() {
     for (removed, others, is_counted) in [
         (Trust::Administrator, &[Trust::AnnouncedDc][..], false),
         (Trust::ConfiguredDc, &[Trust::AnnouncedDc], false),
@@ -401,45 +401,58 @@ fn trusted_path() -> Scene {
         fake_host::interface(1, "eth0", &["192.0.2.200"]),
         fake_host::interface(2, "eth1", &["192.0.2.201"]),
     ]));
-    scene.want(&on("eth0", "a"), trusted_as(Trust::ConfiguredDc));
+    scene.want(&on("eth0", "a"), wanted_with(Trust::ConfiguredDc));
     let (op, _) = scene.next_connect();
     let ctrl = scene.host.add(&on("eth0", "a"));
     scene.answer(op, ConnectOutcome::Made(ctrl));
     scene
 }
 
-fn trusted_as(trust: Trust) -> Want {
+fn wanted_with(trust: Trust) -> Want {
     Want { trust, ..Want::default() }
 }
 
-/// A discovery controller that only mDNS announces lists it last.
+/// Later only an announced discovery controller lists it.
 #[test]
-fn a_path_that_was_trusted_does_not_become_less_so() {
+fn a_less_trusted_source_does_not_lower_the_trust_of_a_path() {
     let mut scene = trusted_path();
-    scene.want(&on("eth0", "a"), trusted_as(Trust::AnnouncedDc));
+    scene.want(&on("eth0", "a"), wanted_with(Trust::AnnouncedDc));
     let other = scene.host.add(&on("eth1", "a"));
     scene.host.send_snapshot();
-    scene.want(&on("eth1", "a"), trusted_as(Trust::AnnouncedDc));
+    scene.want(&on("eth1", "a"), wanted_with(Trust::AnnouncedDc));
     assert_eq!(scene.next(), None);
     scene.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { not_counted, .. }) = scene.next() else { panic!("a check is due") };
     assert_eq!(not_counted, [other]);
 }
 
-/// The kernel has the path before it is known that only mDNS leads to it.
+/// The kernel shows the new path before its connect is reported.
 #[test]
 fn an_announced_path_that_is_made_during_the_check_does_not_count() {
     let mut scene = trusted_path();
     scene.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op: check, .. }) = scene.next() else { panic!("a check is due") };
-    scene.want(&on("eth1", "a"), trusted_as(Trust::AnnouncedDc));
+    scene.want(&on("eth1", "a"), wanted_with(Trust::AnnouncedDc));
     let (op, _) = scene.next_connect();
     let other = scene.host.add(&on("eth1", "a"));
     scene.hear(HostEvent::UseChecked { op: check, usage: Usage::Free });
     assert_eq!(scene.next(), None, "the check waits for the end of the attempt");
     scene.answer(op, ConnectOutcome::Made(other));
+    assert_eq!(scene.next(), None, "the check is not repeated at the pace of a stranger");
+    scene.host.wait(3);
     let Some(HostEffect::CheckUse { not_counted, .. }) = scene.next() else { panic!("a check is due") };
     assert_eq!(not_counted, [other]);
+}
+
+#[test]
+fn an_announced_controller_of_another_subsystem_does_not_disturb_the_check() {
+    let mut scene = trusted_path();
+    scene.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
+    let Some(HostEffect::CheckUse { op: check, ctrl, .. }) = scene.next() else { panic!("a check is due") };
+    scene.want(&tid("unrelated"), wanted_with(Trust::AnnouncedDc));
+    scene.next_connect();
+    scene.hear(HostEvent::UseChecked { op: check, usage: Usage::Free });
+    assert_eq!(scene.next_disconnect().1, ctrl);
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn only_a_controller_that_the_kernel_reconnects_counts_as_lost() {
     }
 }
 
-/// Plays this long with probes that all fail with that error. Returns the time of each probe and of each trial since
+/// Runs for `seconds` with probes that all fail with `failure`. Returns the time of each probe and of each trial since
 /// the loss. A trial blocks the connect path for that time.
 fn with_dead_verdicts(
     scene: &mut Scene,
@@ -225,7 +225,7 @@ fn a_verdict_that_a_portal_is_unreachable_is_tested_once_before_the_kernel_recon
     }
 }
 
-/// A network failure: the trials at dead portals would hold up those that matter for a minute.
+/// After a network failure, trials at the dead portals would delay trials at live portals by a minute.
 #[test]
 fn few_verdicts_are_tested_when_many_portals_fail_together() {
     let mut scene = scene();
@@ -245,9 +245,9 @@ fn few_verdicts_are_tested_when_many_portals_fail_together() {
     assert!((1..=2).contains(&trials.len()), "{trials:?}");
 }
 
-/// The first of those that share a connection asks. Another one becomes the first during a loss.
+/// Of the members that share a connection, the first one tries. Another one becomes the first during a loss.
 #[test]
-fn the_next_one_that_shares_a_connection_begins_anew() {
+fn the_next_member_of_a_shared_connection_restarts_the_rotation() {
     let bound = on("eth0", "a");
     let (mut scene, _) = connected_as(&bound);
     scene.host.kernel[0].src_addr = Some("192.0.2.200".parse().unwrap());
@@ -263,7 +263,7 @@ fn the_next_one_that_shares_a_connection_begins_anew() {
         outcome: Rotated::Refused(refused()),
         blocked_for: Duration::from_secs(60),
     });
-    // A member that comes before it joins, and leaves during the next loss.
+    // A member that sorts before `bound` is added, and removed during the next loss.
     let first = tid("a");
     assert!(first < bound);
     scene.host.kernel[0].state = CtrlState::Live;
@@ -291,7 +291,7 @@ fn the_next_one_that_shares_a_connection_begins_anew() {
 }
 
 #[test]
-fn tests_of_right_verdicts_become_rare() {
+fn tests_that_confirm_a_verdict_become_rarer() {
     let mut scene = pending();
     assert_eq!(scene.next(), None);
     let mut tests = 0;
@@ -406,8 +406,8 @@ fn a_probe_without_an_answer_does_not_use_up_the_time_before_the_kernel_reconnec
     }
 }
 
-/// Two controllers that differ only in the interface share one connection. Only the first one asks, whatever the answer
-/// is.
+/// Two controllers that differ only in the interface share one connection. Only the first one tries, whatever
+/// the outcome is.
 #[test]
 fn a_secret_that_two_controllers_share_is_tried_once() {
     for (outcome, trials) in [

@@ -34,7 +34,7 @@ impl Connector {
         }
     }
 
-    /// Stops the removals of the audit that it would no longer begin: meanwhile the scope may have become narrower, the
+    /// Stops audit removals that the audit would no longer start: meanwhile the scope may have become narrower, the
     /// connection may have another owner, or a source may list it.
     pub(super) fn spare_what_is_no_longer_audited(&mut self, ctx: &mut Context<'_>) {
         let judged = self.reconciler.fleet.unclaimed().into_iter().filter_map(|(tid, ctrl)| {

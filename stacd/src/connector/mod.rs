@@ -36,12 +36,22 @@ pub use saved::{Saved, SavedBoot, SavedClaim, SavedSource};
 use wire::Context;
 pub use wire::{Effect, Event, FetchError, IocView, Settings};
 
-/// Maximum number of I/O controllers connected for all discovery controllers together that only mDNS announces, unless
-/// `max-controllers-per-announced-dc` is larger. Any host on the network segment can announce many of them.
-pub const ANNOUNCED_AT_MOST: usize = 16_384;
+/// Maximum number of I/O controllers of all discovery controllers that were found by mDNS alone;
+/// 1024 more than `max-controllers-per-announced-dc` if that is larger. Any host on the network segment can announce many
+/// discovery controllers.
+pub const MAX_IOCS_OF_ANNOUNCED_DCS: usize = 16_384;
 
-/// Refused controllers of announced discovery controllers are considered again after this time.
-const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// The last places of that limit are for discovery controllers with few controllers: some large ones cannot use it up.
+const RESERVED_FOR_SMALL: usize = 1024;
+/// A discovery controller with fewer I/O controllers may use these places.
+const SMALL: usize = 64;
+/// Refused controllers of announced discovery controllers are checked again after this time.
+const RECHECK_REFUSED_AFTER: Duration = Duration::from_secs(5);
+
+/// The limit for the I/O controllers of all discovery controllers that were found by mDNS alone.
+fn limit_of_announced(settings: &Settings) -> usize {
+    MAX_IOCS_OF_ANNOUNCED_DCS.max(settings.conf.max_per_announced_dc.saturating_add(RESERVED_FOR_SMALL))
+}
 
 /// What a source says about an I/O controller that it lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,38 +193,40 @@ impl Connector {
 
     /// All listed controllers that are not excluded, and how they are wanted. Parameters of the configuration take
     /// precedence. Also returns how many controllers of announced discovery controllers are refused because of
-    /// `max-controllers-per-announced-dc` or [`ANNOUNCED_AT_MOST`]: only new ones are refused; connected and saved ones
+    /// `max-controllers-per-announced-dc` or [`MAX_IOCS_OF_ANNOUNCED_DCS`]: only new ones are refused; connected and saved ones
     /// are kept.
     fn wanted(&self, settings: &Settings) -> (BTreeMap<Tid, Want>, usize) {
         let parameters = || settings.conf.parameters.clone();
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
         let is_known = |tid: &Tid| self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
         let fleet = &self.reconciler.fleet;
-        let mut of_all = fleet.tids().filter(|tid| fleet.is_announced_only(tid)).count();
-        let at_most = ANNOUNCED_AT_MOST.max(settings.conf.max_per_announced_dc);
-        let mut of_page: BTreeMap<&SourceId, usize> = BTreeMap::new();
+        let mut announced_total = fleet.tids().filter(|tid| fleet.is_announced_only(tid)).count();
+        let total_limit = limit_of_announced(settings);
+        let mut count_of_page: BTreeMap<&SourceId, usize> = BTreeMap::new();
         let mut refused: BTreeSet<&Tid> = BTreeSet::new();
+        // Each of these replaces a path that is kept because of storage in use, and so counts already.
+        let mut replacing: BTreeSet<(&SourceId, &str)> = BTreeSet::new();
         for (id, tid, claim) in
             self.reconciler.listed().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
         {
+            // The most trusted level is the smallest.
             let trust = self.trust_in(id).min(self.trust_in_boot_record(tid));
             let announced_only = trust.is_announced_only();
             if announced_only && self.reconciler.is_new_at_own_address(tid) {
                 continue;
             }
             if announced_only && !is_known(tid) {
-                // Those that it no longer lists count, too, until they are removed, unless they are kept because their
-                // storage is in use: a new path to it must not wait for that.
-                let counts = |tid: &Tid| is_known(tid) && !fleet.is_kept_for_use(tid);
-                let known = || self.reconciler.sources.claimed_by(id).filter(|tid| counts(tid)).count();
-                let count = of_page.entry(id).or_insert_with(known);
-                // None takes more than it leaves: a few cannot use up everything.
-                if *count >= settings.conf.max_per_announced_dc.min(at_most.saturating_sub(of_all)) {
+                // Also counts controllers that the page no longer lists and that are not removed yet.
+                let known = || self.reconciler.sources.claimed_by(id).filter(|tid| is_known(tid)).count();
+                let count = count_of_page.entry(id).or_insert_with(known);
+                let limit = if *count < SMALL { total_limit } else { total_limit - RESERVED_FOR_SMALL };
+                let is_beyond = *count >= settings.conf.max_per_announced_dc || announced_total >= limit;
+                if is_beyond && !(self.is_only_new_path(id, tid) && replacing.insert((id, &tid.subsysnqn))) {
                     refused.insert(tid);
                     continue;
                 }
                 *count += 1;
-                of_all += usize::from(!wanted.contains_key(tid));
+                announced_total += usize::from(!wanted.contains_key(tid));
             }
             let (parameters, attempts) = match claim {
                 IocClaim::Configured(parameters) => ((**parameters).clone(), None),
@@ -231,16 +243,24 @@ impl Connector {
         (wanted, refused)
     }
 
+    /// True if all members of that page for the subsystem are kept because of storage in use: a new path to it must not
+    /// be refused because the old one counts.
+    fn is_only_new_path(&self, id: &SourceId, new: &Tid) -> bool {
+        let fleet = &self.reconciler.fleet;
+        let claimed = self.reconciler.sources.claimed_by(id);
+        let mut members = claimed.filter(|tid| tid.subsysnqn == new.subsysnqn && fleet.has(tid)).peekable();
+        members.peek().is_some() && members.all(|tid| fleet.is_kept_for_use(tid))
+    }
+
     /// Logs once that controllers of announced discovery controllers are refused.
     fn log_refused(&mut self, ctx: &mut Context<'_>, settings: &Settings, refused: usize) {
         if std::mem::replace(&mut self.refused, refused) == 0 && refused > 0 {
             let text = format!(
-                "{refused} I/O controllers are not connected, because mDNS alone found the discovery controllers that \
-                 list them, and more than {} would be connected for one of these or more than {} for all. To connect \
-                 them, raise max-controllers-per-announced-dc= in stacd.conf, or configure the discovery controllers \
-                 in stafd.conf",
+                "{refused} I/O controllers are not connected: their discovery controllers were found by mDNS alone, \
+                 and the limit is {} for each of these and {} for all. Configure the discovery controllers in stafd.conf, \
+                 or raise max-controllers-per-announced-dc= in stacd.conf",
                 settings.conf.max_per_announced_dc,
-                ANNOUNCED_AT_MOST.max(settings.conf.max_per_announced_dc)
+                limit_of_announced(settings)
             );
             ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
         }
@@ -305,7 +325,7 @@ impl Connector {
         }
     }
 
-    /// The trust level of an I/O controller that a boot table lists. Others are not raised.
+    /// Firmware if a boot table lists the I/O controller, otherwise the least trusted level.
     fn trust_in_boot_record(&self, tid: &Tid) -> Trust {
         if self.nbft.record_of(tid).is_some() { Trust::Firmware } else { Trust::AnnouncedDc }
     }
@@ -345,11 +365,11 @@ impl Connector {
         self.reconciler.sources.verdict_of(tid, now, may_be_live, |_| true, may_be_meant)
     }
 
-    /// Stops the removals that are no longer proved, and those of the audit that it would no longer begin. While a
+    /// Stops removals that are no longer proved, and audit removals that the audit would no longer start. While a
     /// removal waits (for storage in use, or because the kernel refuses the disconnect), stafd may stop, a page may
     /// change, the connection to a discovery controller may be lost, or the configuration may change.
     ///
-    /// The fleet continues removals with each event and timer, so this is called before it gets any.
+    /// Call it before each event and timer, because the fleet continues removals with each of them.
     fn stop_unproved_removals(&mut self, ctx: &mut Context<'_>) {
         self.spare_what_is_no_longer_audited(ctx);
         let fleet = &self.reconciler.fleet;
@@ -399,9 +419,9 @@ impl Connector {
             }
             going.append(&mut free);
         }
-        // No event reports that there is room for them.
+        // No event reports that a controller was removed and a refused one fits: check again.
         if self.refused > 0 {
-            again = again.into_iter().chain([ctx.now + REFUSED_AGAIN_AFTER]).min();
+            again = again.into_iter().chain([ctx.now + RECHECK_REFUSED_AFTER]).min();
         }
         match again {
             Some(at) => ctx.timers.set(Timer::Removals, at),
@@ -478,7 +498,8 @@ impl Connector {
     }
 
     fn take(&mut self, ctx: &mut Context<'_>, event: Event) {
-        // The answers of stafd are followed by [`Connector::reconcile`], which does this with what they say.
+        // Not before an answer of stafd: [`Connector::reconcile`] stops removals after the answer is applied, so that a
+        // page that still proves them stops none.
         if !matches!(event, Event::PageFetched { .. } | Event::AllFetched { .. }) {
             self.stop_unproved_removals(ctx);
         }

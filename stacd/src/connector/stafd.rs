@@ -145,10 +145,10 @@ impl Connector {
         }
     }
 
-    /// A page has changed, or proves nothing any more: the known one is stale until the new one is fetched. If its
-    /// discovery controller was removed, stafd uses it again.
+    /// stafd signals that a page has changed or is stale, or that it uses a removed discovery controller again. The known
+    /// page is stale until it is fetched.
     pub(super) fn page_changed(&mut self, ctx: &mut Context<'_>, dc: Tid) {
-        self.reconciler.sources.mark_used_again(&SourceId::Page(dc.clone()));
+        self.reconciler.sources.mark_stale_even_if_removed(&SourceId::Page(dc.clone()));
         self.fetch_page(ctx, dc, false);
     }
 
@@ -366,12 +366,13 @@ impl Connector {
 
     pub(super) fn page_fetched(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<Option<DcPage>, FetchError>) {
         let Some((dc, refresh)) = self.stafd.pages.remove(&op) else { return };
+        let mut is_current = false;
         match result {
             Ok(Some(_)) if self.is_overtaken(op, &dc) => self.fetch_page(ctx, dc.clone(), refresh),
             Ok(Some(page)) => {
+                is_current = matches!(page.state, PageState::Fresh | PageState::Unstated);
                 self.take_page(ctx, page, refresh);
                 self.reconciler.debounce.restart(ctx.now);
-                self.retry_controllers_of(ctx, &dc);
                 ctx.host(HostEffect::Save);
             }
             // It was removed meanwhile; the list of removed controllers says why.
@@ -382,9 +383,13 @@ impl Connector {
             }
         }
         if let Some(refresh) = self.stafd.pages_owed.remove(&dc) {
-            self.fetch_page(ctx, dc, refresh);
+            self.fetch_page(ctx, dc.clone(), refresh);
         }
         self.reconcile(ctx);
+        // A page that stafd could not read again says nothing about its controllers.
+        if is_current {
+            self.retry_controllers_of(ctx, &dc);
+        }
     }
 
     /// True if stafd has been running for at least that time and has reported everything that it may list.

@@ -16,9 +16,9 @@ use super::registration::Registration;
 /// A page is read once more this long after the connection came up, in case an event was lost. This is shortly before
 /// the absence of earlier controllers counts as proved (`libstas::core::sources::SETTLING`).
 pub(super) const SECOND_READ: Duration = SETTLED_READ;
-/// If a page has changed, or its connection was lost, this is signalled after this time. Most pages are read sooner, so
-/// that there is one signal for each change. Removals wait longer ([`libstas::core::sources::DEBOUNCE`]).
-pub(super) const OUTDATED: Duration = Duration::from_millis(400);
+/// A page that is stale for this long is signalled as stale. Most changed pages are read sooner, so that each change
+/// causes one signal. Shorter than the shortest wait of a removal ([`libstas::core::sources::DEBOUNCE`]).
+pub(super) const SIGNAL_STALE_AFTER: Duration = Duration::from_millis(400);
 /// A read that takes longer than this is logged; its slot stays occupied.
 pub(super) const READ_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -66,10 +66,10 @@ pub(super) struct DiscoveryController {
     pub(super) page_of: Option<Time>,
     /// True if the discovery controller has reported a change of the page that no read covers yet.
     pub(super) changed: bool,
-    /// True if no read has covered that change, or the loss of the connection, within [`OUTDATED`].
-    pub(super) outdated: bool,
-    /// True if it was fresh when it was signalled last.
-    pub(super) published_as_fresh: bool,
+    /// True if the page was not read within [`SIGNAL_STALE_AFTER`] after that change, or after the connection was lost.
+    pub(super) stale: bool,
+    /// True from the time when the page is fresh until it is signalled as stale.
+    pub(super) was_fresh: bool,
     /// When this run has read it last.
     pub(super) read_at: Option<Time>,
     /// The read under way.
@@ -113,7 +113,7 @@ impl DiscoveryController {
         self.connection = Some(connection);
         self.supported = None;
         self.read_pending = true;
-        (self.changed, self.outdated) = (false, false);
+        (self.changed, self.stale) = (false, false);
         self.backoff.reset();
         waiting
     }
@@ -137,8 +137,9 @@ impl DiscoveryController {
     /// True when the page proves the absence of what it does not list, except for what its unclear entries may mean.
     /// After a successful poll it does so until the next one.
     pub(super) fn is_fresh(&self) -> bool {
-        let is_current = self.was_read() && !self.outdated;
-        (is_current || self.poll_valid_until.is_some()) && self.page.as_ref().is_some_and(LogPage::is_whole)
+        let is_of_poll = self.poll_valid_until.is_some() && self.failure.is_none() && !self.changed;
+        let is_current = !self.stale && (self.was_read() || is_of_poll);
+        is_current && self.page.as_ref().is_some_and(LogPage::is_whole)
     }
 
     /// What the page proves.

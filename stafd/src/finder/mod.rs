@@ -196,7 +196,7 @@ impl Finder {
             let was_removed = self.removed.remove(tid).is_some();
             self.dcs.entry(tid.clone()).or_default().was_removed |= was_removed;
             if was_removed {
-                self.is_used_again(ctx, tid);
+                self.use_again(ctx, tid);
             }
         }
         if !changed.is_empty() {
@@ -224,18 +224,18 @@ impl Finder {
                 let restored = Want { parameters, trust: Trust::AnnouncedDc, ..Want::default() };
                 self.reconciler.fleet.restore_want(&tid, restored);
             }
-            self.removed.remove(&tid);
-            self.dcs.entry(tid.clone()).or_default();
-            self.is_used_again(ctx, &tid);
+            let was_removed = self.removed.remove(&tid).is_some();
+            self.dcs.entry(tid.clone()).or_default().was_removed |= was_removed;
+            self.use_again(ctx, &tid);
             self.report_if_live(ctx, &tid);
         }
         excluded
     }
 
-    /// A removed controller is wanted again. Until its page is read, it proves nothing: neither here, nor in stacd, which
-    /// was told of its removal.
-    fn is_used_again(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
-        self.reconciler.sources.mark_used_again(&SourceId::Page(tid.clone()));
+    /// A removed controller is wanted again. Marks its page as stale, and signals this, because stacd counts the
+    /// controller as removed.
+    fn use_again(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+        self.reconciler.sources.mark_stale_even_if_removed(&SourceId::Page(tid.clone()));
         ctx.push(Effect::PagesChanged { dc: tid.clone(), ctrl: None });
     }
 
@@ -297,7 +297,7 @@ impl Finder {
             again = again.into_iter().chain(self.reconciler.debounce.until()).min();
         }
         if self.refused.announced > 0 {
-            again = again.into_iter().chain([ctx.now + quotas::REFUSED_AGAIN_AFTER]).min();
+            again = again.into_iter().chain([ctx.now + quotas::RECHECK_REFUSED_AFTER]).min();
         }
         match again {
             Some(at) => ctx.timers.set(Timer::Removals, at),
@@ -418,7 +418,7 @@ impl Finder {
             ctx.push(Effect::Refreshed { token, result: Err(RefreshError::GivenUp) });
         }
         let all =
-            [Timer::Read, Timer::SecondRead, Timer::ReadAnswer, Timer::Outdated, Timer::PollEnds, Timer::Register];
+            [Timer::Read, Timer::SecondRead, Timer::ReadAnswer, Timer::StalePage, Timer::PollEnds, Timer::Register];
         for timer in all.map(|timer| timer(tid.clone())) {
             ctx.timers.cancel(&timer);
         }
@@ -558,7 +558,7 @@ impl Finder {
             }
             UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED) => {
                 for tid in holders {
-                    self.page_has_changed(ctx, &tid);
+                    self.handle_page_change(ctx, &tid);
                 }
             }
             UeventKind::Connected | UeventKind::Rediscover => {
@@ -590,7 +590,7 @@ impl Finder {
             match timer {
                 Timer::Read(tid) | Timer::SecondRead(tid) => self.read_soon(ctx, tid),
                 Timer::ReadAnswer(tid) => self.read_hangs(ctx, tid),
-                Timer::Outdated(tid) => self.page_is_outdated(tid),
+                Timer::StalePage(tid) => self.mark_stale_page(tid),
                 Timer::Register(tid) => self.register(ctx, tid),
                 Timer::PollEnds(tid) => self.poll_ends(ctx, tid),
                 Timer::Stop => ctx.push(Effect::Stopped),

@@ -16,9 +16,9 @@ use libstas::nvme::Tid;
 
 use super::{Context, Finder};
 
-/// Refused announced candidates are considered again after this time: no event reports a failed connect of an admitted
+/// Refused announced candidates are checked again after this time: no event reports a failed connect of an admitted
 /// candidate.
-pub(super) const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RECHECK_REFUSED_AFTER: Duration = Duration::from_secs(1);
 
 /// The numbers of discovery controllers that are refused at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use libstas::nvme::log_page::{Candidates, Entry, EntryError, LogPage, Subtype, U
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
 
-use super::discovery_controller::{DiscoveryController, OUTDATED, READ_DEADLINE, ReadKind, Reading};
+use super::discovery_controller::{DiscoveryController, READ_DEADLINE, ReadKind, Reading, SIGNAL_STALE_AFTER};
 use super::optional::Command;
 use super::{Context, Effect, Finder, RefreshError};
 
@@ -23,39 +23,39 @@ impl Finder {
     }
 
     /// A discovery controller reports that its page has changed: the known one proves nothing until it is read again.
-    pub(super) fn page_has_changed(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+    pub(super) fn handle_page_change(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         self.reconciler.sources.mark_stale(&SourceId::Page(tid.clone()));
         if let Some(dc) = self.dcs.get_mut(tid) {
             dc.changed = true;
-            ctx.timers.set_once(Timer::Outdated(tid.clone()), ctx.now + OUTDATED);
+            ctx.timers.set_once(Timer::StalePage(tid.clone()), ctx.now + SIGNAL_STALE_AFTER);
         }
         self.read_soon(ctx, tid);
     }
 
-    /// A page was not read in time after a change, or after its connection was lost.
-    pub(super) fn page_is_outdated(&mut self, tid: &Tid) {
+    /// A page was not read in time after a change, or after the connection was lost.
+    pub(super) fn mark_stale_page(&mut self, tid: &Tid) {
         if let Some(dc) = self.dcs.get_mut(tid).filter(|dc| dc.changed || !dc.is_fresh()) {
-            dc.outdated = true;
+            dc.stale = true;
         }
     }
 
-    /// Signals the pages that were published as fresh and have not been fresh for [`OUTDATED`], so that stacd stops the
-    /// removals that they proved. Pages that were read are signalled when they were read.
+    /// Signals the pages that were fresh and have been stale for [`SIGNAL_STALE_AFTER`], so that stacd stops the removals
+    /// that they proved. A page that is read is signalled when it is read.
     pub(super) fn signal_withdrawn_proofs(&mut self, ctx: &mut Context<'_>) {
         if self.stopping {
             return;
         }
         for (tid, dc) in &mut self.dcs {
             if dc.is_fresh() {
-                dc.published_as_fresh = true;
-            } else if dc.published_as_fresh && dc.outdated {
-                dc.published_as_fresh = false;
+                dc.was_fresh = true;
+            } else if dc.was_fresh && dc.stale {
+                dc.was_fresh = false;
                 ctx.push(Effect::PagesChanged {
                     dc: tid.clone(),
                     ctrl: dc.connection.map(|connection| connection.ctrl),
                 });
-            } else if dc.published_as_fresh {
-                ctx.timers.set_once(Timer::Outdated(tid.clone()), ctx.now + OUTDATED);
+            } else if dc.was_fresh {
+                ctx.timers.set_once(Timer::StalePage(tid.clone()), ctx.now + SIGNAL_STALE_AFTER);
             }
         }
     }
@@ -180,11 +180,11 @@ impl Finder {
     fn take_page(&mut self, ctx: &mut Context<'_>, tid: &Tid, page: LogPage) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let Some(connection) = dc.connection else { return };
-        let first = !dc.was_read() || dc.outdated;
+        let must_signal = !dc.was_read() || dc.stale;
         // A read that began before the last change of the page is followed by another one.
         dc.changed &= dc.read_pending;
-        dc.outdated &= dc.changed;
-        let is_outdated = dc.changed;
+        dc.stale = dc.changed;
+        let is_overtaken = dc.changed;
         dc.optional.survived();
         dc.failure = None;
         dc.backoff.reset();
@@ -193,7 +193,7 @@ impl Finder {
             before.genctr != page.genctr || !before.says_the_same_as(&page) || before.dropped != page.dropped
         };
         let changed = dc.page.as_ref().is_none_or(is_new);
-        if first || changed {
+        if must_signal || changed {
             let record = |level, text| LogRecord { level, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
             let flaws = flaws(tid, &page).into_iter().map(|text| record(Level::Warning, text));
             let read = format!("log page read: {} entries, generation {}", page.entries.len(), page.genctr);
@@ -208,8 +208,8 @@ impl Finder {
             dc.page_of = Some(connection.since);
             dc.read_at = Some(ctx.now);
         }
-        if !is_outdated {
-            ctx.timers.cancel(&Timer::Outdated(tid.clone()));
+        if !is_overtaken {
+            ctx.timers.cancel(&Timer::StalePage(tid.clone()));
         }
         self.poll_without_epcsd(ctx, tid);
         let id = SourceId::Page(tid.clone());
@@ -222,14 +222,14 @@ impl Finder {
                 self.reconciler.sources.claimed_by(&id).filter(|tid| self.counts_as_live(ctx.now, tid)).filter(alone);
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
             self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| at_stake.contains(tid));
-            if is_outdated {
+            if is_overtaken {
                 self.reconciler.sources.mark_stale(&id);
             }
         } else {
             self.reconciler.sources.add_unproved(id.clone(), names);
         }
         self.reconciler.forget_unknown(ctx.now, &id);
-        if first || changed {
+        if must_signal || changed {
             self.reconciler.debounce.restart(ctx.now);
             ctx.push(Effect::PagesChanged { dc: tid.clone(), ctrl: Some(connection.ctrl) });
             ctx.host(HostEffect::Save);

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_a_valid_id_registers_nowhere_and_is_reported_the_remedy() {
+    fn a_host_without_a_valid_id_registers_nowhere_and_the_remedy_is_logged() {
         let result = registered(request("seven", false));
         let Err(NotRegistered::Failed { reason, again: false }) = result else { panic!("{result:?}") };
         assert_eq!(reason.to_string(), "the host ID \"seven\" is not a UUID; see stasadm hostid");

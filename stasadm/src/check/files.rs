@@ -9,7 +9,7 @@ use libstas::daemon::conf_file::ConfFile;
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Purpose};
 use stas_cli::client::Daemon;
 
-use super::finding::{Finding, Level};
+use super::finding::{Finding, FindingLevel};
 
 /// The files of the daemons.
 pub(super) const STAFD_CONF: &str = "/etc/stas/stafd.conf";
@@ -89,7 +89,7 @@ pub(super) fn own_file(path: &Path, daemon: Daemon, findings: &mut Vec<Finding>)
                 "{} does not exist: the daemon uses the last good configuration, else the defaults",
                 path.display()
             );
-            findings.push(Finding::new(Level::Note, text));
+            findings.push(Finding::new(FindingLevel::Note, text));
             return None;
         }
         Err(error) => {
@@ -144,7 +144,7 @@ pub(super) fn identity(path: &Path, findings: &mut Vec<Finding>) -> Option<HostI
             Some(identity)
         }
         Err(error) => {
-            findings.push(Finding::new(Level::Error, error.to_string()));
+            findings.push(Finding::new(FindingLevel::Error, error.to_string()));
             None
         }
     }
@@ -155,7 +155,7 @@ fn complain(complaints: &[Complaint], findings: &mut Vec<Finding>) {
 }
 
 fn report_exposure(path: &Path, file: &ConfFile, findings: &mut Vec<Finding>) {
-    findings.extend(file.exposure(path).map(|text| Finding::new(Level::Warning, text)));
+    findings.extend(file.exposure(path).map(|text| Finding::new(FindingLevel::Warning, text)));
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Finding {
@@ -163,7 +163,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Finding {
         io::ErrorKind::PermissionDenied => "; try again with sudo",
         _ => "; the daemon keeps the last good configuration",
     };
-    Finding::new(Level::Error, format!("cannot read {}: {error}{hint}", path.display()))
+    Finding::new(FindingLevel::Error, format!("cannot read {}: {error}{hint}", path.display()))
 }
 
 #[cfg(test)]
@@ -235,7 +235,7 @@ mod tests {
         assert!(own_file(&path, Daemon::Stafd, &mut findings).is_none());
         fs::write(directory.path().join("sys.conf"), "[Host]\nnqn=file:///nonexistent/hostnqn\n").unwrap();
         assert!(identity(&directory.path().join("sys.conf"), &mut findings).is_none());
-        let levels: Vec<Level> = findings.iter().map(|finding| finding.level).collect();
-        assert_eq!(levels, [Level::Note, Level::Error, Level::Error], "{findings:?}");
+        let levels: Vec<FindingLevel> = findings.iter().map(|finding| finding.level).collect();
+        assert_eq!(levels, [FindingLevel::Note, FindingLevel::Error, FindingLevel::Error], "{findings:?}");
     }
 }

@@ -9,7 +9,7 @@ use libstas::nvme::shown;
 
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
+pub(super) enum FindingLevel {
     /// Nothing is wrong, but something is not as the administrator may expect, or was not checked.
     Note,
     /// It works, but not as written, or not now.
@@ -21,27 +21,27 @@ pub(super) enum Level {
 /// One line of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
-    pub(super) level: Level,
+    pub(super) level: FindingLevel,
     /// File, and line if it is about one, then what is wrong.
     pub(super) text: String,
 }
 
 impl Finding {
-    pub(super) fn new(level: Level, text: impl Into<String>) -> Self {
+    pub(super) fn new(level: FindingLevel, text: impl Into<String>) -> Self {
         Self { level, text: text.into() }
     }
 
     /// A warning about a line of a file.
     pub(super) fn at(path: &Path, line: usize, text: impl fmt::Display) -> Self {
-        Self::new(Level::Warning, format!("{}:{line}: {text}", path.display()))
+        Self::new(FindingLevel::Warning, format!("{}:{line}: {text}", path.display()))
     }
 }
 
 impl From<&Complaint> for Finding {
     fn from(complaint: &Complaint) -> Self {
         let level = match complaint.severity {
-            Severity::Warning | Severity::Unknown => Level::Warning,
-            Severity::Refused => Level::Error,
+            Severity::Warning | Severity::Unknown => FindingLevel::Warning,
+            Severity::Refused => FindingLevel::Error,
         };
         Self::new(level, complaint.to_string())
     }
@@ -50,9 +50,9 @@ impl From<&Complaint> for Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = match self.level {
-            Level::Note => "note",
-            Level::Warning => "warning",
-            Level::Error => "error",
+            FindingLevel::Note => "note",
+            FindingLevel::Warning => "warning",
+            FindingLevel::Error => "error",
         };
         write!(f, "{level}: {}", shown(&self.text))
     }
@@ -66,7 +66,7 @@ pub(super) fn summary(findings: &[Finding]) -> String {
         1 => Some(format!("1 {what}")),
         _ => Some(format!("{count} {what}s")),
     };
-    let parts = [counted(count(Level::Error), "error"), counted(count(Level::Warning), "warning")];
+    let parts = [counted(count(FindingLevel::Error), "error"), counted(count(FindingLevel::Warning), "warning")];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "no errors, no warnings".to_owned() } else { parts.join(", ") }
 }
@@ -74,9 +74,9 @@ pub(super) fn summary(findings: &[Finding]) -> String {
 /// The exit status: 0 without a complaint, 1 after warnings, 2 after errors.
 pub(super) fn status(findings: &[Finding]) -> ExitCode {
     match findings.iter().map(|finding| finding.level).max() {
-        None | Some(Level::Note) => ExitCode::SUCCESS,
-        Some(Level::Warning) => ExitCode::from(1),
-        Some(Level::Error) => ExitCode::from(2),
+        None | Some(FindingLevel::Note) => ExitCode::SUCCESS,
+        Some(FindingLevel::Warning) => ExitCode::from(1),
+        Some(FindingLevel::Error) => ExitCode::from(2),
     }
 }
 
@@ -87,7 +87,9 @@ mod tests {
     #[test]
     fn the_summary_counts_and_the_status_is_that_of_the_worst() {
         let findings: Vec<Finding> =
-            [Level::Note, Level::Warning, Level::Error, Level::Warning].map(|level| Finding::new(level, "f")).into();
+            [FindingLevel::Note, FindingLevel::Warning, FindingLevel::Error, FindingLevel::Warning]
+                .map(|level| Finding::new(level, "f"))
+                .into();
         assert_eq!(summary(&findings), "1 error, 2 warnings");
         assert_eq!(summary(findings.get(..1).unwrap_or_default()), "no errors, no warnings");
         for (length, code) in [(0, 0), (1, 0), (2, 1), (4, 2)] {

@@ -17,7 +17,7 @@ use libstas::nvme::{HostIdentity, Tid};
 use nix::unistd::{AccessFlags, access};
 
 use super::files::OwnFile;
-use super::finding::{Finding, Level};
+use super::finding::{Finding, FindingLevel};
 
 /// Maximum number of look-ups at the same time.
 const LOOKUPS: usize = 16;
@@ -47,7 +47,8 @@ impl Host {
         let links = match links() {
             Ok(links) => Some(links),
             Err(error) => {
-                findings.push(Finding::new(Level::Note, format!("the network interfaces are not checked: {error}")));
+                findings
+                    .push(Finding::new(FindingLevel::Note, format!("the network interfaces are not checked: {error}")));
                 None
             }
         };
@@ -166,13 +167,13 @@ fn no_options(roots: &Roots, error: &io::Error) -> Finding {
     match error.kind() {
         io::ErrorKind::NotFound => {
             let text = format!("{device} does not exist: nothing can be connected; `modprobe nvme-fabrics` makes it");
-            Finding::new(Level::Warning, text)
+            Finding::new(FindingLevel::Warning, text)
         }
         io::ErrorKind::PermissionDenied => {
             let text = format!("the options of the kernel are not checked: {device}: {error}; try again with sudo");
-            Finding::new(Level::Note, text)
+            Finding::new(FindingLevel::Note, text)
         }
-        _ => Finding::new(Level::Warning, format!("the options of the kernel are not known: {device}: {error}")),
+        _ => Finding::new(FindingLevel::Warning, format!("the options of the kernel are not known: {device}: {error}")),
     }
 }
 
@@ -182,20 +183,20 @@ fn registry(roots: &Roots) -> Option<Finding> {
     let place = folder.display();
     if !folder.exists() {
         let text = format!("{place} does not exist: the units of the daemons make it when they start");
-        return Some(Finding::new(Level::Note, text));
+        return Some(Finding::new(FindingLevel::Note, text));
     }
     if !folder.is_dir() {
         return Some(Finding::new(
-            Level::Warning,
+            FindingLevel::Warning,
             format!("{place} is not a folder: other programs cannot see what is ours"),
         ));
     }
     let error = access(folder, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
     let root = nix::unistd::geteuid().is_root();
     let (level, hint) = if root {
-        (Level::Warning, "other programs cannot see what is ours")
+        (FindingLevel::Warning, "other programs cannot see what is ours")
     } else {
-        (Level::Note, "only root writes there")
+        (FindingLevel::Note, "only root writes there")
     };
     Some(Finding::new(level, format!("{place} cannot be written: {}; {hint}", error.desc())))
 }
@@ -308,7 +309,7 @@ exclude=traddr=spare
             "{lines:?}"
         );
         fs::write(&roots.registry, "").unwrap();
-        assert_eq!(registry(&roots).unwrap().level, Level::Warning);
+        assert_eq!(registry(&roots).unwrap().level, FindingLevel::Warning);
         fs::remove_file(&roots.registry).unwrap();
         fs::create_dir(&roots.registry).unwrap();
         assert_eq!(registry(&roots), None);

@@ -24,7 +24,7 @@ use stas_cli::output::print;
 
 use crate::arguments::Check;
 use files::{Kind, OwnFile, STACD_CONF, STAFD_CONF};
-use finding::{Finding, Level, status, summary};
+use finding::{Finding, FindingLevel, status, summary};
 use host::Host;
 
 /// The whole command.
@@ -79,7 +79,7 @@ struct Checked {
 fn check(sys_conf: &Path, files: &[(Kind, PathBuf)], named: &[PathBuf]) -> Checked {
     let (mut findings, mut plans) = (Vec::new(), String::new());
     for path in named.iter().filter(|path| !path.exists()) {
-        findings.push(Finding::new(Level::Error, format!("{} does not exist", path.display())));
+        findings.push(Finding::new(FindingLevel::Error, format!("{} does not exist", path.display())));
     }
     let present = |path: &PathBuf| !named.contains(path) || path.exists();
     let sys = files.iter().find(|(kind, path)| *kind == Kind::Sys && present(path));

@@ -3,7 +3,7 @@
 use cdcsim::pdu::{Framer, Incoming};
 use libstas::core::ProbeOutcome;
 use libstas::core::browse::BrowseEvent;
-use libstas::net::wire::{Frames, RECORD_MAX, Record, Report, Request, ServiceChange, WireError};
+use libstas::net::wire::{Frames, MdnsEvent, RECORD_MAX, Record, Report, Request, WireError};
 use libstas::nvme::Transport;
 use libstas::nvme::announcement::{candidate, offer};
 use libstas::nvme::sysfs_address::SysfsAddress;
@@ -60,14 +60,14 @@ pub(crate) fn net_reports(bytes: &[u8]) {
                 ProbeOutcome::Dead(failure) => failure.to_string(),
                 ProbeOutcome::Alive | ProbeOutcome::Skipped => String::new(),
             },
-            Report::Services(heard) => heard.into_iter().map(heard_in_words).collect(),
+            Report::Mdns(events) => events.into_iter().map(event_in_words).collect(),
         };
         assert!(!text.contains(char::is_control), "{text}");
     }
 }
 
-fn heard_in_words(heard: ServiceChange) -> String {
-    match BrowseEvent::from(heard) {
+fn event_in_words(events: MdnsEvent) -> String {
+    match BrowseEvent::from(events) {
         BrowseEvent::Announced { offer: Ok(offer), .. } => {
             let tid = candidate(&offer, [192, 0, 2, 1].into(), "eth0", false, "nqn.2014-08.org.example:host");
             assert!(!tid.subsysnqn.contains(','), "{tid}");

@@ -61,19 +61,18 @@ fn saved_stacd(page: &LogPage) -> stacd::connector::Saved {
 fn net_reports() -> Vec<u8> {
     use libstas::core::browse::Endpoint;
     use libstas::core::{NotNvme, ProbeFailure};
-    use libstas::net::wire::{Record, Report, ServiceChange, Unresolved, Verdict};
+    use libstas::net::wire::{MdnsEvent, Record, Report, Unresolved, Verdict};
 
     let endpoints = vec![Endpoint { interface: 2, address: "fe80::1".parse().unwrap() }];
     let (p, nqn) = (Some("tcp".into()), Some("nqn.2014-08.org.example:dc".into()));
-    let announced =
-        ServiceChange::Announced { service: "dc._nvme-disc._tcp.local.".into(), port: 8009, p, nqn, endpoints };
+    let announced = MdnsEvent::Announced { service: "dc._nvme-disc._tcp.local.".into(), port: 8009, p, nqn, endpoints };
     let reports = [
         Report::Resolved { id: 1, result: Ok(vec!["192.0.2.1".parse().unwrap()]) },
         Report::Resolved { id: 2, result: Err(Unresolved::Resolver("no such host".into())) },
         Report::Resolved { id: 3, result: Err(Unresolved::NoAddress) },
         Report::Probed { id: 4, verdict: Verdict::Dead(ProbeFailure::NotNvme(NotNvme::Silent)) },
         Report::Probed { id: 5, verdict: Verdict::Unknown("no buffer space".into()) },
-        Report::Services(vec![announced, ServiceChange::Gone("dc".into()), ServiceChange::Restarted]),
+        Report::Mdns(vec![announced, MdnsEvent::Gone("dc".into()), MdnsEvent::Restarted]),
     ];
     // The first byte says where the stream is cut.
     std::iter::once(9).chain(reports.iter().flat_map(|report| report.frame().unwrap())).collect()

@@ -243,9 +243,9 @@ impl World {
         self.oracle.spared.contains(&known.shown.ctrl) || known.moved
     }
 
-    /// The connections of stacd whose controllers only mDNS leads to, or are being removed. They need not count as other
+    /// The connections of stacd whose members all depend on mDNS alone or are being removed. They need not count as other
     /// paths to the storage of more trusted controllers.
-    fn not_trusted_now(&self) -> Vec<CtrlRef> {
+    fn untrusted_or_removed(&self) -> Vec<CtrlRef> {
         let Some(connector) = &self.stac.core else { return Vec::new() };
         let iocs = connector.controllers();
         let held = |is_announced: bool| -> BTreeSet<CtrlRef> {
@@ -261,7 +261,7 @@ impl World {
         let Some(file) = &self.oracle.stac_file else { return true };
         let serves = may_serve(known);
         let ctrl = known.shown.ctrl;
-        let in_use = self.is_in_use(ctrl) && self.other_paths(ctrl, &self.not_trusted_now()) == 0;
+        let in_use = self.is_in_use(ctrl) && self.other_paths(ctrl, &self.untrusted_or_removed()) == 0;
         let garbled = file.garbled && serves.iter().any(|tid| self.oracle.has_ever_listed(Daemon::Stacd, tid));
         // stafd was killed before it could save its discovery controller, and does not know it.
         let shown: BTreeSet<_> = self

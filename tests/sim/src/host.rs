@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    pub(crate) fn look_now(&mut self, requester: Requester) {
+    pub(crate) fn take_snapshot_now(&mut self, requester: Requester) {
         if !self.is_current(requester) {
             return;
         }

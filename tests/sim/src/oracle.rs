@@ -90,7 +90,8 @@ pub(crate) struct DaemonHistory {
     /// When the daemon last saw that a controller was not live. Recorded only for controllers that an aged-out
     /// discovery controller had listed.
     down: BTreeMap<Tid, Time>,
-    /// When the daemon last disconnected a controller whose absence was proved: what listed it before counts no more.
+    /// When the daemon last disconnected a controller whose absence was proved. Pages that listed it earlier no longer
+    /// matter.
     disconnected: BTreeMap<Tid, Time>,
     /// The present run of the daemon.
     pub(crate) incarnation: u32,
@@ -283,7 +284,8 @@ impl DaemonHistory {
         !after.iter().any(proves)
     }
 
-    /// True if a discovery controller was removed after it listed that controller last, and that proves its absence.
+    /// True if a discovery controller was removed after the last time it listed that controller, and that proves its
+    /// absence.
     fn is_gone_for(&self, dc: &Tid, tid: &Tid, listed_at: Option<Time>) -> bool {
         let gone = self.gone.get(dc).filter(|gone| Some(gone.at) >= listed_at);
         gone.is_some_and(|gone| !gone.aged_out || self.down.get(tid) >= Some(&gone.at))
@@ -450,7 +452,7 @@ impl Oracle {
 
     pub(crate) fn stac_loads(&mut self, file: &StacFile, now: Time) {
         self.debounce_restarted = now;
-        // The entries of all pages mean other controllers then.
+        // With another ignore-iface each entry of each page stands for another controller.
         if self.stac_file.as_ref().is_some_and(|before| before.ignore_iface != file.ignore_iface) {
             self.stac.mark_all_stale(now);
         }

@@ -327,7 +327,7 @@ impl World {
             QueuedEvent::Written(daemon, incarnation, number, state) => {
                 self.written(daemon, incarnation, number, *state)
             }
-            QueuedEvent::Snapshot(requester) => self.look_now(requester),
+            QueuedEvent::Snapshot(requester) => self.take_snapshot_now(requester),
             QueuedEvent::Probed(requester, portal) => self.probed(requester, &portal),
             QueuedEvent::Resolve(requester, name) => self.resolve(requester, &name),
             QueuedEvent::CheckUse(requester, ctrl, not_counted) => self.check_use(requester, ctrl, &not_counted),

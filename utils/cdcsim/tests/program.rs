@@ -144,7 +144,7 @@ fn one_that_is_announced_says_goodbye_and_ends() {
 }
 
 #[test]
-fn who_breaks_the_protocol_is_reported_why_and_let_go() {
+fn a_host_that_breaks_the_protocol_gets_the_reason_and_is_disconnected() {
     let simulator = Simulator::start(&["--listen=127.0.0.1:0"]);
     let mut stream = simulator.connect(simulator.places[0]);
     let mut again = [0; 128];

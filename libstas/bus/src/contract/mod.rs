@@ -36,7 +36,7 @@ pub enum PageState {
     Never,
     /// The page was read on an earlier connection, or incompletely.
     Saved,
-    /// The page was read completely on the present connection.
+    /// The page was read completely on the present connection, and no reported change is unread.
     Fresh,
     /// The publisher sends no state: the stafd of nvme-stas. Never sent.
     #[serde(skip_deserializing)]

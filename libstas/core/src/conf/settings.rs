@@ -36,14 +36,14 @@ impl<'t> KeyedFile<'t> {
         let complaints = Complaints::new(file);
         let mut settings = Self { keys, given: Vec::new(), complaints, lost_line: None, secure_channel: None };
         for (line, problem) in document.problems {
-            settings.note_lost_line(line);
+            settings.note_unreadable_line(line);
             settings.complaints.error(line, format!("{problem}; it is ignored"));
         }
         for section in document.sections {
             match section.place {
                 SectionHeader::Unreadable => section.pairs.iter().for_each(|pair| settings.note_security(pair)),
                 SectionHeader::Nowhere => section.pairs.iter().for_each(|pair| {
-                    let severity = settings.note_lost_controller(pair);
+                    let severity = settings.note_ignored_controller(pair);
                     settings.note_security(pair);
                     let text = || format!("{}= stands before the first [Section]; it is ignored", plain(pair.key));
                     settings.complaints.not_in_table(pair.line, severity, text);
@@ -53,7 +53,7 @@ impl<'t> KeyedFile<'t> {
                     None => {
                         let mut severity = Severity::Unknown;
                         for pair in &section.pairs {
-                            severity = severity.max(settings.note_lost_controller(pair));
+                            severity = severity.max(settings.note_ignored_controller(pair));
                             settings.note_security(pair);
                         }
                         settings.complaints.not_in_table(section.line, severity, || unknown_section(keys, name));
@@ -67,12 +67,12 @@ impl<'t> KeyedFile<'t> {
 
     fn take(&mut self, section: &'static str, pair: ini::Pair<'t>) {
         let Some(key) = in_section(self.keys, section).find(|key| key.name.eq_ignore_ascii_case(pair.key)) else {
-            let severity = self.note_lost_controller(&pair);
+            let severity = self.note_ignored_controller(&pair);
             self.note_security(&pair);
             self.complaints.not_in_table(pair.line, severity, || unknown_key(self.keys, section, pair.key));
             return;
         };
-        self.note_lost_controllers_below(&pair);
+        self.note_ignored_controllers_below(&pair);
         self.given.push(Given { key, line: pair.line, text: pair.value, continues: false });
         let more = pair.more.into_iter();
         self.given.extend(more.map(|(line, text)| Given { key, line, text, continues: true }));
@@ -208,25 +208,25 @@ impl<'t> KeyedFile<'t> {
     }
 
     /// Records a line that may be a `controller=` and cannot be read.
-    fn note_lost_line(&mut self, line: usize) {
+    fn note_unreadable_line(&mut self, line: usize) {
         self.lost_line = self.lost_line.into_iter().chain([line]).min();
     }
 
     /// Records that an ignored pair may be a `controller=`. Returns the severity of its complaint.
-    fn note_lost_controller(&mut self, pair: &ini::Pair<'_>) -> Severity {
-        self.note_lost_controllers_below(pair);
+    fn note_ignored_controller(&mut self, pair: &ini::Pair<'_>) -> Severity {
+        self.note_ignored_controllers_below(pair);
         if !may_be_controller(pair.key) {
             return Severity::Unknown;
         }
-        self.note_lost_line(pair.line);
+        self.note_unreadable_line(pair.line);
         Severity::Refused
     }
 
     /// Records indented `controller=` lines: they continue the key above them, so their controllers are not listed.
-    fn note_lost_controllers_below(&mut self, pair: &ini::Pair<'_>) {
+    fn note_ignored_controllers_below(&mut self, pair: &ini::Pair<'_>) {
         let is_one = |text: &str| text.split_once('=').is_some_and(|(key, _)| may_be_controller(key.trim()));
         if let Some((line, _)) = pair.more.iter().find(|(_, text)| is_one(text)) {
-            self.note_lost_line(*line);
+            self.note_unreadable_line(*line);
         }
     }
 

@@ -120,8 +120,8 @@ impl Fleet {
                 tid,
             };
             self.connecting.insert(op, request.clone());
-            // The check may count the new path before it is known whose it is.
-            self.check_is_overtaken |= self.checking.is_some() && self.is_announced_only(&request.tid);
+            // The check may count the new path before its connect is reported.
+            self.announced_path_began |= self.is_announced_only(&request.tid) && self.checks_storage_of(&request.tid);
             ctx.host(HostEffect::Connect { op, request: Box::new(request) });
         }
         self.connect_queue.announce(ctx);

@@ -75,6 +75,9 @@ pub struct Fleet {
     checking: Option<OpId>,
     /// True if a disconnect began while the check was running: a path that it counted may be gone.
     check_is_overtaken: bool,
+    /// True if an announced controller of the same subsystem was connected while the check was running: the check may
+    /// have counted that path.
+    announced_path_began: bool,
     disconnecting: BTreeMap<OpId, CtrlRef>,
     /// Disconnects that were logged as hanging.
     hanging: BTreeSet<OpId>,
@@ -139,6 +142,7 @@ impl Fleet {
             connecting: BTreeMap::new(),
             checking: None,
             check_is_overtaken: false,
+            announced_path_began: false,
             disconnecting: BTreeMap::new(),
             hanging: BTreeSet::new(),
             ours: BTreeMap::new(),

@@ -73,6 +73,7 @@ impl Fleet {
     /// Removes connections that no longer exist from `ours`.
     pub(super) fn forget_what_is_gone(&mut self) {
         self.ours.retain(|ctrl, _| self.inventory.get(*ctrl).is_some());
+        self.path_trust.retain(|ctrl, _| self.inventory.get(*ctrl).is_some());
     }
 
     /// Records that a connection is ours from now on.

@@ -187,7 +187,7 @@ impl Fleet {
     /// Starts a check for storage in use. One check at a time: if two paths to one namespace were checked together,
     /// each would count as the remaining path of the other.
     fn check_use(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
-        if self.checking.is_some() || self.is_trusted_path(ctrl) && self.is_announced_path_under_way(ctrl) {
+        if self.checking.is_some() || self.is_trusted_path(ctrl) && self.is_announced_connect_under_way(ctrl) {
             return;
         }
         let op = ctx.next_op();
@@ -195,7 +195,7 @@ impl Fleet {
             member.removal = Some((RemovalPolicy::SpareInUse, RemovalState::Checking(op)));
         }
         self.checking = Some(op);
-        self.check_is_overtaken = false;
+        (self.check_is_overtaken, self.announced_path_began) = (false, false);
         ctx.timers.set(Timer::UseAnswer, ctx.now + CHECK_DEADLINE);
         let mut not_counted: Vec<CtrlRef> = self.disconnecting.values().copied().collect();
         // mDNS is unauthenticated: what it alone finds does not take the place of a trusted path.
@@ -206,14 +206,25 @@ impl Fleet {
         ctx.host(HostEffect::CheckUse { op, ctrl, not_counted });
     }
 
-    /// True for a connection that a member has held that does not depend on mDNS alone.
+    /// True while a check runs for a trusted path to the subsystem of that controller.
+    pub(super) fn checks_storage_of(&self, tid: &Tid) -> bool {
+        let is_checked = |member: &&Member| match &member.removal {
+            Some((_, RemovalState::Checking(op))) => self.checking == Some(*op),
+            _ => false,
+        };
+        let checked = self.members.values().find(is_checked).and_then(Member::ctrl);
+        let kernel = checked.filter(|ctrl| self.is_trusted_path(*ctrl)).and_then(|ctrl| self.inventory.get(ctrl));
+        kernel.is_some_and(|kernel| kernel.subsysnqn == tid.subsysnqn)
+    }
+
+    /// False for a connection whose members have all depended on mDNS alone. True if no member has held it.
     fn is_trusted_path(&self, ctrl: CtrlRef) -> bool {
         self.path_trust.get(&ctrl).is_none_or(|level| !level.is_announced_only())
     }
 
-    /// True while a controller that depends on mDNS alone is being connected, and may become a path to the same
-    /// storage: the kernel has the path before it is known whose it is.
-    fn is_announced_path_under_way(&self, ctrl: CtrlRef) -> bool {
+    /// True while a controller that depends on mDNS alone is being connected to the same subsystem. The kernel shows
+    /// the new path before its connect is reported.
+    fn is_announced_connect_under_way(&self, ctrl: CtrlRef) -> bool {
         let Some(kernel) = self.inventory.get(ctrl) else { return false };
         let mut requests = self.connecting.values();
         requests.any(|request| request.tid.subsysnqn == kernel.subsysnqn && self.is_announced_only(&request.tid))
@@ -230,6 +241,14 @@ impl Fleet {
         });
         if let Some((tid, Some(ctrl))) = found {
             match usage {
+                // A stranger may do this again and again: the devices are not opened each time.
+                Usage::Free if self.announced_path_began => {
+                    if let Some(member) = self.members.get_mut(&tid) {
+                        member.removal =
+                            Some((RemovalPolicy::SpareInUse, RemovalState::Refused(ctx.now + REFUSED_WAIT)));
+                    }
+                    self.dirty.insert(tid);
+                }
                 // It may have become needed while the check ran, or the disconnect of another path that the check
                 // counted has begun.
                 Usage::Free if self.check_is_overtaken || self.others(&tid, ctrl) != Others::None => {

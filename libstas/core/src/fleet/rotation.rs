@@ -9,10 +9,10 @@
 //!
 //! While a secret is pending, a snapshot is taken each second. When a connection is lost, the kernel waits
 //! (reconnect-delay) before it reconnects. In that time three things happen: the portal is probed, the new secret is
-//! tried by a separate connect that creates no namespace, and if the target accepted it, it is written. Only a portal
-//! that is known to be dead is not tried: a probe that fails, or takes too long, must not use up that time. The program
-//! that probes has no privileges, and may be wrong: a verdict that a portal is unreachable is tested by a trial before
-//! the kernel reconnects.
+//! tried by a separate connect that creates no namespace, and if the target accepted it, it is written. A failed or
+//! late probe does not delay the trial. A portal that the probe reports as dead is not tried, with one exception: if it
+//! is still reported as unreachable 4 s after the loss, one trial tests this, because stas-net runs without privileges
+//! and its reports are not trusted.
 //!
 //! Storage is lost all the same in two cases. If the controller is reset after the target's key was changed, the kernel
 //! reconnects without a wait. If the outage lasts longer than the wait, the kernel's next attempt can come first.
@@ -39,8 +39,8 @@ use stas_nvme::{Purpose, Tid, Transport};
 const LOST_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait for the answer to a probe, which takes at most 3 s. The kernel reconnects after 10 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
-/// If the verdicts say for this long after the loss that the portal is unreachable, a trial tests them.
-const BELIEVED: Duration = Duration::from_secs(4);
+/// If the probes still report the portal as unreachable this long after the loss, a trial tests this.
+const TEST_VERDICT_AFTER: Duration = Duration::from_secs(4);
 /// A failed comparison is repeated after this time.
 const COMPARE_AGAIN: Duration = Duration::from_secs(60);
 
@@ -56,9 +56,9 @@ struct Pending {
     not_before: Time,
     /// The last log line: repeats are not logged.
     logged: Option<String>,
-    /// Since when snapshots show the connection as lost; `None`: the last one does not.
+    /// When a snapshot first showed the connection as lost; `None` if it is not lost.
     lost_since: Option<Time>,
-    /// True if a trial has tested a verdict since then, or does so now.
+    /// True once a trial has started to test a verdict during this loss.
     tested: bool,
 }
 
@@ -67,7 +67,7 @@ enum Step {
     Waiting,
     /// The deadline of the probe's answer.
     Probing(OpId, Time),
-    /// The portal is not known to be dead, or a trial is to test that.
+    /// To be tried next. `is_test`: the probe reports the portal as unreachable, and the trial tests this.
     Ready {
         is_test: bool,
     },
@@ -107,7 +107,7 @@ impl Rotation {
         self.pending.iter().find(|(_, pending)| matches!(pending.step, Step::Trying { .. })).map(|(tid, _)| tid)
     }
 
-    /// The controllers with the same connection and the same wanted secrets, the first one first. Only that one asks.
+    /// The members with the same connection and the same wanted secrets, in order. Only the first one probes and tries.
     fn sharing(&self, ctrl: CtrlRef, wanted: &DhchapSecrets) -> impl Iterator<Item = &Tid> {
         let shares = move |pending: &Pending| pending.ctrl == ctrl && pending.wanted == *wanted;
         self.pending.iter().filter(move |(_, pending)| shares(pending)).map(|(tid, _)| tid)
@@ -176,7 +176,7 @@ impl Fleet {
             return None;
         };
         if self.rotation.sharing(pending.ctrl, &pending.wanted).next() != Some(tid) {
-            // When it becomes the first one, it begins anew.
+            // It restarts from Waiting when it becomes the first.
             if let Some(pending) = self.rotation.pending.get_mut(tid)
                 && !matches!(pending.step, Step::Trying { .. })
             {
@@ -224,7 +224,7 @@ impl Fleet {
         if self.connect_queue.is_busy() || !lost && self.connect_queue.has_queue() {
             return Some(ctx.now + LOST_EVERY);
         }
-        // Another verdict may have been tested meanwhile. Trials at dead portals hold up those that matter.
+        // Another verdict may have been tested meanwhile. A trial at a dead portal delays trials at live portals.
         if let Some(pending) = self.rotation.pending.get_mut(tid)
             && pending.step == (Step::Ready { is_test: true })
         {
@@ -265,14 +265,16 @@ impl Fleet {
         let (mut any, may_test) = (false, connect_queue.may_test_verdict(now));
         for pending in rotation.pending.values_mut().filter(asked) {
             any = true;
-            let is_old = pending.lost_since.is_some_and(|since| now.since(since) >= BELIEVED);
+            let is_old = pending.lost_since.is_some_and(|since| now.since(since) >= TEST_VERDICT_AFTER);
             pending.step = match outcome {
                 ProbeOutcome::Alive | ProbeOutcome::Skipped | ProbeOutcome::Unknown(_) => {
                     Step::Ready { is_test: false }
                 }
                 // A connect to a portal that accepts connections and sends nothing takes a minute. In that time other
                 // connections may be lost.
-                ProbeOutcome::Dead(failure) if is_old && may_test && !pending.tested && !failure.is_answer() => {
+                ProbeOutcome::Dead(failure)
+                    if is_old && may_test && !pending.tested && !failure.accepted_connection() =>
+                {
                     Step::Ready { is_test: true }
                 }
                 ProbeOutcome::Dead(_) => {
@@ -301,7 +303,8 @@ impl Fleet {
         let Some((tid, pending, is_test)) = found else { return };
         let ctrl = pending.ctrl;
         pending.step = Step::Waiting;
-        // The next trial follows a verdict that the portal is alive. The test did not show that it takes long then.
+        // No wait after a test: it ran at a portal reported as dead, so its duration says nothing about a trial at a
+        // live one. The next trial needs a probe that reports the portal as alive.
         let wait = if is_test { Duration::ZERO } else { blocked_for * PENALTY_FACTOR };
         pending.not_before = ctx.now + LOST_EVERY.max(wait);
         match outcome {

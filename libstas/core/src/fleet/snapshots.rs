@@ -131,7 +131,6 @@ impl Fleet {
         let Diff { appeared, identified, gone, became_live, lost } = diff;
         for kernel in gone {
             self.rotation.gone(kernel.ctrl);
-            self.path_trust.remove(&kernel.ctrl);
             let holding = self.holding(kernel.ctrl);
             if let Some(first) = holding.first() {
                 let by_us = self.members.get(first).is_some_and(|member| member.disconnect_requested);

@@ -68,7 +68,7 @@ fn the_state_is_read_with_each_snapshot() {
 }
 
 #[test]
-fn a_quick_snapshot_sees_new_lost_and_now_live_ones_and_leaves_the_states_of_live_ones_to_a_full_one() {
+fn a_quick_snapshot_does_not_read_the_state_of_live_controllers_again() {
     let tree = FakeTree::new();
     let (stays, goes) = (tree.controller(0, ADDRESS), tree.controller(1, ADDRESS));
     tree.set(goes, "state", "connecting");

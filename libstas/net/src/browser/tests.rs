@@ -6,7 +6,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
-use crate::wire::{Frames, Record, ServiceChange};
+use crate::wire::{Frames, MdnsEvent, Record};
 use log_lines::LogLines;
 
 /// A false stas-net, and stafd's browser.
@@ -56,8 +56,8 @@ impl Process {
         }
     }
 
-    async fn sends(&mut self, changes: Vec<ServiceChange>) {
-        self.stream.write_all(&Report::Services(changes).frame().unwrap()).await.unwrap();
+    async fn sends(&mut self, changes: Vec<MdnsEvent>) {
+        self.stream.write_all(&Report::Mdns(changes).frame().unwrap()).await.unwrap();
     }
 }
 
@@ -67,7 +67,7 @@ async fn requests_and_events_are_passed_on_and_the_process_ends_when_browsing_do
     scene.browser.request(BrowseCommand::NetworkChanged);
     scene.browser.request(BrowseCommand::Start);
     let mut process = scene.process().await;
-    process.sends(vec![ServiceChange::Restarted, ServiceChange::Gone("a".into())]).await;
+    process.sends(vec![MdnsEvent::Restarted, MdnsEvent::Gone("a".into())]).await;
     assert_eq!(scene.events.recv().await, Some(BrowseEvent::Restarted));
     assert_eq!(scene.events.recv().await, Some(BrowseEvent::Gone("a".into())));
     for command in [BrowseCommand::NetworkChanged, BrowseCommand::Reconfirm("a".into()), BrowseCommand::Start] {
@@ -88,7 +88,7 @@ async fn a_process_that_ends_is_replaced_and_nothing_is_reported_as_gone() {
     scene.browser.request(BrowseCommand::Start);
     for _ in 0..3 {
         let mut process = scene.process().await;
-        process.sends(vec![ServiceChange::Restarted]).await;
+        process.sends(vec![MdnsEvent::Restarted]).await;
         assert_eq!(scene.events.recv().await, Some(BrowseEvent::Restarted));
         drop(process);
         assert_eq!(scene.events.recv().await, Some(BrowseEvent::Interrupted));

@@ -188,7 +188,7 @@ async fn whatever_stas_net_sends_instead_of_an_answer_ends_the_connection_and_ev
     let frame = |report: Report| report.frame().unwrap();
     let unasked = frame(Report::Resolved { id: 77, result: Ok(vec![address()]) });
     let other_kind = frame(Report::Probed { id: 1, verdict: Verdict::Alive });
-    let other_role = frame(Report::Services(Vec::new()));
+    let other_role = frame(Report::Mdns(Vec::new()));
     let too_long = u32::try_from(RECORD_MAX + 1).unwrap().to_be_bytes().to_vec();
     let nonsense = [&8_u32.to_be_bytes()[..], b"nonsense"].concat();
     for bytes in [unasked, other_kind, other_role, too_long, nonsense, vec![0xff; 100]] {

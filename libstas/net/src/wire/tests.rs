@@ -21,9 +21,9 @@ fn requests() -> Vec<Request> {
     ]
 }
 
-fn announced(service: String, value: Option<String>, endpoints: usize) -> ServiceChange {
+fn announced(service: String, value: Option<String>, endpoints: usize) -> MdnsEvent {
     let endpoint = Endpoint { interface: u32::MAX, address: "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap() };
-    ServiceChange::Announced { service, port: 8009, p: value.clone(), nqn: value, endpoints: vec![endpoint; endpoints] }
+    MdnsEvent::Announced { service, port: 8009, p: value.clone(), nqn: value, endpoints: vec![endpoint; endpoints] }
 }
 
 fn reports() -> Vec<Report> {
@@ -36,10 +36,10 @@ fn reports() -> Vec<Report> {
         probed(Verdict::Alive),
         probed(Verdict::Dead(ProbeFailure::NotNvme(NotNvme::Silent))),
         probed(Verdict::Unknown("no buffer space".into())),
-        Report::Services(vec![
+        Report::Mdns(vec![
             announced("dc".into(), Some("tcp".into()), 2),
-            ServiceChange::Gone("dc".into()),
-            ServiceChange::Restarted,
+            MdnsEvent::Gone("dc".into()),
+            MdnsEvent::Restarted,
         ]),
     ]
 }
@@ -76,10 +76,10 @@ fn every_record_is_read_back_wherever_the_stream_is_cut() {
 fn the_longest_services_fit_into_one_record() {
     // JSON writes a control character as six bytes; DNS allows 255 of them in a name, and as many in a value.
     let longest = announced("\u{1}".repeat(255), Some("\u{1}".repeat(255)), ENDPOINTS_PER_SERVICE);
-    let report = Report::Services(vec![longest; SERVICES_PER_RECORD]);
+    let report = Report::Mdns(vec![longest; SERVICES_PER_RECORD]);
     assert!(report.frame().unwrap().len() < RECORD_MAX);
     let replaced = announced("x".repeat(SERVICE_MAX), Some("\u{fffd}".repeat(255)), ENDPOINTS_PER_SERVICE);
-    assert!(Report::Services(vec![replaced; SERVICES_PER_RECORD]).frame().unwrap().len() < RECORD_MAX);
+    assert!(Report::Mdns(vec![replaced; SERVICES_PER_RECORD]).frame().unwrap().len() < RECORD_MAX);
 }
 
 #[test]
@@ -91,11 +91,11 @@ fn what_breaks_a_limit_is_neither_sent_nor_taken_in() {
         resolved(Ok(Vec::new())),
         resolved(Err(Unresolved::Resolver("x".repeat(ERROR_MAX + 1)))),
         Report::Probed { id: 1, verdict: Verdict::Unknown("x".repeat(ERROR_MAX + 1)) },
-        Report::Services(vec![ServiceChange::Restarted; SERVICES_PER_RECORD + 1]),
-        Report::Services(vec![announced("x".repeat(SERVICE_MAX + 1), None, 1)]),
-        Report::Services(vec![announced("x".into(), Some("x".repeat(TXT_MAX + 1)), 1)]),
-        Report::Services(vec![announced("x".into(), None, ENDPOINTS_PER_SERVICE + 1)]),
-        Report::Services(vec![ServiceChange::Gone("x".repeat(SERVICE_MAX + 1))]),
+        Report::Mdns(vec![MdnsEvent::Restarted; SERVICES_PER_RECORD + 1]),
+        Report::Mdns(vec![announced("x".repeat(SERVICE_MAX + 1), None, 1)]),
+        Report::Mdns(vec![announced("x".into(), Some("x".repeat(TXT_MAX + 1)), 1)]),
+        Report::Mdns(vec![announced("x".into(), None, ENDPOINTS_PER_SERVICE + 1)]),
+        Report::Mdns(vec![MdnsEvent::Gone("x".repeat(SERVICE_MAX + 1))]),
     ] {
         assert!(matches!(report.frame(), Err(WireError::Limit(_))), "{report:?}");
         let body = serde_json::to_string(&report).unwrap();
@@ -150,7 +150,7 @@ fn text_of_stas_net_is_safe_in_the_log() {
 #[test]
 fn an_announcement_is_read_as_if_it_came_from_the_network() {
     let offer = |p: Option<&str>, nqn: Option<&str>, port| {
-        let heard = ServiceChange::Announced {
+        let heard = MdnsEvent::Announced {
             service: "dc".into(),
             port,
             p: p.map(str::to_owned),

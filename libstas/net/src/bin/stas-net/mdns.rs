@@ -26,7 +26,7 @@ use stas_core::browse::{BrowseCommand, ENDPOINTS_PER_SERVICE, Endpoint};
 use stas_core::{NoThread, OsError};
 use stas_net::browser::{AGE, BATCH, BATCH_PACE, NotWanted, SETTLE, pause};
 use stas_net::until;
-use stas_net::wire::{Report, Request, SERVICES_PER_RECORD, ServiceChange};
+use stas_net::wire::{MdnsEvent, Report, Request, SERVICES_PER_RECORD};
 use stas_nvme::announcement::SERVICE_TYPES;
 
 use crate::connection::{Incoming, Outgoing};
@@ -76,11 +76,11 @@ const REQUESTS: usize = 64;
 pub(crate) async fn serve(mut incoming: Incoming, outgoing: Outgoing) -> io::Result<()> {
     let (requests, asked) = mpsc::channel(REQUESTS);
     // A connection that is closed is noticed by the loop below.
-    let tell = move |batch: Vec<ServiceChange>| {
+    let tell = move |batch: Vec<MdnsEvent>| {
         let outgoing = outgoing.clone();
         async move {
             for some in batch.chunks(SERVICES_PER_RECORD) {
-                let _ = outgoing.send(&Report::Services(some.to_vec())).await;
+                let _ = outgoing.send(&Report::Mdns(some.to_vec())).await;
             }
         }
     };
@@ -107,7 +107,7 @@ enum End {
     Closed,
 }
 
-async fn run<F>(mut asked: mpsc::Receiver<BrowseCommand>, tell: impl Fn(Vec<ServiceChange>) -> F)
+async fn run<F>(mut asked: mpsc::Receiver<BrowseCommand>, tell: impl Fn(Vec<MdnsEvent>) -> F)
 where
     F: Future<Output = ()>,
 {
@@ -138,7 +138,7 @@ where
             if complained.take().is_some() {
                 tracing::info!("browsing for announced discovery controllers");
             }
-            tell(vec![ServiceChange::Restarted]).await;
+            tell(vec![MdnsEvent::Restarted]).await;
             let end = session.hear(&mut asked, &tell).await;
             if let End::Flooded(why) = &end {
                 floods += 1;
@@ -170,7 +170,7 @@ struct Inbox {
 #[derive(Debug, Default)]
 struct News {
     /// Newest event of each service. HashMap order is random, so no service is starved.
-    services: HashMap<String, ServiceChange>,
+    services: HashMap<String, MdnsEvent>,
     /// Number of events received.
     events: usize,
     /// True if a service was dropped because the limit was reached.
@@ -190,9 +190,9 @@ impl Inbox {
             let translated = translate(event);
             let mut news = self.lock();
             news.events += 1;
-            if let Some((service, heard)) = translated {
+            if let Some((service, event_sent)) = translated {
                 if news.services.len() < WAITING || news.services.contains_key(&service) {
-                    news.services.insert(service, heard);
+                    news.services.insert(service, event_sent);
                 } else {
                     news.full = true;
                 }
@@ -205,7 +205,7 @@ impl Inbox {
     }
 
     /// Takes up to [`BATCH`] services.
-    fn take(&self) -> Vec<ServiceChange> {
+    fn take(&self) -> Vec<MdnsEvent> {
         let mut news = self.lock();
         let some: Vec<String> = news.services.keys().take(BATCH).cloned().collect();
         let batch = some.iter().filter_map(|service| news.services.remove(service)).collect();
@@ -263,11 +263,7 @@ impl Session {
     }
 
     /// Passes events to `tell` until the instance must be discarded. Returns the reason.
-    async fn hear<F>(
-        &mut self,
-        asked: &mut mpsc::Receiver<BrowseCommand>,
-        tell: &impl Fn(Vec<ServiceChange>) -> F,
-    ) -> End
+    async fn hear<F>(&mut self, asked: &mut mpsc::Receiver<BrowseCommand>, tell: &impl Fn(Vec<MdnsEvent>) -> F) -> End
     where
         F: Future<Output = ()>,
     {
@@ -387,8 +383,8 @@ fn too_much(metrics: &Metrics) -> Option<String> {
 }
 
 /// Translates an event of mdns-sd. `None` if it is irrelevant, or exceeds the limits of a record.
-fn translate(event: ServiceEvent) -> Option<(String, ServiceChange)> {
-    let (name, heard) = match event {
+fn translate(event: ServiceEvent) -> Option<(String, MdnsEvent)> {
+    let (name, event_sent) = match event {
         ServiceEvent::ServiceResolved(service) => {
             // If a key occurs twice, the first one counts. Keys are case-insensitive (RFC 6763, 6.4).
             let value = |key: &str| {
@@ -398,12 +394,12 @@ fn translate(event: ServiceEvent) -> Option<(String, ServiceChange)> {
             };
             let endpoints = service.addresses.iter().flat_map(endpoints).take(ENDPOINTS_PER_SERVICE).collect();
             let (service, port, p, nqn) = (service.fullname.clone(), service.port, value("p"), value("nqn"));
-            (service.clone(), ServiceChange::Announced { service, port, p, nqn, endpoints })
+            (service.clone(), MdnsEvent::Announced { service, port, p, nqn, endpoints })
         }
-        ServiceEvent::ServiceRemoved(_, name) => (name.clone(), ServiceChange::Gone(name)),
+        ServiceEvent::ServiceRemoved(_, name) => (name.clone(), MdnsEvent::Gone(name)),
         _ => return None,
     };
-    heard.check().is_ok().then_some((name, heard))
+    event_sent.check().is_ok().then_some((name, event_sent))
 }
 
 fn endpoints(address: &ScopedIp) -> Vec<Endpoint> {
@@ -433,15 +429,15 @@ mod tests {
     use log_lines::LogLines;
 
     /// A browser, and the events that it reports.
-    fn browser() -> (mpsc::Sender<BrowseCommand>, mpsc::UnboundedReceiver<Vec<ServiceChange>>) {
-        let (sender, heard) = mpsc::unbounded_channel();
+    fn browser() -> (mpsc::Sender<BrowseCommand>, mpsc::UnboundedReceiver<Vec<MdnsEvent>>) {
+        let (sender, event_sent) = mpsc::unbounded_channel();
         let (browser, asked) = mpsc::channel(8);
         let tell = move |batch| {
             let sender = sender.clone();
             async move { drop(sender.send(batch)) }
         };
         tokio::spawn(run(asked, tell));
-        (browser, heard)
+        (browser, event_sent)
     }
 
     /// Paused time: ten seconds between two attempts take no time.
@@ -450,7 +446,7 @@ mod tests {
         let hold = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT));
         let Ok(other) = hold() else { return println!("skipped: a program of this host browses") };
         let log = LogLines::start();
-        let (browser, mut heard) = browser();
+        let (browser, mut event_sent) = browser();
         browser.send(BrowseCommand::NetworkChanged).await.unwrap();
         browser.send(BrowseCommand::Start).await.unwrap();
         sleep(3 * START_AGAIN_AFTER).await;
@@ -464,10 +460,10 @@ mod tests {
         sleep(START_AGAIN_AFTER).await;
         drop(other);
         sleep(3 * START_AGAIN_AFTER).await;
-        assert!(heard.try_recv().is_err(), "nobody wants it any more");
+        assert!(event_sent.try_recv().is_err(), "nobody wants it any more");
 
         browser.send(BrowseCommand::Start).await.unwrap();
-        assert_eq!(heard.recv().await, Some(vec![ServiceChange::Restarted]));
+        assert_eq!(event_sent.recv().await, Some(vec![MdnsEvent::Restarted]));
         assert!(log.text().contains("browsing for announced discovery controllers"), "{}", log.text());
     }
 
@@ -476,11 +472,11 @@ mod tests {
         let Ok(_other) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)) else {
             return println!("skipped: a program of this host browses");
         };
-        let (browser, mut heard) = browser();
+        let (browser, mut event_sent) = browser();
         browser.send(BrowseCommand::Start).await.unwrap();
         sleep(START_AGAIN_AFTER / 2).await;
         drop(browser);
-        assert_eq!(heard.recv().await, None);
+        assert_eq!(event_sent.recv().await, None);
     }
 
     #[test]

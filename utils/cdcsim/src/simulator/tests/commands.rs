@@ -71,7 +71,7 @@ fn properties_follow_the_configuration() {
 }
 
 #[test]
-fn a_connect_that_is_not_as_it_must_be_is_reported_why() {
+fn an_invalid_connect_is_refused_with_its_reason() {
     let refused = |change: fn(&mut [u8; 64], &mut Vec<u8>)| {
         let mut fabric = Fabric::new();
         let host = Host { id: fabric.accept(), digests: 0 };
