@@ -220,6 +220,12 @@ impl Member {
         self.removal.is_none()
     }
 
+    /// True when it is removed for a proved reason: an exclusion may be taken back.
+    #[must_use]
+    pub fn is_removed_for_good(&self) -> bool {
+        !self.is_wanted() && !self.is_excluded()
+    }
+
     /// True when it is removed because of an exclusion.
     #[must_use]
     pub fn is_excluded(&self) -> bool {

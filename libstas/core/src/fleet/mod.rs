@@ -422,11 +422,16 @@ impl Fleet {
         self.members.get(tid).and_then(|member| member.kept.as_ref()).is_some_and(Kept::is_for_use)
     }
 
+    /// The members whose removal is proved ([`Fleet::is_removed_for_good`]).
+    pub fn removed_for_good(&self) -> impl Iterator<Item = &Tid> {
+        self.members.iter().filter(|(_, member)| member.is_removed_for_good()).map(|(tid, _)| tid)
+    }
+
     /// True for a member whose removal is proved. A removal because of an exclusion is no proof: the exclusion may be
     /// removed.
     #[must_use]
     pub fn is_removed_for_good(&self, tid: &Tid) -> bool {
-        self.members.get(tid).is_some_and(|member| !member.is_wanted() && !member.is_excluded())
+        self.members.get(tid).is_some_and(Member::is_removed_for_good)
     }
 
     /// The kernel connection of a member.

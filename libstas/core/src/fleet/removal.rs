@@ -206,13 +206,15 @@ impl Fleet {
         ctx.host(HostEffect::CheckUse { op, ctrl, not_counted });
     }
 
+    /// The member that this check is for.
+    fn checked_by(&self, op: OpId) -> Option<(&Tid, &Member)> {
+        let is_checked = |member: &Member| matches!(member.removal, Some((_, RemovalState::Checking(by))) if by == op);
+        self.members.iter().find(|(_, member)| is_checked(member))
+    }
+
     /// True while a check runs for a trusted path to the subsystem of that controller.
     pub(super) fn checks_storage_of(&self, tid: &Tid) -> bool {
-        let is_checked = |member: &&Member| match &member.removal {
-            Some((_, RemovalState::Checking(op))) => self.checking == Some(*op),
-            _ => false,
-        };
-        let checked = self.members.values().find(is_checked).and_then(Member::ctrl);
+        let checked = self.checking.and_then(|op| self.checked_by(op)).and_then(|(_, member)| member.ctrl());
         let kernel = checked.filter(|ctrl| self.is_trusted_path(*ctrl)).and_then(|ctrl| self.inventory.get(ctrl));
         kernel.is_some_and(|kernel| kernel.subsysnqn == tid.subsysnqn)
     }
@@ -235,36 +237,23 @@ impl Fleet {
             self.checking = None;
             ctx.timers.cancel(&Timer::UseAnswer);
         }
-        let found = self.members.iter().find_map(|(tid, member)| match &member.removal {
-            Some((_, RemovalState::Checking(checking))) if *checking == op => Some((tid.clone(), member.ctrl())),
-            _ => None,
-        });
+        let found = self.checked_by(op).map(|(tid, member)| (tid.clone(), member.ctrl()));
         if let Some((tid, Some(ctrl))) = found {
             match usage {
                 // A stranger may do this again and again: the devices are not opened each time.
                 Usage::Free if self.announced_path_began => {
-                    if let Some(member) = self.members.get_mut(&tid) {
-                        member.removal =
-                            Some((RemovalPolicy::SpareInUse, RemovalState::Refused(ctx.now + REFUSED_WAIT)));
-                    }
-                    self.dirty.insert(tid);
+                    self.check_again(tid, RemovalState::Refused(ctx.now + REFUSED_WAIT));
                 }
                 // It may have become needed while the check ran, or the disconnect of another path that the check
                 // counted has begun.
                 Usage::Free if self.check_is_overtaken || self.others(&tid, ctrl) != Others::None => {
-                    if let Some(member) = self.members.get_mut(&tid) {
-                        member.removal = Some((RemovalPolicy::SpareInUse, RemovalState::Asked));
-                    }
-                    self.dirty.insert(tid);
+                    self.check_again(tid, RemovalState::Asked);
                 }
                 Usage::Free => {
                     let cause = self.cause_of(&tid);
                     if self.disconnect(ctx, ctrl, false, &cause).is_err() {
                         // Its owner or the scope has changed while the check ran.
-                        if let Some(member) = self.members.get_mut(&tid) {
-                            member.removal = Some((RemovalPolicy::SpareInUse, RemovalState::Asked));
-                        }
-                        self.dirty.insert(tid);
+                        self.check_again(tid, RemovalState::Asked);
                     }
                 }
                 Usage::LastPath(uses) => {
@@ -276,6 +265,14 @@ impl Fleet {
             }
         }
         self.mark_unchecked_dirty();
+    }
+
+    /// Repeats the check for a member: at once, or when the wait of `state` is over.
+    fn check_again(&mut self, tid: Tid, state: RemovalState) {
+        if let Some(member) = self.members.get_mut(&tid) {
+            member.removal = Some((RemovalPolicy::SpareInUse, state));
+        }
+        self.dirty.insert(tid);
     }
 
     /// Keeps the connection of a member that is being removed.
@@ -323,12 +320,7 @@ impl Fleet {
     }
 
     pub(super) fn use_check_hangs(&mut self, ctx: &mut Context<'_>) {
-        let checking = self.checking;
-        let hanging = self
-            .members
-            .iter()
-            .find(|(_, member)| matches!((&member.removal, checking), (Some((_, RemovalState::Checking(op))), Some(now)) if *op == now));
-        if let Some((tid, member)) = hanging {
+        if let Some((tid, member)) = self.checking.and_then(|op| self.checked_by(op)) {
             let text =
                 "the check for storage in use hangs; no removed controller is disconnected until it returns".to_owned();
             ctx.log_about(Level::Warning, tid, member.ctrl(), text);

@@ -62,6 +62,16 @@ struct Pending {
     tested: bool,
 }
 
+impl Pending {
+    /// Forgets the loss of the connection, and the probe of its portal. A trial under way continues.
+    fn restart(&mut self) {
+        self.lost_since = None;
+        if matches!(self.step, Step::Probing(..) | Step::Ready { .. }) {
+            self.step = Step::Waiting;
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Waiting,
@@ -83,6 +93,8 @@ pub(super) struct Rotation {
     /// The secrets of each connection, where known.
     known: BTreeMap<CtrlRef, DhchapSecrets>,
     pending: BTreeMap<Tid, Pending>,
+    /// The probes under way, one for each portal, and the deadlines of their answers.
+    probes: BTreeMap<Portal, (OpId, Time)>,
 }
 
 impl Rotation {
@@ -107,18 +119,30 @@ impl Rotation {
         self.pending.iter().find(|(_, pending)| matches!(pending.step, Step::Trying { .. })).map(|(tid, _)| tid)
     }
 
-    /// The members with the same connection and the same wanted secrets, in order. Only the first one probes and tries.
+    /// The members with the same connection and the same wanted secrets.
     fn sharing(&self, ctrl: CtrlRef, wanted: &DhchapSecrets) -> impl Iterator<Item = &Tid> {
         let shares = move |pending: &Pending| pending.ctrl == ctrl && pending.wanted == *wanted;
         self.pending.iter().filter(move |(_, pending)| shares(pending)).map(|(tid, _)| tid)
     }
 
-    /// The probe of that portal that is under way, and the deadline of its answer.
-    fn probing(&self, portal: &Portal) -> Option<(OpId, Time)> {
-        self.pending.iter().find_map(|(tid, pending)| match pending.step {
-            Step::Probing(op, until) if Portal::of(tid).as_ref() == Some(portal) => Some((op, until)),
-            _ => None,
-        })
+    /// Of the members with the same connection and the same wanted secrets, the first one. The others restart from
+    /// Waiting when they become the first.
+    fn firsts(&mut self) -> Vec<Tid> {
+        let mut seen: BTreeMap<CtrlRef, Vec<&DhchapSecrets>> = BTreeMap::new();
+        let (mut firsts, mut others) = (Vec::new(), Vec::new());
+        for (tid, pending) in &self.pending {
+            let seen = seen.entry(pending.ctrl).or_default();
+            if seen.contains(&&pending.wanted) {
+                others.push(tid.clone());
+            } else {
+                seen.push(&pending.wanted);
+                firsts.push(tid.clone());
+            }
+        }
+        for tid in others {
+            self.pending.entry(tid).and_modify(Pending::restart);
+        }
+        firsts
     }
 }
 
@@ -160,8 +184,14 @@ impl Fleet {
 
     /// Performs the next step of each pending change.
     pub(super) fn rotate(&mut self, ctx: &mut Context<'_>) {
-        let tids: Vec<Tid> = self.rotation.pending.keys().cloned().collect();
-        match tids.iter().filter_map(|tid| self.rotate_one(ctx, tid)).min() {
+        let Self { rotation, members, inventory, .. } = self;
+        rotation.pending.retain(|tid, pending| {
+            let held = members.get(tid).filter(|member| member.is_wanted()).and_then(Member::ctrl);
+            held == Some(pending.ctrl) && inventory.get(pending.ctrl).is_some()
+        });
+        rotation.probes.retain(|_, (_, until)| ctx.now < *until);
+        let firsts = rotation.firsts();
+        match firsts.iter().filter_map(|tid| self.rotate_one(ctx, tid)).min() {
             Some(at) => ctx.timers.set(Timer::Rotate, at),
             None => ctx.timers.cancel(&Timer::Rotate),
         }
@@ -169,23 +199,9 @@ impl Fleet {
 
     /// Returns when to call it again at the latest.
     fn rotate_one(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> Option<Time> {
-        let held = self.members.get(tid).filter(|member| member.is_wanted()).and_then(Member::ctrl);
-        let pending = self.rotation.pending.get(tid)?;
-        let Some(kernel) = self.inventory.get(pending.ctrl).filter(|_| held == Some(pending.ctrl)) else {
-            self.rotation.pending.remove(tid);
-            return None;
-        };
-        if self.rotation.sharing(pending.ctrl, &pending.wanted).next() != Some(tid) {
-            // It restarts from Waiting when it becomes the first.
-            if let Some(pending) = self.rotation.pending.get_mut(tid)
-                && !matches!(pending.step, Step::Trying { .. })
-            {
-                (pending.step, pending.lost_since) = (Step::Waiting, None);
-            }
-            return None;
-        }
-        let lost = kernel.state.is_reconnecting();
-        let pending = self.rotation.pending.get_mut(tid)?;
+        let Rotation { pending, probes, .. } = &mut self.rotation;
+        let pending = pending.get_mut(tid)?;
+        let lost = self.inventory.get(pending.ctrl)?.state.is_reconnecting();
         match (lost, pending.lost_since) {
             (true, None) => {
                 // Ignore the wait after an earlier slow trial: storage depends on this trial.
@@ -193,41 +209,32 @@ impl Fleet {
                 pending.logged = None;
             }
             (true, Some(_)) => {}
-            (false, _) => {
-                pending.lost_since = None;
-                // The probe of this loss says nothing about the next one.
-                if matches!(pending.step, Step::Probing(..) | Step::Ready { .. }) {
-                    pending.step = Step::Waiting;
-                }
-            }
+            // The probe of this loss says nothing about the next one.
+            (false, _) => pending.restart(),
         }
-        let portal = Portal::of(tid).filter(|_| lost);
-        let same_portal = portal.as_ref().and_then(|portal| self.rotation.probing(portal));
-        let pending = self.rotation.pending.get_mut(tid)?;
         let at = if lost { pending.not_before } else { pending.compare? };
-        match (pending.step, portal) {
-            (Step::Trying { .. }, _) => return None,
-            (Step::Probing(_, until), _) if ctx.now < until => return Some(until),
-            (Step::Waiting, _) if ctx.now < at => return Some(at),
-            (Step::Waiting, Some(portal)) => {
-                let (op, until) = same_portal.unwrap_or_else(|| (ctx.next_op(), ctx.now + ANSWER_WITHIN));
-                pending.step = Step::Probing(op, until);
-                if same_portal.is_none() {
+        match pending.step {
+            Step::Trying { .. } => return None,
+            Step::Probing(_, until) if ctx.now < until => return Some(until),
+            Step::Waiting if ctx.now < at => return Some(at),
+            Step::Waiting if lost && let Some(portal) = Portal::of(tid) => {
+                let (op, until) = *probes.entry(portal).or_insert_with_key(|portal| {
+                    let (op, portal) = (ctx.next_op(), portal.clone());
                     ctx.host(HostEffect::Probe { op, portal, only_if_others_wait: false });
-                }
+                    (op, ctx.now + ANSWER_WITHIN)
+                });
+                pending.step = Step::Probing(op, until);
                 return Some(until);
             }
-            (Step::Waiting | Step::Probing(..) | Step::Ready { .. }, _) => {}
+            Step::Waiting | Step::Probing(..) | Step::Ready { .. } => {}
         }
         // A lost connection only waits until no write is under way. A live one also waits until the connect queue is
         // empty.
         if self.connect_queue.is_busy() || !lost && self.connect_queue.has_queue() {
             return Some(ctx.now + LOST_EVERY);
         }
-        // Another verdict may have been tested meanwhile. A trial at a dead portal delays trials at live portals.
-        if let Some(pending) = self.rotation.pending.get_mut(tid)
-            && pending.step == (Step::Ready { is_test: true })
-        {
+        if pending.step == (Step::Ready { is_test: true }) {
+            // A trial at a dead portal delays trials at live portals.
             if !self.connect_queue.may_test_verdict(ctx.now) {
                 (pending.step, pending.not_before) = (Step::Waiting, ctx.now + LOST_EVERY);
                 return Some(pending.not_before);
@@ -260,10 +267,10 @@ impl Fleet {
 
     /// Takes a portal's answer. Returns true if the probe belongs to a rotation.
     pub(super) fn rotation_probed(&mut self, now: Time, op: OpId, outcome: &ProbeOutcome) -> bool {
-        let Self { rotation, connect_queue, .. } = self;
+        self.rotation.probes.retain(|_, (asked, _)| *asked != op);
         let asked = |pending: &&mut Pending| matches!(pending.step, Step::Probing(asked, _) if asked == op);
-        let (mut any, may_test) = (false, connect_queue.may_test_verdict(now));
-        for pending in rotation.pending.values_mut().filter(asked) {
+        let mut any = false;
+        for pending in self.rotation.pending.values_mut().filter(asked) {
             any = true;
             let is_old = pending.lost_since.is_some_and(|since| now.since(since) >= TEST_VERDICT_AFTER);
             pending.step = match outcome {
@@ -272,9 +279,7 @@ impl Fleet {
                 }
                 // A connect to a portal that accepts connections and sends nothing takes a minute. In that time other
                 // connections may be lost.
-                ProbeOutcome::Dead(failure)
-                    if is_old && may_test && !pending.tested && !failure.accepted_connection() =>
-                {
+                ProbeOutcome::Dead(failure) if is_old && !pending.tested && !failure.accepted_connection() => {
                     Step::Ready { is_test: true }
                 }
                 ProbeOutcome::Dead(_) => {
