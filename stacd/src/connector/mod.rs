@@ -36,9 +36,9 @@ pub use saved::{Saved, SavedBoot, SavedClaim, SavedSource};
 use wire::Context;
 pub use wire::{Effect, Event, FetchError, IocView, Settings};
 
-/// Maximum number of I/O controllers of all discovery controllers that were found by mDNS alone;
-/// 1024 more than `max-controllers-per-announced-dc` if that is larger. Any host on the network segment can announce many
-/// discovery controllers.
+/// Maximum number of I/O controllers of all discovery controllers that were found by mDNS alone, or
+/// 1024 more than `max-controllers-per-announced-dc` if that is larger. Any host on the network
+/// segment can announce many discovery controllers.
 pub const MAX_IOCS_OF_ANNOUNCED_DCS: usize = 16_384;
 
 /// The last places of that limit are for discovery controllers with few controllers: some large ones cannot use it up.
@@ -193,8 +193,8 @@ impl Connector {
 
     /// All listed controllers that are not excluded, and how they are wanted. Parameters of the configuration take
     /// precedence. Also returns how many controllers of announced discovery controllers are refused because of
-    /// `max-controllers-per-announced-dc` or [`MAX_IOCS_OF_ANNOUNCED_DCS`]: only new ones are refused; connected and saved ones
-    /// are kept.
+    /// `max-controllers-per-announced-dc` or [`MAX_IOCS_OF_ANNOUNCED_DCS`]: only new ones are refused; connected and
+    /// saved ones are kept.
     fn wanted(&self, settings: &Settings) -> (BTreeMap<Tid, Want>, usize) {
         let parameters = || settings.conf.parameters.clone();
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
@@ -204,8 +204,8 @@ impl Connector {
         let total_limit = limit_of_announced(settings);
         let mut count_of_page: BTreeMap<&SourceId, usize> = BTreeMap::new();
         let mut refused: BTreeSet<&Tid> = BTreeSet::new();
-        // Each of these replaces a path that is kept because of storage in use, and so counts already.
-        let mut replacing: BTreeSet<(&SourceId, &str)> = BTreeSet::new();
+        // Subsystems for which one more path is accepted, by page.
+        let mut replaceable: BTreeMap<&SourceId, BTreeSet<&str>> = BTreeMap::new();
         for (id, tid, claim) in
             self.reconciler.listed().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
         {
@@ -221,7 +221,9 @@ impl Connector {
                 let count = count_of_page.entry(id).or_insert_with(known);
                 let limit = if *count < SMALL { total_limit } else { total_limit - RESERVED_FOR_SMALL };
                 let is_beyond = *count >= settings.conf.max_per_announced_dc || announced_total >= limit;
-                if is_beyond && !(self.is_only_new_path(id, tid) && replacing.insert((id, &tid.subsysnqn))) {
+                let mut replaces =
+                    || replaceable.entry(id).or_insert_with(|| self.kept_for_use(id)).remove(tid.subsysnqn.as_str());
+                if is_beyond && !replaces() {
                     refused.insert(tid);
                     continue;
                 }
@@ -243,13 +245,14 @@ impl Connector {
         (wanted, refused)
     }
 
-    /// True if all members of that page for the subsystem are kept because of storage in use: a new path to it must not
-    /// be refused because the old one counts.
-    fn is_only_new_path(&self, id: &SourceId, new: &Tid) -> bool {
+    /// The subsystems whose members of that page are all kept because of storage in use: a new path to one of these must
+    /// not be refused because the old one counts.
+    fn kept_for_use(&self, id: &SourceId) -> BTreeSet<&str> {
         let fleet = &self.reconciler.fleet;
-        let claimed = self.reconciler.sources.claimed_by(id);
-        let mut members = claimed.filter(|tid| tid.subsysnqn == new.subsysnqn && fleet.has(tid)).peekable();
-        members.peek().is_some() && members.all(|tid| fleet.is_kept_for_use(tid))
+        let members = self.reconciler.sources.claimed_by(id).filter(|tid| fleet.has(tid));
+        let (kept, others): (Vec<&Tid>, Vec<&Tid>) = members.partition(|tid| fleet.is_kept_for_use(tid));
+        let others: BTreeSet<&str> = others.into_iter().map(|tid| tid.subsysnqn.as_str()).collect();
+        kept.into_iter().map(|tid| tid.subsysnqn.as_str()).filter(|nqn| !others.contains(nqn)).collect()
     }
 
     /// Logs once that controllers of announced discovery controllers are refused.
@@ -373,11 +376,15 @@ impl Connector {
     fn stop_unproved_removals(&mut self, ctx: &mut Context<'_>) {
         self.spare_what_is_no_longer_audited(ctx);
         let fleet = &self.reconciler.fleet;
+        let mut removed = fleet.removed_for_good().peekable();
+        if removed.peek().is_none() {
+            return;
+        }
         let audited = self.audited();
         let is_unproved =
             |tid: &Tid| matches!(self.verdict(ctx.now, tid, fleet.may_be_live(tid)), Verdict::Unproved(_));
-        let removed = fleet.tids().filter(|tid| fleet.is_removed_for_good(tid) && !audited.contains(*tid));
-        let unproved: Vec<Tid> = removed.filter(|tid| is_unproved(tid)).cloned().collect();
+        let unproved = removed.filter(|tid| !audited.contains(*tid) && is_unproved(tid));
+        let unproved: Vec<Tid> = unproved.cloned().collect();
         for tid in unproved {
             let restored = self.restored_want(&tid);
             self.reconciler.fleet.removal_is_unproved(ctx, &tid, restored);

@@ -145,8 +145,8 @@ impl Connector {
         }
     }
 
-    /// stafd signals that a page has changed or is stale, or that it uses a removed discovery controller again. The known
-    /// page is stale until it is fetched.
+    /// stafd signals that a page has changed or is stale, or that it uses a removed discovery controller again. The
+    /// known page is stale until it is fetched.
     pub(super) fn page_changed(&mut self, ctx: &mut Context<'_>, dc: Tid) {
         self.reconciler.sources.mark_stale_even_if_removed(&SourceId::Page(dc.clone()));
         self.fetch_page(ctx, dc, false);
