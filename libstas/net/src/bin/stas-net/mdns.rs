@@ -139,7 +139,7 @@ where
                 tracing::info!("browsing for announced discovery controllers");
             }
             tell(vec![MdnsEvent::Restarted]).await;
-            let end = session.hear(&mut asked, &tell).await;
+            let end = session.pass_on(&mut asked, &tell).await;
             if let End::Flooded(why) = &end {
                 floods += 1;
                 // Log the first, second, fourth, eighth, … flood.
@@ -190,9 +190,9 @@ impl Inbox {
             let translated = translate(event);
             let mut news = self.lock();
             news.events += 1;
-            if let Some((service, event_sent)) = translated {
+            if let Some((service, event)) = translated {
                 if news.services.len() < WAITING || news.services.contains_key(&service) {
-                    news.services.insert(service, event_sent);
+                    news.services.insert(service, event);
                 } else {
                     news.full = true;
                 }
@@ -263,7 +263,11 @@ impl Session {
     }
 
     /// Passes events to `tell` until the instance must be discarded. Returns the reason.
-    async fn hear<F>(&mut self, asked: &mut mpsc::Receiver<BrowseCommand>, tell: &impl Fn(Vec<MdnsEvent>) -> F) -> End
+    async fn pass_on<F>(
+        &mut self,
+        asked: &mut mpsc::Receiver<BrowseCommand>,
+        tell: &impl Fn(Vec<MdnsEvent>) -> F,
+    ) -> End
     where
         F: Future<Output = ()>,
     {
@@ -384,7 +388,7 @@ fn too_much(metrics: &Metrics) -> Option<String> {
 
 /// Translates an event of mdns-sd. `None` if it is irrelevant, or exceeds the limits of a record.
 fn translate(event: ServiceEvent) -> Option<(String, MdnsEvent)> {
-    let (name, event_sent) = match event {
+    let (name, event) = match event {
         ServiceEvent::ServiceResolved(service) => {
             // If a key occurs twice, the first one counts. Keys are case-insensitive (RFC 6763, 6.4).
             let value = |key: &str| {
@@ -399,7 +403,7 @@ fn translate(event: ServiceEvent) -> Option<(String, MdnsEvent)> {
         ServiceEvent::ServiceRemoved(_, name) => (name.clone(), MdnsEvent::Gone(name)),
         _ => return None,
     };
-    event_sent.check().is_ok().then_some((name, event_sent))
+    event.check().is_ok().then_some((name, event))
 }
 
 fn endpoints(address: &ScopedIp) -> Vec<Endpoint> {
@@ -430,14 +434,14 @@ mod tests {
 
     /// A browser, and the events that it reports.
     fn browser() -> (mpsc::Sender<BrowseCommand>, mpsc::UnboundedReceiver<Vec<MdnsEvent>>) {
-        let (sender, event_sent) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
         let (browser, asked) = mpsc::channel(8);
         let tell = move |batch| {
             let sender = sender.clone();
             async move { drop(sender.send(batch)) }
         };
         tokio::spawn(run(asked, tell));
-        (browser, event_sent)
+        (browser, events)
     }
 
     /// Paused time: ten seconds between two attempts take no time.
@@ -446,7 +450,7 @@ mod tests {
         let hold = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT));
         let Ok(other) = hold() else { return println!("skipped: a program of this host browses") };
         let log = LogLines::start();
-        let (browser, mut event_sent) = browser();
+        let (browser, mut events) = browser();
         browser.send(BrowseCommand::NetworkChanged).await.unwrap();
         browser.send(BrowseCommand::Start).await.unwrap();
         sleep(3 * START_AGAIN_AFTER).await;
@@ -460,10 +464,10 @@ mod tests {
         sleep(START_AGAIN_AFTER).await;
         drop(other);
         sleep(3 * START_AGAIN_AFTER).await;
-        assert!(event_sent.try_recv().is_err(), "nobody wants it any more");
+        assert!(events.try_recv().is_err(), "nobody wants it any more");
 
         browser.send(BrowseCommand::Start).await.unwrap();
-        assert_eq!(event_sent.recv().await, Some(vec![MdnsEvent::Restarted]));
+        assert_eq!(events.recv().await, Some(vec![MdnsEvent::Restarted]));
         assert!(log.text().contains("browsing for announced discovery controllers"), "{}", log.text());
     }
 
@@ -472,11 +476,11 @@ mod tests {
         let Ok(_other) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)) else {
             return println!("skipped: a program of this host browses");
         };
-        let (browser, mut event_sent) = browser();
+        let (browser, mut events) = browser();
         browser.send(BrowseCommand::Start).await.unwrap();
         sleep(START_AGAIN_AFTER / 2).await;
         drop(browser);
-        assert_eq!(event_sent.recv().await, None);
+        assert_eq!(events.recv().await, None);
     }
 
     #[test]
