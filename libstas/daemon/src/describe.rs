@@ -11,8 +11,9 @@ use super::history::{HistoryEntry, StateChange};
 use stas_bus::python::python_bool;
 use stas_bus::{ControllerId, Dict, key};
 use stas_core::fleet::{MemberView, Status};
+use stas_core::ownership::Ownership;
 use stas_core::plan::Planned;
-use stas_core::{CtrlRef, Owner, Time};
+use stas_core::{CtrlRef, Time};
 use stas_nvme::{HostIdentity, Tid, shown};
 
 /// Device name of a controller that is not connected.
@@ -44,7 +45,7 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
     put("hostnqn", kernel.map(|kernel| kernel.hostnqn.clone()).unwrap_or_default());
     put("model", kernel.map(|kernel| shown(&kernel.model).into_owned()).unwrap_or_default());
     put("serial", kernel.map(|kernel| shown(&kernel.serial).into_owned()).unwrap_or_default());
-    if let Some(owner) = kernel.and_then(|kernel| owner(&kernel.owner)) {
+    if let Some(owner) = member.ownership.as_ref().and_then(owner) {
         put(key::OWNER, owner);
     }
     put("dctype", kernel.map(|kernel| kernel.dctype.as_str().to_owned()).unwrap_or_default());
@@ -76,12 +77,12 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
 }
 
 /// The owner of a connection. `None` if it has none.
-fn owner(owner: &Owner) -> Option<String> {
-    match owner {
-        Owner::None => None,
-        Owner::Stas(_) => Some("stas".to_owned()),
-        Owner::Other(name) => Some(shown(name).into_owned()),
-        Owner::Unknown => Some("unknown".to_owned()),
+fn owner(ownership: &Ownership) -> Option<String> {
+    match ownership {
+        Ownership::Unowned => None,
+        Ownership::Ours => Some("stas".to_owned()),
+        Ownership::Other(name) => Some(shown(name).into_owned()),
+        Ownership::Unknown => Some("unknown".to_owned()),
     }
 }
 
@@ -188,7 +189,7 @@ fn dhchap(member: &MemberView<'_>, identity: Option<&HostIdentity>) -> Option<&'
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use stas_core::{CtrlState, CtrlType, Dctype, Gained, KernelController};
+    use stas_core::{CtrlState, CtrlType, Dctype, KernelController};
     use stas_nvme::{Parameters, Secret, TidParts, Transport};
 
     fn tid() -> Tid {
@@ -224,6 +225,7 @@ mod tests {
             tid,
             status,
             kernel: None,
+            ownership: None,
             reason: None,
             next_attempt: None,
             attempts: 0,
@@ -305,15 +307,15 @@ mod tests {
     #[test]
     fn a_connection_says_who_owns_it_and_since_when_it_is_in_its_state() {
         let (tid, parameters) = (tid(), Parameters::default());
-        for (owner, word) in [
-            (Owner::None, None),
-            (Owner::Stas(Gained::Connected), Some("stas")),
-            (Owner::Stas(Gained::Unknown), Some("stas")),
-            (Owner::Other("discoverd\u{202e}".to_owned()), Some("discoverd\\u{202e}")),
-            (Owner::Unknown, Some("unknown")),
+        let kernel = kernel();
+        for (ownership, word) in [
+            (Ownership::Unowned, None),
+            (Ownership::Ours, Some("stas")),
+            (Ownership::Other("discoverd\u{202e}".to_owned()), Some("discoverd\\u{202e}")),
+            (Ownership::Unknown, Some("unknown")),
         ] {
-            let kernel = KernelController { owner, ..kernel() };
-            let view = MemberView { kernel: Some(&kernel), ..view(&tid, &parameters, Status::Connected) };
+            let (kernel, ownership) = (Some(&kernel), Some(ownership));
+            let view = MemberView { kernel, ownership, ..view(&tid, &parameters, Status::Connected) };
             let mut dict = detailed(&view, Time::default(), None);
             assert_eq!(dict.get("owner").map(String::as_str), word);
             since(&mut dict, None);

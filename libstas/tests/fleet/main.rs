@@ -11,7 +11,7 @@ use std::time::Duration;
 use fake_host::{Core, FakeHost, Op, io, mounted, on_iface};
 use libstas::core::fleet::{Fleet, Kind, Report, Status};
 use libstas::core::member::{RemovalPolicy, Want};
-use libstas::core::ownership::Cause;
+use libstas::core::ownership::{Cause, Ownership};
 use libstas::core::trust::Trust;
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, Context, CtrlRef, CtrlState, DisconnectError, HostEffect, HostEvent,
@@ -214,6 +214,14 @@ fn nothing_is_connected_before_the_first_snapshot() {
     scene.host.add(&tid("a"));
     assert_eq!(scene.next(), None, "it was there already");
     assert_eq!(scene.status(&tid("a")), Status::Connected);
+}
+
+/// The snapshot that shows the entry in the registry comes later.
+#[test]
+fn what_was_just_connected_is_shown_as_ours() {
+    let (scene, _) = Scene::connected("a");
+    let view = scene.fleet().view(&tid("a")).unwrap();
+    assert_eq!((&view.kernel.unwrap().owner, view.ownership), (&Owner::None, Some(Ownership::Ours)));
 }
 
 #[test]

@@ -114,6 +114,7 @@ impl Connector {
                 tid,
                 status,
                 kernel: Some(kernel),
+                ownership: Some(self.reconciler.fleet.ownership(*ctrl)),
                 reason,
                 next_attempt: None,
                 attempts: 0,

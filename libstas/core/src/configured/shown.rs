@@ -47,6 +47,7 @@ impl Configured {
             tid: &left_out.tid,
             status: left_out.status,
             kernel: None,
+            ownership: None,
             reason: Some(left_out.reason.clone()),
             next_attempt: left_out.next_attempt,
             attempts: 0,

@@ -7,6 +7,7 @@ use super::Fleet;
 use crate::counters::{self, Counters};
 use crate::kernel::KernelController;
 use crate::member::{ConnState, Member, RemovalPolicy};
+use crate::ownership::Ownership;
 use crate::trust::Trust;
 use crate::{CtrlRef, Time};
 use stas_nvme::{Parameters, Tid};
@@ -84,6 +85,8 @@ pub struct MemberView<'a> {
     pub status: Status,
     /// Its kernel connection; `None` if it has none.
     pub kernel: Option<&'a KernelController>,
+    /// The owner of its connection; `None` if it has none.
+    pub ownership: Option<Ownership>,
     /// Why it is not connected, or why it is kept.
     pub reason: Option<String>,
     /// When the next attempt is made; `None` if none is planned.
@@ -162,6 +165,7 @@ impl Fleet {
             tid,
             status,
             kernel,
+            ownership: kernel.map(|kernel| self.ownership(kernel.ctrl)),
             reason,
             next_attempt,
             attempts: member.attempts,
