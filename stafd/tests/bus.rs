@@ -95,6 +95,7 @@ fn saved() -> Saved {
             referrals: Vec::new(),
             encrypted_only: Default::default(),
             booted: false,
+            was_removed: false,
         }],
         removed: vec![Removed {
             dc: tid("192.0.2.66"),

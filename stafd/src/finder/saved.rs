@@ -33,6 +33,9 @@ pub struct SavedDc {
     /// True if a boot table lists it. Earlier versions did not save it: then it may be true.
     #[serde(default = "may_be_booted")]
     pub booted: bool,
+    /// True if it was removed earlier and is wanted again.
+    #[serde(default)]
+    pub was_removed: bool,
 }
 
 fn may_be_booted() -> bool {
@@ -157,6 +160,7 @@ impl Finder {
             referrals: Vec::new(),
             encrypted_only: BTreeSet::new(),
             booted: false,
+            was_removed: false,
         })
     }
 
@@ -174,6 +178,7 @@ impl Finder {
                 .map(|(tid, _)| tid.clone())
                 .collect(),
             booted: self.nbft.record_of(dc).is_some() || self.was_booted.contains(dc),
+            was_removed: known.was_removed,
         }
     }
 
@@ -184,7 +189,7 @@ impl Finder {
     pub(super) fn restore(&mut self, saved: Saved) {
         self.announced.restore(saved.announced);
         self.nbft.restore(saved.boot);
-        for SavedDc { dc, page, referrals, encrypted_only, booted } in saved.dcs {
+        for SavedDc { dc, page, referrals, encrypted_only, booted, was_removed } in saved.dcs {
             if booted {
                 self.was_booted.insert(dc.clone());
             }
@@ -200,6 +205,7 @@ impl Finder {
             }
             let known = self.dcs.entry(dc).or_default();
             known.page = page.or(known.page.take());
+            known.was_removed |= was_removed;
         }
         for (dc, spared) in saved.aged_out {
             if !spared.is_empty() {
@@ -249,6 +255,7 @@ mod tests {
             referrals: vec![tid(99)],
             encrypted_only: BTreeSet::new(),
             booted: false,
+            was_removed: false,
         }
     }
 
