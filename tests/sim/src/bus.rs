@@ -284,7 +284,13 @@ impl World {
                 };
                 self.send(Daemon::Stafd, wait, Incoming::Staf(stafd::finder::Event::Registered { op, result }));
             }
-            Effect::PagesChanged { dc, .. } => self.signal(stacd::connector::Event::PageChanged(dc)),
+            Effect::PagesChanged { dc, .. } => {
+                if self.has_bug(Bug::StalePageUntold) && self.is_stale(&dc) {
+                    return;
+                }
+                self.told.signalled(&dc);
+                self.signal(stacd::connector::Event::PageChanged(dc));
+            }
             Effect::DcRemoved => {
                 self.check_removed_dcs();
                 self.signal(stacd::connector::Event::DcRemoved);

@@ -45,6 +45,9 @@ impl World {
     }
 
     fn process_host_event(&mut self, daemon: Daemon, event: HostEvent) {
+        if daemon == Daemon::Stafd {
+            self.record_page_change(&event);
+        }
         let event = if self.bug.is_some() { self.mutate_host_event(daemon, event) } else { Some(event) };
         let Some(event) = event else { return };
         match (&event, daemon) {
@@ -119,6 +122,7 @@ impl World {
         for effect in effects {
             self.staf_effect(effect);
         }
+        self.check_told();
     }
 
     pub(crate) fn feed_stac(&mut self, event: stacd::connector::Event) {
@@ -247,6 +251,7 @@ impl World {
                     confirmed: false,
                     doubtful: false,
                 };
+                self.told.read(&dc);
                 self.oracle.staf.record_page(&dc, page_report);
             }
         }

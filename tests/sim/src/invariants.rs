@@ -27,6 +27,8 @@ pub enum Invariant {
     OneWrite,
     /// Checked whenever a page is published (`checks.rs`).
     Fresh,
+    /// Checked at each step of stafd (`told.rs`).
+    Told,
     /// Checked at the end (`convergence.rs`).
     OneConnection,
     /// Checked at the end (`convergence.rs`).
@@ -77,6 +79,10 @@ impl Invariant {
             Self::OneWrite => "each daemon has at most one write to /dev/nvme-fabrics in flight",
             Self::Fresh => {
                 "a published page is marked as fresh only if the present run of stafd read it on the present connection"
+            }
+            Self::Told => {
+                "stafd signals within half a second that a page has ceased to be fresh, and no page is fresh that \
+                 changed more than half a second ago and was not read since then"
             }
             Self::OneConnection => "at the end each controller has at most one connection",
             Self::Converges => {

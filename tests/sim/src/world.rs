@@ -26,6 +26,7 @@ use crate::oracle::{Connection, Oracle};
 use crate::plan::{EntryOf, Fault, Plan, What};
 use crate::process::{Process, Running};
 use crate::rng::RngStreams;
+use crate::told::Told;
 
 /// CLOCK_BOOTTIME when a run begins.
 const BOOTED: Duration = Duration::from_secs(1000);
@@ -152,6 +153,8 @@ pub struct World {
     pub(crate) bus: Bus,
     pub(crate) faults: BTreeMap<Fault, u32>,
     pub(crate) oracle: Oracle,
+    /// What stafd has signalled.
+    pub(crate) told: Told,
     /// The host names of stafd's look-ups under way.
     pub(crate) resolving: BTreeMap<OpId, usize>,
     pub(crate) breach: Option<Breach>,
@@ -197,6 +200,7 @@ impl World {
             bus: Bus::default(),
             faults: BTreeMap::new(),
             oracle: Oracle::default(),
+            told: Told::default(),
             resolving: BTreeMap::new(),
             breach: None,
             trace: trace.then(Vec::new),
