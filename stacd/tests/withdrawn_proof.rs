@@ -195,3 +195,67 @@ fn a_page_that_is_fetched_at_once_does_not_stop_the_removals_that_it_still_prove
     assert_eq!(host.logged("no longer proved"), 0);
     assert!(checks(&host) <= before + 1, "{} and {before}", checks(&host));
 }
+
+/// How an answer of stafd is older than a signal that stacd received before it.
+#[derive(Clone, Copy, Debug)]
+enum Late {
+    Page,
+    AllPages,
+    /// stafd had removed the discovery controller, and uses it again.
+    Removal,
+}
+
+#[test]
+fn an_answer_that_is_older_than_a_signal_proves_nothing() {
+    for waits_for in WAITS {
+        for late in [Late::Page, Late::AllPages, Late::Removal] {
+            let mut host = removal_that_waits(waits_for, false);
+            let dc = host.peer.first().dc.clone();
+            // The answer is made before the signal, and received after it.
+            let (op, event) = match late {
+                Late::Page => (Op::FetchPage, Event::PageChanged(dc.clone())),
+                Late::AllPages | Late::Removal => (Op::FetchAll, Event::DcRemoved),
+            };
+            host.hold(Op::FetchPage);
+            host.hold(Op::FetchAll);
+            let present = host.peer.view.clone();
+            if let Late::Removal = late {
+                let removed = vec![RemovedDc { dc: dc.clone(), reason: RemovalReason::Excluded }];
+                host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(removed), is_complete: true });
+            }
+            host.feed(event);
+            let asked = host.take_held(op).unwrap();
+            let answer = host.carry_out(asked).unwrap();
+            host.peer.view = present;
+            host.page_is(&["a", "b"]);
+            host.feed(answer);
+            end(&mut host, waits_for);
+            host.wait(100.0);
+            assert_eq!(host.nqns(), ["a", "b"], "{waits_for:?}, {late:?}");
+            host.release(Op::FetchPage);
+            host.release(Op::FetchAll);
+            host.wait(100.0);
+            assert_eq!(host.nqns(), ["a", "b"], "{waits_for:?}, {late:?}");
+            host.page_is(&["a"]);
+            host.wait(200.0);
+            assert_eq!(host.nqns(), ["a"], "{waits_for:?}, {late:?}: it is proved again");
+        }
+    }
+}
+
+/// Each answer of stafd precedes the next signal.
+#[test]
+fn what_a_page_that_changes_all_the_time_lists_is_connected() {
+    let mut host = Host::configured("").started();
+    host.stafd_with(&["a"], 100);
+    host.hold(Op::FetchPage);
+    host.page_is(&["a", "b"]);
+    for _ in 0..5 {
+        let asked = host.take_held(Op::FetchPage).unwrap();
+        let answer = host.carry_out(asked).unwrap();
+        host.page_is(&["a", "b"]);
+        host.feed(answer);
+    }
+    host.wait(1.0);
+    assert_eq!(host.nqns(), ["a", "b"]);
+}

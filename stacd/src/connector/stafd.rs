@@ -26,6 +26,15 @@ struct DcReport {
     generation: Option<u64>,
 }
 
+/// What an answer of stafd proves.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    /// It is the newest state of the page. `read_again`: stafd has read it again for this answer.
+    New { read_again: bool },
+    /// A change was signalled after the page was requested: the answer may be older.
+    Outdated,
+}
+
 /// The state of the connection to stafd.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stafd {
@@ -47,6 +56,9 @@ pub(super) struct Stafd {
     /// For each applied page, and each page in flight that a full fetch has overtaken: the newest operation at that
     /// time. The answer to an older operation may be stale.
     applied: BTreeMap<Tid, OpId>,
+    /// The pages whose change was signalled, and the newest operation at that time. The answer to an older operation may
+    /// have been sent before that signal: it proves nothing.
+    signalled: BTreeMap<Tid, OpId>,
     /// Discovery controllers that the present process of a Python stafd (nvme-stas 2) has published with entries.
     published_with_entries: BTreeSet<Tid>,
     /// What stafd last reported about each discovery controller that it publishes, or published before its restart.
@@ -149,6 +161,8 @@ impl Connector {
     /// known page is stale until it is fetched.
     pub(super) fn page_changed(&mut self, ctx: &mut Context<'_>, dc: Tid) {
         self.reconciler.sources.mark_stale_even_if_removed(&SourceId::Page(dc.clone()));
+        let now = ctx.next_op();
+        self.stafd.signalled.insert(dc.clone(), now);
         self.fetch_page(ctx, dc, false);
     }
 
@@ -207,7 +221,8 @@ impl Connector {
     }
 
     /// Applies the answer to a full fetch. If a page was fetched separately meanwhile, it is unknown which one is
-    /// newer: that page is fetched again.
+    /// newer: that page is fetched again. What was signalled meanwhile is left as it is, because a fetch of that page is
+    /// under way.
     fn take_view(&mut self, ctx: &mut Context<'_>, op: OpId, view: StafdView) {
         let known: Vec<Tid> = self
             .reconciler
@@ -228,12 +243,12 @@ impl Connector {
         for page in view.dcs {
             if self.is_overtaken(op, &page.dc) {
                 self.fetch_page(ctx, page.dc, false);
-            } else {
-                self.take_page(ctx, page, false);
+            } else if !self.precedes_a_signal(op, &page.dc) {
+                self.take_page(ctx, page, Answer::New { read_again: false });
             }
         }
         for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
-            if self.is_overtaken(op, &dc) {
+            if self.is_overtaken(op, &dc) || self.precedes_a_signal(op, &dc) {
                 self.stafd.fetch_all_pending = true;
                 continue;
             }
@@ -252,6 +267,7 @@ impl Connector {
                 Some(None) | None => self.reconciler.sources.mark_stale(&id),
             }
         }
+        self.stafd.signalled.retain(|_, signalled| *signalled > op);
         self.overtake_pages_in_flight(ctx, &listed);
     }
 
@@ -284,6 +300,11 @@ impl Connector {
         self.stafd.applied.get(dc).is_some_and(|applied| *applied > asked)
     }
 
+    /// True when a change of that page was signalled after the operation was issued.
+    fn precedes_a_signal(&self, asked: OpId, dc: &Tid) -> bool {
+        self.stafd.signalled.get(dc).is_some_and(|signalled| *signalled > asked)
+    }
+
     /// A page has just changed: retries its controllers that are not connected.
     fn retry_controllers_of(&mut self, ctx: &mut Context<'_>, dc: &Tid) {
         let id = SourceId::Page(dc.clone());
@@ -295,7 +316,7 @@ impl Connector {
         }
     }
 
-    fn take_page(&mut self, ctx: &mut Context<'_>, page: DcPage, read_again: bool) {
+    fn take_page(&mut self, ctx: &mut Context<'_>, page: DcPage, answer: Answer) {
         let report = DcReport { announced_only: page.is_announced_only(), generation: page.generation };
         let DcPage { dc, state, connected_since, entries, unclear, .. } = page;
         self.stafd.dc_reports.insert(dc.clone(), report);
@@ -329,13 +350,13 @@ impl Connector {
             }
             PageState::Unstated | PageState::Never | PageState::Saved | PageState::Unknown => None,
         };
-        match connection {
-            Some(connected_since) => {
-                let page =
-                    SourcePage { connected_since, controllers: names, read: read_again.then_some(ctx.now), unclear };
+        match (connection, answer) {
+            (Some(connected_since), Answer::New { read_again }) => {
+                let read = read_again.then_some(ctx.now);
+                let page = SourcePage { connected_since, controllers: names, read, unclear };
                 self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| self.reconciler.fleet.may_be_live(tid));
             }
-            None => self.reconciler.sources.add_unproved(id.clone(), names),
+            (None, _) | (_, Answer::Outdated) => self.reconciler.sources.add_unproved(id.clone(), names),
         }
         self.reconciler.forget_unknown(ctx.now, &id);
     }
@@ -371,7 +392,12 @@ impl Connector {
             Ok(Some(_)) if self.is_overtaken(op, &dc) => self.fetch_page(ctx, dc.clone(), refresh),
             Ok(Some(page)) => {
                 is_current = matches!(page.state, PageState::Fresh | PageState::Unstated);
-                self.take_page(ctx, page, refresh);
+                // If signals come faster than answers, each answer precedes a signal. What it lists is connected.
+                let answer = match self.precedes_a_signal(op, &dc) {
+                    true => Answer::Outdated,
+                    false => Answer::New { read_again: refresh },
+                };
+                self.take_page(ctx, page, answer);
                 self.reconciler.debounce.restart(ctx.now);
                 ctx.host(HostEffect::Save);
             }

@@ -32,7 +32,7 @@ impl World {
                 let now = self.time();
                 match &event {
                     stacd::connector::Event::StafdOwner(owner) => self.oracle.stafd_is(owner.as_ref(), now),
-                    stacd::connector::Event::PageChanged(dc) => self.oracle.stac.mark_stale(dc, now),
+                    stacd::connector::Event::PageChanged(dc) => self.oracle.page_signalled(dc, now),
                     _ => {}
                 }
                 self.feed_stac(event);
@@ -304,11 +304,13 @@ impl World {
             let now = self.time();
             let listed: BTreeSet<Tid> = view.pages.iter().map(|published| published.page.dc.clone()).collect();
             for page in view.pages {
-                self.record_page_of_stacd(asked, page, false, &members);
+                if !self.oracle.precedes_a_signal(asked, &page.page.dc) {
+                    self.record_page_of_stacd(asked, page, false, &members);
+                }
             }
             let known: Vec<Tid> = self.oracle.stac.pages.keys().cloned().collect();
             for dc in known.iter().filter(|dc| !listed.contains(*dc)) {
-                if self.oracle.is_overtaken(asked, dc) {
+                if self.oracle.is_overtaken(asked, dc) || self.oracle.precedes_a_signal(asked, dc) {
                     continue;
                 }
                 match view.removed.iter().find(|removed| removed.dc == *dc) {
@@ -346,6 +348,8 @@ impl World {
     ) {
         let now = self.time();
         let PublishedPage { page, on, read } = published;
+        // It may have been sent before that signal.
+        let on = on.filter(|_| !self.oracle.precedes_a_signal(op, &page.dc));
         if self.oracle.is_overtaken(op, &page.dc) {
             return;
         }

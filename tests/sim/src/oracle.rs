@@ -384,6 +384,8 @@ pub(crate) struct Oracle {
     sequence: u64,
     fetches: BTreeMap<OpId, u64>,
     applied: BTreeMap<Tid, u64>,
+    /// The pages whose change was signalled, and when.
+    signalled: BTreeMap<Tid, u64>,
     /// The newest applied full fetch: its sequence number, and the discovery controllers that it listed.
     full: Option<(u64, BTreeSet<Tid>)>,
     /// The announcements that reached stafd.
@@ -489,6 +491,18 @@ impl Oracle {
         self.applied.get(dc).max(without_it) > self.fetches.get(&op)
     }
 
+    /// stacd receives a signal that a page has changed.
+    pub(crate) fn page_signalled(&mut self, dc: &Tid, now: Time) {
+        self.sequence += 1;
+        self.signalled.insert(dc.clone(), self.sequence);
+        self.stac.mark_stale(dc, now);
+    }
+
+    /// True when stacd has received a signal of that page since it started the fetch: the answer may be older.
+    pub(crate) fn precedes_a_signal(&self, op: OpId, dc: &Tid) -> bool {
+        self.signalled.get(dc) > self.fetches.get(&op)
+    }
+
     /// stacd learns the owner of stafd's bus name. If the owner has changed, everything from the previous owner is
     /// stale.
     pub(crate) fn stafd_is(&mut self, owner: Option<&String>, now: Time) {
@@ -497,6 +511,7 @@ impl Oracle {
         }
         self.owner = owner.cloned();
         self.applied.clear();
+        self.signalled.clear();
         self.full = None;
         self.stac.mark_all_stale(now);
     }
