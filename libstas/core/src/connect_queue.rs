@@ -188,6 +188,8 @@ struct Busy {
 pub struct ConnectQueue {
     probes: BTreeMap<Portal, Probe>,
     not_yet_probed: VecDeque<Portal>,
+    /// The probes under way that are not late.
+    probing: BTreeMap<OpId, Portal>,
     late: BTreeSet<OpId>,
     queue: BTreeMap<QueuePosition, Tid>,
     positions: BTreeMap<Tid, QueuePosition>,
@@ -266,7 +268,7 @@ impl ConnectQueue {
             self.queue.remove(&position);
         }
         self.unsure.remove(tid);
-        for probe in self.probes.values_mut() {
+        if let Some(probe) = Portal::of(tid).and_then(|portal| self.probes.get_mut(&portal)) {
             probe.waiting.remove(tid);
         }
     }
@@ -283,7 +285,8 @@ impl ConnectQueue {
     /// True while the controller is being probed or waits for its turn.
     #[must_use]
     pub fn holds(&self, tid: &Tid) -> bool {
-        self.positions.contains_key(tid) || self.probes.values().any(|probe| probe.waiting.contains_key(tid))
+        let probe = Portal::of(tid).and_then(|portal| self.probes.get(&portal));
+        self.positions.contains_key(tid) || probe.is_some_and(|probe| probe.waiting.contains_key(tid))
     }
 
     /// True while the controller waits for its write.
@@ -298,23 +301,21 @@ impl ConnectQueue {
             self.start_probes(ctx);
             return Vec::new();
         }
-        let Some(portal) = self.probes.iter().find(|(_, probe)| probe.op == Some(op)).map(|(portal, _)| portal.clone())
-        else {
-            return Vec::new();
-        };
+        let Some(portal) = self.probing.get(&op).cloned() else { return Vec::new() };
         let rejected = self.apply_outcome(ctx, &portal, outcome);
         self.start_probes(ctx);
         rejected
     }
 
-    /// Removes and returns the next controller to connect, and its urgency. The caller then starts the write with
-    /// [`ConnectQueue::start`].
-    pub fn take_turn(&mut self, ctx: &mut Context<'_>) -> Option<(Tid, Urgency)> {
+    /// Removes and returns the next controller for which `may_go` is true, and its urgency. The caller then starts the
+    /// write with [`ConnectQueue::start`].
+    pub fn take_turn(&mut self, ctx: &mut Context<'_>, may_go: impl Fn(&Tid) -> bool) -> Option<(Tid, Urgency)> {
         if self.busy.is_some() {
             return None;
         }
         self.probe_again(ctx);
-        let (position, tid) = self.queue.pop_first()?;
+        let position = self.queue.iter().find(|(_, tid)| may_go(tid)).map(|(position, _)| *position)?;
+        let tid = self.queue.remove(&position)?;
         self.positions.remove(&tid);
         self.round = self.round.max(position.round);
         if self.queue.is_empty() {
@@ -485,6 +486,9 @@ impl ConnectQueue {
     fn apply_outcome(&mut self, ctx: &mut Context<'_>, portal: &Portal, outcome: &ProbeOutcome) -> Vec<Rejected> {
         let is_alone = self.is_alone();
         let Some(mut probe) = self.probes.remove(portal) else { return Vec::new() };
+        if let Some(op) = probe.op {
+            self.probing.remove(&op);
+        }
         ctx.timers.cancel(&Timer::ProbeAnswer(portal.clone()));
         self.not_yet_probed.retain(|waiting| waiting != portal);
         if *outcome == ProbeOutcome::Skipped && !is_alone {
@@ -622,7 +626,7 @@ impl ConnectQueue {
     }
 
     fn start_probes(&mut self, ctx: &mut Context<'_>) {
-        let mut running = self.probes.values().filter(|probe| probe.op.is_some()).count() + self.late.len();
+        let mut running = self.probing.len() + self.late.len();
         if running >= PROBES {
             return;
         }
@@ -637,6 +641,7 @@ impl ConnectQueue {
             let Some(probe) = self.probes.get_mut(&portal) else { continue };
             let op = ctx.next_op();
             probe.op = Some(op);
+            self.probing.insert(op, portal.clone());
             running += 1;
             let only_if_others_wait = probe.may_be_skipped && is_alone;
             ctx.timers.set(Timer::ProbeAnswer(portal.clone()), ctx.now + PROBE_DEADLINE);

@@ -434,13 +434,34 @@ fn a_less_trusted_source_does_not_lower_the_trust_of_a_path() {
     assert_eq!(not_counted, [other]);
 }
 
+/// Otherwise a stranger that announces one path after the other would have the check repeated for ever.
+#[test]
+fn an_announced_path_to_the_same_subsystem_waits_for_the_check() {
+    let mut scene = trusted_path();
+    scene.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
+    let Some(HostEffect::CheckUse { op: check, ctrl, .. }) = scene.next() else { panic!("a check is due") };
+    scene.want(&on("eth1", "a"), wanted_with(Trust::AnnouncedDc));
+    scene.want(&on("eth2", "a"), wanted_with(Trust::AnnouncedDc));
+    assert_eq!(scene.next(), None);
+    scene.want(&tid("b"), wanted_with(Trust::AnnouncedDc));
+    let (op, other) = scene.next_connect();
+    assert_eq!(other, tid("b"), "other subsystems do not wait");
+    scene.fail(op);
+    assert_eq!(scene.next(), None);
+    scene.hear(HostEvent::UseChecked { op: check, usage: Usage::Free });
+    assert_eq!(scene.next_disconnect().1, ctrl);
+    scene.next_connect();
+}
+
 /// The kernel shows the new path before its connect is reported.
 #[test]
-fn an_announced_path_that_is_made_during_the_check_does_not_count() {
+fn an_announced_path_that_is_made_during_a_check_that_hangs_does_not_count() {
     let mut scene = trusted_path();
     scene.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op: check, .. }) = scene.next() else { panic!("a check is due") };
     scene.want(&on("eth1", "a"), wanted_with(Trust::AnnouncedDc));
+    assert_eq!(scene.next(), None);
+    scene.host.wait(31);
     let (op, _) = scene.next_connect();
     let other = scene.host.add(&on("eth1", "a"));
     scene.hear(HostEvent::UseChecked { op: check, usage: Usage::Free });
@@ -448,6 +469,22 @@ fn an_announced_path_that_is_made_during_the_check_does_not_count() {
     scene.answer(op, ConnectOutcome::Made(other));
     assert_eq!(scene.next(), None, "the check is not repeated at the pace of a stranger");
     scene.host.wait(3);
+    let Some(HostEffect::CheckUse { not_counted, .. }) = scene.next() else { panic!("a check is due") };
+    assert_eq!(not_counted, [other]);
+}
+
+/// No member holds that path any more.
+#[test]
+fn an_announced_path_that_is_no_longer_managed_does_not_count() {
+    let mut scene = trusted_path();
+    let other = scene.host.add(&on("eth1", "a"));
+    scene.host.send_snapshot();
+    scene.want(&on("eth1", "a"), wanted_with(Trust::AnnouncedDc));
+    assert_eq!(scene.next(), None);
+    scene.remove(&on("eth1", "a"), RemovalPolicy::SpareInUse);
+    assert_eq!(scene.next(), None, "another program made it");
+    assert!(!scene.fleet().has(&on("eth1", "a")));
+    scene.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { not_counted, .. }) = scene.next() else { panic!("a check is due") };
     assert_eq!(not_counted, [other]);
 }

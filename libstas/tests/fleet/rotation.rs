@@ -600,3 +600,91 @@ fn an_answer_that_comes_after_the_connection_is_gone_changes_nothing_but_frees_t
     answer(&mut scene, op, Rotated::Written);
     assert_eq!(scene.next_connect().1, tid("a"));
 }
+
+/// Controllers of these trust levels whose connections are lost and whose new secrets are tried when the connect path is
+/// free. The write of another controller occupies it, and one more is queued.
+fn ready(trust: &[(&str, Trust)]) -> (Scene, OpId) {
+    let mut scene = scene();
+    for (nqn, trust) in trust {
+        scene.want(&tid(nqn), Want { trust: *trust, ..with(OLD) });
+        let (op, _) = scene.next_connect();
+        let ctrl = scene.host.add(&tid(nqn));
+        scene.answer(op, ConnectOutcome::Made(ctrl));
+    }
+    for (nqn, trust) in trust {
+        scene.want(&tid(nqn), Want { trust: *trust, ..with(NEW) });
+        let (op, _) = next_try(&mut scene);
+        answer(&mut scene, op, Rotated::Later);
+    }
+    scene.want(&tid("x"), Want::default());
+    let (busy, _) = scene.next_connect();
+    scene.want(&tid("y"), Want::default());
+    scene.host.kernel.iter_mut().for_each(|kernel| kernel.state = CtrlState::Connecting);
+    scene.host.wait(2);
+    assert_eq!(scene.next(), None);
+    (scene, busy)
+}
+
+#[test]
+fn the_trial_of_an_announced_controller_waits_for_the_queue_and_that_of_a_trusted_one_does_not() {
+    let (mut scene, busy) = ready(&[("a", Trust::AnnouncedDc)]);
+    scene.fail(busy);
+    let (op, next) = scene.next_connect();
+    assert_eq!(next, tid("y"));
+    scene.fail(op);
+    scene.host.wait(1);
+    next_try(&mut scene);
+    let (mut scene, busy) = ready(&[("a", Trust::ConfiguredDc)]);
+    scene.fail(busy);
+    next_try(&mut scene);
+}
+
+#[test]
+fn the_most_trusted_lost_controller_is_tried_first() {
+    let (mut scene, busy) =
+        ready(&[("a", Trust::AnnouncedDc), ("b", Trust::ConfiguredDc), ("c", Trust::Administrator)]);
+    let ctrl = |scene: &Scene, nqn| scene.fleet().kernel(&tid(nqn)).unwrap().ctrl;
+    scene.fail(busy);
+    for nqn in ["c", "b"] {
+        let (op, tried) = next_try(&mut scene);
+        assert_eq!(tried, ctrl(&scene, nqn));
+        answer(&mut scene, op, Rotated::Written);
+    }
+    assert_eq!(scene.next_connect().1, tid("y"));
+}
+
+/// The second of two announced controllers of one portal waits, too, and so it does after another loss. A trusted one
+/// does not.
+#[test]
+fn a_trial_that_blocks_the_connect_path_delays_the_next_one_at_its_portal_unless_it_is_trusted() {
+    for (trust, waits) in [(Trust::AnnouncedDc, true), (Trust::ConfiguredDc, false)] {
+        let (mut scene, busy) = ready(&[("a", trust), ("b", trust)]);
+        scene.fail(busy);
+        let op = loop {
+            match scene.next() {
+                Some(HostEffect::RotateSecrets { op, .. }) => break op,
+                Some(HostEffect::Connect { op, .. }) => scene.fail(op),
+                _ => scene.host.wait(1),
+            }
+        };
+        let outcome = Rotated::Refused(refused());
+        scene.hear(HostEvent::SecretsRotated { op, outcome, blocked_for: Duration::from_secs(60) });
+        for state in [CtrlState::Live, CtrlState::Connecting] {
+            scene.host.kernel.iter_mut().for_each(|kernel| kernel.state = state);
+            scene.host.wait(2);
+        }
+        let mut tries = 0;
+        for _ in 0..500 {
+            match scene.next() {
+                Some(HostEffect::RotateSecrets { op, .. }) => {
+                    tries += 1;
+                    answer(&mut scene, op, Rotated::Refused(refused()));
+                }
+                Some(HostEffect::Connect { op, .. }) => scene.fail(op),
+                _ => {}
+            }
+            scene.host.wait(1);
+        }
+        assert_eq!(tries == 0, waits, "{trust}: {tries} trials");
+    }
+}

@@ -82,7 +82,7 @@ impl Scene {
 
     fn write(&mut self, now: Time) -> Option<(OpId, Tid)> {
         let ctx = &mut Context::new(now, &mut self.supply, &mut self.out);
-        let (tid, urgency) = self.connect_queue.take_turn(ctx)?;
+        let (tid, urgency) = self.connect_queue.take_turn(ctx, |_| true)?;
         let op = ctx.next_op();
         self.connect_queue.start(ctx, op, urgency);
         Some((op, tid))

@@ -12,6 +12,7 @@ use crate::member::{ConnState, Member, Want};
 use crate::ownership::{Cause, Ownership, Why};
 use crate::reasons::{NotConnected, Polled};
 use crate::timers::Timer;
+use crate::trust::Urgency;
 use crate::{CtrlRef, OpId, Time, matching};
 use stas_nvme::security::{Obstacle, Tls};
 use stas_nvme::{Purpose, Tid};
@@ -97,7 +98,7 @@ impl Fleet {
 
     /// Starts the next write, if the connect path is free.
     pub(super) fn start_next_write(&mut self, ctx: &mut Context<'_>) {
-        while let Some((tid, urgency)) = self.connect_queue.take_turn(ctx) {
+        while let Some((tid, urgency)) = self.next_turn(ctx) {
             let Some(identity) = self.identity_for(&tid) else { return };
             let passed_over = self.passed_over_for(&tid);
             let Some(member) = self.members.get_mut(&tid).filter(|member| member.state == ConnState::Queued) else {
@@ -121,10 +122,22 @@ impl Fleet {
             };
             self.connecting.insert(op, request.clone());
             // The check may count the new path before its connect is reported.
-            self.announced_path_began |= self.is_announced_only(&request.tid) && self.checks_storage_of(&request.tid);
+            self.announced_path_began |= self.is_announced_only(&request.tid)
+                && self.checked_subsystem() == Some(request.tid.subsysnqn.as_str());
             ctx.host(HostEffect::Connect { op, request: Box::new(request) });
         }
         self.connect_queue.announce(ctx);
+    }
+
+    /// The next controller to connect. An announced one waits until the check of a trusted path to its subsystem ends:
+    /// the check could count the new path, and would have to be repeated, each time that a stranger announces another.
+    fn next_turn(&mut self, ctx: &mut Context<'_>) -> Option<(Tid, Urgency)> {
+        let checked = self.checked_subsystem().filter(|_| self.is_check_under_way()).map(str::to_owned);
+        let Self { connect_queue, members, .. } = self;
+        connect_queue.take_turn(ctx, |tid| {
+            let is_announced = || members.get(tid).is_some_and(|member| member.want.trust.is_announced_only());
+            checked.as_deref() != Some(tid.subsysnqn.as_str()) || !is_announced()
+        })
     }
 
     /// Takes the outcome of a write, however late.

@@ -73,6 +73,8 @@ pub struct Fleet {
     /// The requests of the writes under way.
     connecting: BTreeMap<OpId, ConnectRequest>,
     checking: Option<OpId>,
+    /// True if that check takes longer than its deadline: nothing else waits for it.
+    check_hangs: bool,
     /// True if a disconnect began while the check was running: a path that it counted may be gone.
     check_is_overtaken: bool,
     /// True if an announced controller of the same subsystem was connected while the check was running: the check may
@@ -141,6 +143,7 @@ impl Fleet {
             snapshots: snapshots::Snapshots::default(),
             connecting: BTreeMap::new(),
             checking: None,
+            check_hangs: false,
             check_is_overtaken: false,
             announced_path_began: false,
             disconnecting: BTreeMap::new(),
@@ -315,7 +318,14 @@ impl Fleet {
 
     /// Retries a controller at once, because it may answer now (a fresh announcement, a reload).
     pub fn retry_now(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> Vec<Report> {
-        self.end_wait(ctx.now, tid);
+        self.retry_all_now(ctx, std::iter::once(tid))
+    }
+
+    /// The same for several controllers.
+    pub fn retry_all_now<'a>(&mut self, ctx: &mut Context<'_>, tids: impl IntoIterator<Item = &'a Tid>) -> Vec<Report> {
+        for tid in tids {
+            self.end_wait(ctx.now, tid);
+        }
         self.work(ctx)
     }
 

@@ -73,6 +73,12 @@ impl Fleet {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return;
         }
+        // The end of the check re-examines it. During a removal of thousands of controllers, each event would otherwise
+        // compare each of them with all members.
+        let is_unchecked = matches!(state, RemovalState::Asked | RemovalState::Refused(_));
+        if how == RemovalPolicy::SpareInUse && self.kind == Kind::Io && is_unchecked && self.is_check_under_way() {
+            return;
+        }
         match self.others(tid, ctrl) {
             Others::HoldIt => {
                 self.forget(ctx, tid);
@@ -195,13 +201,12 @@ impl Fleet {
             member.removal = Some((RemovalPolicy::SpareInUse, RemovalState::Checking(op)));
         }
         self.checking = Some(op);
-        (self.check_is_overtaken, self.announced_path_began) = (false, false);
+        (self.check_hangs, self.check_is_overtaken, self.announced_path_began) = (false, false, false);
         ctx.timers.set(Timer::UseAnswer, ctx.now + CHECK_DEADLINE);
         let mut not_counted: Vec<CtrlRef> = self.disconnecting.values().copied().collect();
         // mDNS is unauthenticated: what it alone finds does not take the place of a trusted path.
         if self.is_trusted_path(ctrl) {
-            let held = self.members.values().filter_map(Member::ctrl);
-            not_counted.extend(held.filter(|other| !self.is_trusted_path(*other)));
+            not_counted.extend(self.path_trust.keys().filter(|other| !self.is_trusted_path(**other)));
         }
         ctx.host(HostEffect::CheckUse { op, ctrl, not_counted });
     }
@@ -212,11 +217,16 @@ impl Fleet {
         self.members.iter().find(|(_, member)| is_checked(member))
     }
 
-    /// True while a check runs for a trusted path to the subsystem of that controller.
-    pub(super) fn checks_storage_of(&self, tid: &Tid) -> bool {
+    /// True while a check runs and is not late.
+    pub(super) fn is_check_under_way(&self) -> bool {
+        self.checking.is_some() && !self.check_hangs
+    }
+
+    /// The subsystem for which a check runs, if the check is for a trusted path.
+    pub(super) fn checked_subsystem(&self) -> Option<&str> {
         let checked = self.checking.and_then(|op| self.checked_by(op)).and_then(|(_, member)| member.ctrl());
         let kernel = checked.filter(|ctrl| self.is_trusted_path(*ctrl)).and_then(|ctrl| self.inventory.get(ctrl));
-        kernel.is_some_and(|kernel| kernel.subsysnqn == tid.subsysnqn)
+        kernel.map(|kernel| kernel.subsysnqn.as_str())
     }
 
     /// False for a connection whose members have all depended on mDNS alone. True if no member has held it.
@@ -325,6 +335,8 @@ impl Fleet {
                 "the check for storage in use hangs; no removed controller is disconnected until it returns".to_owned();
             ctx.log_about(Level::Warning, tid, member.ctrl(), text);
         }
+        self.check_hangs = true;
+        self.mark_unchecked_dirty();
     }
 
     /// Disconnects a connection of the saved state that the previous run made for a poll. No member holds it.

@@ -190,7 +190,8 @@ impl Fleet {
             held == Some(pending.ctrl) && inventory.get(pending.ctrl).is_some()
         });
         rotation.probes.retain(|_, (_, until)| ctx.now < *until);
-        let firsts = rotation.firsts();
+        let mut firsts = rotation.firsts();
+        firsts.sort_by_cached_key(|tid| (members.get(tid).map(|member| member.want.trust), tid.clone()));
         match firsts.iter().filter_map(|tid| self.rotate_one(ctx, tid)).min() {
             Some(at) => ctx.timers.set(Timer::Rotate, at),
             None => ctx.timers.cancel(&Timer::Rotate),
@@ -202,11 +203,14 @@ impl Fleet {
         let Rotation { pending, probes, .. } = &mut self.rotation;
         let pending = pending.get_mut(tid)?;
         let lost = self.inventory.get(pending.ctrl)?.state.is_reconnecting();
+        let is_announced = self.members.get(tid)?.want.trust.is_announced_only();
         match (lost, pending.lost_since) {
             (true, None) => {
                 // Ignore the wait after an earlier slow trial: storage depends on this trial.
-                (pending.not_before, pending.lost_since, pending.tested) = (ctx.now, Some(ctx.now), false);
-                pending.logged = None;
+                if !is_announced {
+                    pending.not_before = ctx.now;
+                }
+                (pending.lost_since, pending.tested, pending.logged) = (Some(ctx.now), false, None);
             }
             (true, Some(_)) => {}
             // The probe of this loss says nothing about the next one.
@@ -229,8 +233,10 @@ impl Fleet {
             Step::Waiting | Step::Probing(..) | Step::Ready { .. } => {}
         }
         // A lost connection only waits until no write is under way. A live one also waits until the connect queue is
-        // empty.
-        if self.connect_queue.is_busy() || !lost && self.connect_queue.has_queue() {
+        // empty, and so does one that only announced discovery controllers list: a stranger can lose as many as it
+        // likes, and let each trial block the connect path for a minute.
+        let has_priority = lost && !is_announced;
+        if self.connect_queue.is_busy() || !has_priority && self.connect_queue.has_queue() {
             return Some(ctx.now + LOST_EVERY);
         }
         if pending.step == (Step::Ready { is_test: true }) {
@@ -311,7 +317,8 @@ impl Fleet {
         // No wait after a test: it ran at a portal reported as dead, so its duration says nothing about a trial at a
         // live one. The next trial needs a probe that reports the portal as alive.
         let wait = if is_test { Duration::ZERO } else { blocked_for * PENALTY_FACTOR };
-        pending.not_before = ctx.now + LOST_EVERY.max(wait);
+        let not_before = ctx.now + LOST_EVERY.max(wait);
+        pending.not_before = not_before;
         match outcome {
             Rotated::Written | Rotated::HostWritten | Rotated::Refused(_) if is_test => {
                 self.connect_queue.verdict_tested(ctx.now, false, blocked_for);
@@ -331,6 +338,24 @@ impl Fleet {
             Rotated::HostWritten => self.complete(&tid, true, false),
             Rotated::Impossible => self.complete(&tid, false, false),
             Rotated::Later | Rotated::Refused(_) | Rotated::Unknown(_) => {}
+        }
+        self.wait_at_portal(&tid, not_before);
+    }
+
+    /// After a trial, all announced controllers of its portal wait as long as the one that was tried.
+    fn wait_at_portal(&mut self, tried: &Tid, not_before: Time) {
+        let Self { rotation, members, .. } = self;
+        let Some(portal) = Portal::of(tried) else { return };
+        let is_announced = |tid: &Tid| members.get(tid).is_some_and(|member| member.want.trust.is_announced_only());
+        let others = rotation
+            .pending
+            .iter_mut()
+            .filter(|(tid, _)| Portal::of(tid).as_ref() == Some(&portal) && is_announced(tid));
+        for (_, pending) in others {
+            pending.not_before = pending.not_before.max(not_before);
+            if matches!(pending.step, Step::Probing(..) | Step::Ready { .. }) {
+                pending.step = Step::Waiting;
+            }
         }
     }
 
