@@ -562,6 +562,26 @@ fn the_audit_waits_until_stafd_has_reported_everything() {
     assert_eq!(host.nqns(), ["stranger"]);
 }
 
+/// It was announced, never answered, and is no longer announced: its removal is not reported.
+#[test]
+fn a_discovery_controller_that_was_never_read_does_not_hold_up_the_audit() {
+    let mut host = started();
+    host.conf.disconnect_scope = DisconnectScope::AllMatchingTrtypes;
+    host.reload();
+    host.add(&ioc("stranger"));
+    host.stafd_with(&["a"], 100);
+    let listed = host.peer.view.clone();
+    let never = DcPage { state: PageState::Never, ..dc_page(&fake_host::dc("192.0.2.77"), host.now, Vec::new()) };
+    host.peer.view.as_mut().unwrap().dcs.push(never);
+    host.feed(Event::DcRemoved);
+    host.wait(120.0);
+    assert_eq!(host.nqns(), ["a", "stranger"], "its page may list it");
+    host.peer.view = listed;
+    host.feed(Event::DcRemoved);
+    host.wait(120.0);
+    assert_eq!(host.nqns(), ["a"]);
+}
+
 #[test]
 fn an_existing_connection_is_taken_over_and_not_made_twice() {
     let mut host = started();

@@ -228,3 +228,18 @@ fn one_announced_discovery_controller_gets_the_whole_maximum() {
     host.stafd_is(":1.5", view(Origin::Discovered, false, 20_000));
     assert_eq!((host.core.controllers().len(), host.core.refused()), (20_000, 0));
 }
+
+#[test]
+fn a_target_that_moves_again_and_again_gets_few_paths_beyond_the_maximum() {
+    let mut host = started(1);
+    let since = host.now;
+    host.in_use.insert("a".into());
+    for n in 1..10 {
+        let entries = vec![entry(&format!("192.0.2.{n}"), "a")];
+        let page = DcPage { origin: Origin::Discovered, ..dc_page(&dc("192.0.2.1"), since, entries) };
+        host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+        host.feed(Event::DcRemoved);
+        host.wait(60);
+    }
+    assert_eq!(host.kernel.len(), 3);
+}

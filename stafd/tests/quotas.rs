@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use fake_host::{FakeHost, Finder, announced, interface, own_entry, referral};
-use libstas::core::Links;
 use libstas::core::browse::{BrowseEvent, Endpoint};
+use libstas::core::{Level, Links};
 use libstas::nvme::announcement::offer;
 use libstas::nvme::log_page::{Entry, TrType};
 use stafd::finder::Event;
@@ -198,5 +198,55 @@ fn refused_and_excluded_candidates_are_forgotten_with_their_announcement() {
             length.push(memory(&host));
         }
         assert!(length[11] < length[3] + length[3] / 4, "{conf}: {length:?}");
+    }
+}
+
+/// stacd removes what a removed discovery controller listed only while that one is in the list.
+#[test]
+fn referrals_of_an_announced_controller_drive_no_other_out_of_the_list_of_removed_ones() {
+    let line = "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.200\n";
+    let mut host = host(line);
+    hear(&mut host, at("192.0.2", 1..2));
+    host.wait(10);
+    host.configure("");
+    host.wait(10);
+    let removed = |host: &Host| host.core.removed().iter().any(|removed| removed.dc.traddr == "192.0.2.200");
+    assert!(removed(&host));
+    for round in 0..40 {
+        host.page_is("192.0.2.1", (1..65).map(|n| referral(&format!("10.1.{round}.{n}"))).collect());
+        host.wait(60);
+    }
+    assert!(removed(&host));
+    assert!(host.core.removed().len() < 100, "{}", host.core.removed().len());
+}
+
+#[test]
+fn a_page_that_changes_all_the_time_does_not_fill_the_log() {
+    let mut host = host("");
+    hear(&mut host, at("192.0.2", 1..2));
+    host.wait(10);
+    for round in 0..500 {
+        let damaged = (0..50).map(|n| referral(&format!("not an address {round} {n}")));
+        host.page_is("192.0.2.1", damaged.collect());
+        host.wait(0.5);
+    }
+    let lines = host.log_records().filter(|record| record.level > Level::Debug).count();
+    assert!(lines < 200, "{lines}");
+}
+
+/// Of each page, the first defects are logged that the page before did not have.
+#[test]
+fn the_defects_of_a_page_are_logged_once_and_not_all() {
+    let mut host = Host::with(&["192.0.2.1"]).started();
+    let damaged = |from: u32| (from..from + 20).map(|n| referral(&format!("not an address {n}"))).collect::<Vec<_>>();
+    let mut seen = 0;
+    for (from, expected, more) in [(0, 8, "12 more entries"), (0, 0, ""), (15, 8, "7 more entries"), (14, 1, "")] {
+        host.page_is("192.0.2.1", damaged(from));
+        host.wait(10);
+        let lines: Vec<&str> =
+            host.log_records().map(|record| &*record.text).filter(|text| text.contains("not an address")).collect();
+        assert_eq!(lines.len() - seen, expected, "{from}");
+        assert!(lines.last().unwrap().contains(more), "{lines:?}");
+        seen = lines.len();
     }
 }

@@ -259,6 +259,10 @@ pub struct Instance {
     /// The parameters that it was connected with, without secrets; `None`: another program connected it.
     #[serde(default)]
     pub parameters: Option<SavedParameters>,
+    /// True if it has only served controllers that only mDNS or announced discovery controllers list. `None`: not known
+    /// before the first snapshot, or saved by an earlier version.
+    #[serde(default)]
+    pub announced_only: Option<bool>,
 }
 
 /// [`Parameters`] without secrets and TLS settings.

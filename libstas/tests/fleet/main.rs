@@ -420,6 +420,30 @@ fn wanted_with(trust: Trust) -> Want {
     Want { trust, ..Want::default() }
 }
 
+/// Only an announced discovery controller lists it now, and the daemon is started again.
+#[test]
+fn the_trust_of_a_path_survives_a_restart() {
+    for before in [Trust::ConfiguredDc, Trust::AnnouncedDc] {
+        let mut scene = trusted_path();
+        let other = scene.host.add(&on("eth1", "a"));
+        scene.host.send_snapshot();
+        scene.want(&on("eth1", "a"), wanted_with(before));
+        assert_eq!(scene.next(), None);
+        let saved = scene.fleet().instances();
+        let mut next = Scene::new();
+        next.host.links = scene.host.links.take();
+        next.host.kernel = scene.host.kernel.clone();
+        next.host.core.fleet.restore(saved, &Default::default());
+        for iface in ["eth0", "eth1"] {
+            next.want(&on(iface, "a"), wanted_with(Trust::AnnouncedDc));
+        }
+        assert_eq!(next.next(), None);
+        next.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
+        let Some(HostEffect::CheckUse { not_counted, .. }) = next.next() else { panic!("a check is due") };
+        assert_eq!(not_counted == [other], before == Trust::AnnouncedDc, "{before}: {not_counted:?}");
+    }
+}
+
 /// Later only an announced discovery controller lists it.
 #[test]
 fn a_less_trusted_source_does_not_lower_the_trust_of_a_path() {

@@ -45,6 +45,9 @@ pub const MAX_IOCS_OF_ANNOUNCED_DCS: usize = 16_384;
 const RESERVED_FOR_SMALL: usize = 1024;
 /// A discovery controller with fewer I/O controllers may use these places.
 const SMALL: usize = 64;
+/// A page may list one more path to a subsystem than its limit allows while it has at most this many former paths that
+/// are kept for storage in use: the target has moved.
+const KEPT_PATHS: usize = 2;
 /// Refused controllers of announced discovery controllers are checked again after this time.
 const RECHECK_REFUSED_AFTER: Duration = Duration::from_secs(5);
 
@@ -123,10 +126,8 @@ impl Connector {
         self.audit(ctx);
         if reload {
             let all: Vec<Tid> = self.reconciler.fleet.tids().cloned().collect();
-            for tid in all {
-                let reports = self.reconciler.fleet.retry_now(ctx, &tid);
-                self.reported(ctx.now, reports);
-            }
+            let reports = self.reconciler.fleet.retry_all_now(ctx, &all);
+            self.reported(ctx.now, reports);
         }
     }
 
@@ -250,9 +251,14 @@ impl Connector {
     fn kept_for_use(&self, id: &SourceId) -> BTreeSet<&str> {
         let fleet = &self.reconciler.fleet;
         let members = self.reconciler.sources.claimed_by(id).filter(|tid| fleet.has(tid));
-        let (kept, others): (Vec<&Tid>, Vec<&Tid>) = members.partition(|tid| fleet.is_kept_for_use(tid));
-        let others: BTreeSet<&str> = others.into_iter().map(|tid| tid.subsysnqn.as_str()).collect();
-        kept.into_iter().map(|tid| tid.subsysnqn.as_str()).filter(|nqn| !others.contains(nqn)).collect()
+        // How many are kept; `None`: another one is not kept.
+        let mut kept: BTreeMap<&str, Option<usize>> = BTreeMap::new();
+        for tid in members {
+            let count = kept.entry(tid.subsysnqn.as_str()).or_insert(Some(0));
+            *count = count.filter(|_| fleet.is_kept_for_use(tid)).map(|count| count + 1);
+        }
+        let replaceable = kept.into_iter().filter(|(_, count)| count.is_some_and(|count| count <= KEPT_PATHS));
+        replaceable.map(|(nqn, _)| nqn).collect()
     }
 
     /// Logs once that controllers of announced discovery controllers are refused.

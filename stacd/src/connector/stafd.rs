@@ -264,9 +264,10 @@ impl Connector {
                 // A Python stafd does not report removals. If it has published entries of a discovery controller and
                 // no longer publishes it, the controller was removed.
                 None if self.stafd.published_with_entries.contains(&dc) => self.reconciler.sources.retire(&id, false),
-                Some(None) | None => self.reconciler.sources.mark_stale(&id),
+                Some(None) | None => self.reconciler.sources.mark_stale_or_drop(&id),
             }
         }
+        self.stafd.own_address_logged.retain(|dc| listed.contains(dc));
         self.stafd.signalled.retain(|_, signalled| *signalled > op);
         self.overtake_pages_in_flight(ctx, &listed);
     }
@@ -310,10 +311,8 @@ impl Connector {
         let id = SourceId::Page(dc.clone());
         let waiting: Vec<Tid> =
             self.reconciler.sources.listed_by(&id).filter(|tid| !self.reconciler.fleet.is_live(tid)).cloned().collect();
-        for tid in waiting {
-            let reports = self.reconciler.fleet.retry_now(ctx, &tid);
-            self.reported(ctx.now, reports);
-        }
+        let reports = self.reconciler.fleet.retry_all_now(ctx, &waiting);
+        self.reported(ctx.now, reports);
     }
 
     fn take_page(&mut self, ctx: &mut Context<'_>, page: DcPage, answer: Answer) {

@@ -39,7 +39,7 @@ impl Budget {
         self.said = self.said.saturating_add(1);
         if self.said == LINES {
             record.text.push_str(
-                "; there are too many log lines about announcements: further ones are logged at debug level (tron) \
+                "; there are too many log lines about announced discovery controllers: further ones are logged at debug level (tron) \
                  for up to 10 minutes",
             );
         } else if self.said > LINES {
@@ -205,12 +205,16 @@ impl Finder {
         self.reconciler.sources.sources_of(tid).any(|id| *id != SourceId::Announced)
     }
 
-    /// Limits the log lines about controllers that have never been connected: untrusted input must not flood the log.
+    /// Limits the log lines about announced controllers: untrusted input must not flood the log. Lines about those that
+    /// have been connected are counted apart, so that fakes cannot hide them.
     pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
         for effect in out {
             let Effect::Host(HostEffect::Log(record, _)) = effect else { continue };
-            if record.level > Level::Debug && record.tid.as_ref().is_some_and(|tid| self.is_from_announcements(tid)) {
+            let Some(tid) = record.tid.as_ref().filter(|_| record.level > Level::Debug) else { continue };
+            if self.is_from_announcements(tid) {
                 self.budget.admit(now, record);
+            } else if self.reconciler.fleet.is_announced_only(tid) {
+                self.budget_of_connected.admit(now, record);
             }
         }
     }

@@ -63,6 +63,7 @@ pub struct Finder {
     nbft: nbft::NbftDcs,
     browsing: bool,
     budget: mdns::Budget,
+    budget_of_connected: mdns::Budget,
     unmanaged: Vec<unmanaged_dcs::UnmanagedEvent>,
     /// Discovery controllers that aged out. A controller stays in this set while it is a member, and while a controller
     /// to which it referred is kept because that one is live. If the two refer to each other, the controller that aged
@@ -99,6 +100,7 @@ impl Finder {
             nbft: nbft::NbftDcs::default(),
             browsing: false,
             budget: mdns::Budget::default(),
+            budget_of_connected: mdns::Budget::default(),
             unmanaged: Vec::new(),
             aged_out: BTreeSet::new(),
             was_booted: BTreeSet::new(),
@@ -414,6 +416,7 @@ impl Finder {
         let known = self.dcs.remove(tid);
         let news = known.is_some();
         let was_removed = known.as_ref().is_some_and(|dc| dc.was_removed);
+        let has_page = known.as_ref().is_some_and(|dc| dc.page.is_some());
         for token in known.map(|mut dc| dc.disconnected()).unwrap_or_default() {
             ctx.push(Effect::Refreshed { token, result: Err(RefreshError::GivenUp) });
         }
@@ -432,7 +435,11 @@ impl Finder {
             let ctrl = self.reconciler.fleet.kernel(tid).map(|kernel| kernel.ctrl);
             let text = format!("given up ({reason})");
             ctx.log(LogRecord { level: Level::Info, tid: Some(tid.clone()), ctrl, text });
-            self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: ctx.now });
+            // stacd has nothing of a discovery controller that was never read. A stranger can refer to any number of
+            // them, and would drive the others out of the list.
+            if was_published || has_page || !self.reconciler.fleet.is_announced_only(tid) {
+                self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: ctx.now });
+            }
             while self.removed.len() > REMOVED_KEPT {
                 let Some(oldest) = self.removed.values().min_by_key(|removed| removed.at).map(|r| r.dc.clone()) else {
                     break;

@@ -13,6 +13,9 @@ use super::discovery_controller::{DiscoveryController, READ_DEADLINE, ReadKind, 
 use super::optional::Command;
 use super::{Context, Effect, Finder, RefreshError};
 
+/// Maximum number of defects of one page that are logged.
+const FLAWS_LOGGED: usize = 8;
+
 impl Finder {
     /// Reads the page of a discovery controller as soon as no other read of it is under way.
     pub(super) fn read_soon(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
@@ -195,7 +198,15 @@ impl Finder {
         let changed = dc.page.as_ref().is_none_or(is_new);
         if must_signal || changed {
             let record = |level, text| LogRecord { level, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
-            let flaws = flaws(tid, &page).into_iter().map(|text| record(Level::Warning, text));
+            let known: BTreeSet<String> =
+                dc.page.as_ref().map(|before| flaws(tid, before).collect()).unwrap_or_default();
+            let mut flaws: Vec<String> = flaws(tid, &page).filter(|flaw| !known.contains(flaw)).collect();
+            let more = flaws.len().saturating_sub(FLAWS_LOGGED);
+            flaws.truncate(FLAWS_LOGGED);
+            if let (Some(last), 1..) = (flaws.last_mut(), more) {
+                last.push_str(&format!("; {more} more entries have such defects"));
+            }
+            let flaws = flaws.into_iter().map(|text| record(Level::Warning, text));
             let read = format!("log page read: {} entries, generation {}", page.entries.len(), page.genctr);
             let records = flaws.chain([record(Level::Info, read)]);
             records.for_each(|record| ctx.log(record));
@@ -325,7 +336,7 @@ pub(super) struct Referrals {
 }
 
 /// The defects of a page's entries, as log text.
-fn flaws(dc: &Tid, page: &LogPage) -> Vec<String> {
+fn flaws(dc: &Tid, page: &LogPage) -> impl Iterator<Item = String> {
     const GAP: &str = "until the page is complete, nothing is removed because it is not listed";
     const UNCLEAR: &str = "connected controllers that it may mean are kept";
     let dropped = page.dropped.iter().map(|malformed| {
@@ -337,5 +348,5 @@ fn flaws(dc: &Tid, page: &LogPage) -> Vec<String> {
         let flaw = entry.controller(dc).err().filter(EntryError::is_damage)?;
         Some(format!("log page entry of {} is not connected: {flaw}; {UNCLEAR}", entry.subnqn))
     });
-    dropped.chain(unusable).collect()
+    dropped.chain(unusable)
 }

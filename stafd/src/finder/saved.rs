@@ -91,6 +91,8 @@ impl Saved {
             }
             if let Some(saved) = self.dcs.get_mut(at) {
                 saved.page = None;
+                // stacd may have what the page listed: the removal is signalled.
+                saved.was_removed = true;
                 excess = excess.saturating_sub(length);
             }
         }

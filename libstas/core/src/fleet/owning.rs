@@ -9,6 +9,7 @@ use crate::effect::{HostEffect, Level};
 use crate::kernel::{CtrlState, Gained, KernelController, Owner};
 use crate::member::{Member, RemovalPolicy};
 use crate::ownership::{Cause, Decision, Instance, Ownership, Reason, Rules, SavedParameters, Scope, Why, decide};
+use crate::trust::Trust;
 use crate::{CtrlRef, matching};
 use stas_nvme::{Parameters, Tid};
 
@@ -23,7 +24,14 @@ impl Fleet {
     /// orchestrator owns them.
     pub fn restore(&mut self, instances: Option<Vec<Instance>>, members: &BTreeSet<Tid>) {
         match instances {
-            Some(instances) => self.ours = instances.into_iter().map(|instance| (instance.ctrl, instance)).collect(),
+            Some(instances) => {
+                for instance in &instances {
+                    // Of the trusted levels, only that it is one of them counts.
+                    let level = |announced_only| if announced_only { Trust::AnnouncedDc } else { Trust::ConfiguredDc };
+                    self.path_trust.extend(instance.announced_only.map(|only| (instance.ctrl, level(only))));
+                }
+                self.ours = instances.into_iter().map(|instance| (instance.ctrl, instance)).collect();
+            }
             None => self.ours_by_name = members.clone(),
         }
     }
@@ -38,7 +46,8 @@ impl Fleet {
             let now = self.holders(instance.ctrl).into_iter().cloned();
             // Before the first snapshot no member holds its connection yet: save the restored holders.
             let before = instance.holders.iter().filter(|_| !self.has_snapshot()).cloned();
-            Instance { holders: now.chain(before).collect(), ..instance.clone() }
+            let announced_only = self.path_trust.get(&instance.ctrl).map(|level| level.is_announced_only());
+            Instance { holders: now.chain(before).collect(), announced_only, ..instance.clone() }
         };
         Some(self.ours.values().map(with_holders).collect())
     }
@@ -64,6 +73,7 @@ impl Fleet {
                     tid: tid.clone(),
                     holders: BTreeSet::new(),
                     parameters: None,
+                    announced_only: None,
                 };
                 self.ours.entry(ctrl).or_insert_with(new).holders.insert(tid);
             }
@@ -79,7 +89,8 @@ impl Fleet {
     /// Records that a connection is ours from now on.
     pub(super) fn own(&mut self, ctrl: CtrlRef, gained: Gained, tid: &Tid, parameters: Option<&Parameters>) {
         let parameters = parameters.map(SavedParameters::of);
-        let instance = Instance { ctrl, gained, tid: tid.clone(), holders: BTreeSet::new(), parameters };
+        let holders = BTreeSet::new();
+        let instance = Instance { ctrl, gained, tid: tid.clone(), holders, parameters, announced_only: None };
         self.ours.insert(ctrl, instance);
     }
 

@@ -358,3 +358,30 @@ fn a_source_has_a_bounded_number_of_claims_on_unknown_controllers() {
         }
     }
 }
+
+#[test]
+fn a_confirmed_page_is_not_doubted_again_on_the_same_connection() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a", "b"]);
+    read(&mut sources, at(10), "dc1", 0, &[]);
+    read_anew(&mut sources, at(16), "dc1", 0, &[]);
+    // A change was signalled.
+    sources.mark_stale(&page_of("dc1"));
+    read(&mut sources, at(20), "dc1", 0, &[]);
+    assert_eq!(sources.verdict(&tid("a"), at(20), true), Verdict::Disproved);
+    sources.mark_stale(&page_of("dc1"));
+    read(&mut sources, at(30), "dc1", 25, &[]);
+    assert_eq!(sources.verdict(&tid("a"), at(31), true), Verdict::Unproved(Some(at(35))), "another connection");
+}
+
+#[test]
+fn a_source_that_has_listed_nothing_is_dropped_and_others_are_kept() {
+    let mut sources = Sources::default();
+    sources.add_unproved(page_of("dc1"), BTreeMap::new());
+    sources.add_unproved(page_of("dc2"), names(&["a"]));
+    for dc in ["dc1", "dc2"] {
+        sources.mark_stale_or_drop(&page_of(dc));
+    }
+    assert!(sources.ids().eq([&page_of("dc2")]));
+    assert_eq!(sources.verdict(&tid("a"), at(1000), true), Verdict::Listed);
+}
