@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::fabrics::Fabrics;
+use super::fabrics::{Fabrics, NewController};
 use super::secrets;
 use super::sysfs::{ControllerDir, Scanner, inode};
 use super::waiting::Waiting;
@@ -30,6 +30,8 @@ use stas_nvme::secret::DhchapSecrets;
 
 /// How long the thread leaves the lock free for a more urgent connection of the other daemon before it tries again.
 const YIELD: Duration = Duration::from_millis(5);
+/// How often the snapshot after a connect is tried before the last time.
+const SNAPSHOT_TRIES: usize = 3;
 /// If the other daemon has not used the lock for this long although it waits for a connection, it counts as stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -155,10 +157,15 @@ impl Worker {
         let written = self.write(request.tid.transport(), &line);
         let blocked_for = start.elapsed();
         drop(lock);
-        let after = if written == Err(ConnectError::Already) { self.snapshot() } else { self.quick_snapshot() };
+        let after = match &written {
+            Ok(_) => self.snapshot_of_new(),
+            Err(ConnectError::Already) => self.snapshot(),
+            Err(_) => self.quick_snapshot(),
+        };
         match after {
             Ok(mut snapshot) => {
-                let outcome = self.outcome(written, &snapshot, request);
+                let device = written.as_ref().map(|new| new.instance).map_err(Clone::clone);
+                let outcome = self.outcome(device, &snapshot, request);
                 if let ConnectOutcome::Made(ctrl) = outcome {
                     self.own(&mut snapshot, ctrl);
                 }
@@ -204,9 +211,11 @@ impl Worker {
         let answer = self.write(request.tid.transport(), &line);
         *blocked_for += start.elapsed();
         drop(lock);
-        let device = answer?;
+        let new = answer?;
+        let device = new.instance;
         if let Ok(Some(inode)) = inode(&self.shared.roots.class(), device) {
             let made = CtrlRef { device, inode };
+            drop(new);
             if let Err(error) = disconnect::disconnect(&self.shared.roots, made) {
                 tracing::warn!("{made} was made to try a secret and cannot be disconnected: {error}");
             }
@@ -264,6 +273,13 @@ impl Worker {
         self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).quick_snapshot()
     }
 
+    /// The snapshot with a controller that was just made. One unreadable attribute of any controller makes a snapshot
+    /// fail; without a snapshot the new controller would have no owner until the next attempt finds it.
+    fn snapshot_of_new(&self) -> Result<Snapshot, SnapshotError> {
+        let mut snapshots = std::iter::repeat_with(|| self.quick_snapshot()).take(SNAPSHOT_TRIES);
+        snapshots.find(Result::is_ok).unwrap_or_else(|| self.quick_snapshot())
+    }
+
     fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
         self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).snapshot()
     }
@@ -281,13 +297,13 @@ impl Worker {
     }
 
     /// Writes the options, and hides the secrets as soon as the new controller is known.
-    fn write(&self, transport: Transport, line: &str) -> Result<u32, ConnectError> {
+    fn write(&self, transport: Transport, line: &str) -> Result<NewController, ConnectError> {
         let has_secrets = line.contains("secret=");
         self.shared.writing_secrets.store(has_secrets, Ordering::Release);
         let written = self.fabrics.connect(transport, line);
         self.shared.writing_secrets.store(false, Ordering::Release);
-        if let (true, Ok(device)) = (has_secrets, &written) {
-            hide_secrets_of(&self.shared.roots, *device);
+        if let (true, Ok(new)) = (has_secrets, &written) {
+            hide_secrets_of(&self.shared.roots, new.instance);
         }
         written
     }

@@ -30,6 +30,15 @@ pub struct Fabrics {
     sys: PathBuf,
 }
 
+/// A controller that was just made. Until this is dropped, the kernel gives its instance number to no other controller,
+/// because the open file holds a reference to it.
+#[derive(Debug)]
+pub struct NewController {
+    /// The instance number (N of nvmeN).
+    pub instance: u32,
+    _open: File,
+}
+
 impl Fabrics {
     /// The device of this host. It is not opened yet.
     #[must_use]
@@ -56,12 +65,11 @@ impl Fabrics {
         SupportedOptions::parse(&read_answer(&mut self.open().ok()?).ok()?)
     }
 
-    /// Makes a connection. Returns the instance number of the new controller (N of nvmeN). Blocks until the connection
-    /// is made or has failed, up to minutes.
+    /// Makes a connection. Blocks until it is made or has failed, up to minutes.
     ///
     /// # Errors
     /// The kernel's error, with its likely causes.
-    pub fn connect(&self, transport: Transport, options: &str) -> Result<u32, ConnectError> {
+    pub fn connect(&self, transport: Transport, options: &str) -> Result<NewController, ConnectError> {
         let failed = |error: io::Error| self.why_not_connected(transport, options, &error);
         let mut file = self.open().map_err(|error| why_not_opened(&error))?;
         // The kernel takes all options of a connection in one write. Repeating an interrupted write would be another
@@ -71,8 +79,10 @@ impl Fabrics {
             return Err(ConnectError::PartlyWritten);
         }
         let answer = read_answer(&mut file).map_err(failed)?;
-        let instance = parse_answer(&answer).map(|answer| answer.instance);
-        instance.ok_or(ConnectError::UnexpectedReply(answer))
+        match parse_answer(&answer) {
+            Some(parsed) => Ok(NewController { instance: parsed.instance, _open: file }),
+            None => Err(ConnectError::UnexpectedReply(answer)),
+        }
     }
 
     fn open(&self) -> io::Result<File> {
@@ -151,7 +161,7 @@ mod tests {
         let options = "transport=tcp";
         // Reading a file continues after what was written.
         tree.put("dev/nvme-fabrics", &format!("{}instance=7,cntlid=3\n", "x".repeat(options.len())));
-        assert_eq!(fabrics.connect(Transport::Tcp, options), Ok(7));
+        assert_eq!(fabrics.connect(Transport::Tcp, options).unwrap().instance, 7);
         tree.put("dev/nvme-fabrics", &format!("{}what?", "x".repeat(options.len())));
         let error = fabrics.connect(Transport::Tcp, options).unwrap_err();
         assert!(error.to_string().starts_with("unexpected reply from /dev/nvme-fabrics: \"what?\""), "{error}");

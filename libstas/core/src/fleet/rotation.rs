@@ -339,10 +339,12 @@ impl Fleet {
             Rotated::Impossible => self.complete(&tid, false, false),
             Rotated::Later | Rotated::Refused(_) | Rotated::Unknown(_) => {}
         }
-        self.wait_at_portal(&tid, not_before);
+        if wait > LOST_EVERY {
+            self.wait_at_portal(&tid, not_before);
+        }
     }
 
-    /// After a trial, all announced controllers of its portal wait as long as the one that was tried.
+    /// After a slow trial, all announced controllers of its portal wait as long as the one that was tried.
     fn wait_at_portal(&mut self, tried: &Tid, not_before: Time) {
         let Self { rotation, members, .. } = self;
         let Some(portal) = Portal::of(tried) else { return };
