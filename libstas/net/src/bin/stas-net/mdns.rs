@@ -59,6 +59,8 @@ const BROWSE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long a requested restart may be delayed. It waits until no event has arrived for [`CHECK`]: a restart loses the
 /// services that are still being resolved, and on a slow host it would lose them each time.
 const RENEW_DELAY_MAX: Duration = Duration::from_secs(60);
+/// An instance of mdns-sd that has accepted its end ends within this time, unless it hangs.
+const END_LIMIT: Duration = Duration::from_secs(30);
 /// Time between two checks whether a browser has ended.
 const END_POLL: Duration = Duration::from_millis(20);
 /// Stack size in bytes of the threads that read events.
@@ -356,7 +358,15 @@ impl Session {
         loop {
             match self.daemon.shutdown() {
                 Ok(status) => {
+                    let begin = Instant::now();
                     while !status.is_disconnected() && status.try_recv() != Ok(DaemonStatus::Shutdown) {
+                        if begin.elapsed() > END_LIMIT {
+                            // Nothing would be found any more, and nobody would notice.
+                            tracing::error!(
+                                "the mDNS thread does not end; this process ends, and the daemon starts another"
+                            );
+                            std::process::exit(1);
+                        }
                         sleep(END_POLL).await;
                     }
                     return;
