@@ -120,11 +120,15 @@ impl DaemonHistory {
     }
 
     /// True if the newest page of a discovery controller was reported as doubtful in the present run of the daemon, and
-    /// was read on the connection `on`. A restarted daemon does not know on which connection the controllers were
-    /// listed, so it doubts no earlier page.
+    /// was read on the connection `on`, and was not confirmed. A restarted daemon does not know on which connection the
+    /// controllers were listed, so it doubts no earlier page.
     pub(crate) fn is_doubted(&self, dc: &Tid, on: Option<Connection>) -> bool {
-        let last = self.pages.get(dc).and_then(|page_reports| page_reports.last());
-        last.is_some_and(|last| last.doubtful && last.on == on && self.ended <= last.at)
+        let page_reports = self.pages.get(dc).into_iter().flatten().rev();
+        let mut doubted = page_reports
+            .take_while(|page_report| page_report.doubtful && page_report.on == on && self.ended <= page_report.at);
+        let Some(last) = doubted.next() else { return false };
+        let first = doubted.last().unwrap_or(last);
+        !last.confirmed || last.at < first.at + DOUBT
     }
 
     /// The page of a discovery controller is no longer current.
