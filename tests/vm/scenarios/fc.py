@@ -11,6 +11,9 @@ def play():
     target.port(transport="fc", traddr=remote)
     target.subsystem(NQN)
     target.subsystem(NQN + "-2")
+    # The events of the new port start nvme-cli, too. The daemons are to make the connections.
+    host.end_autoconnect()
+    host.disconnect_all()
     daemons.connected_to([NQN, NQN + "-2"], dcs=[f"transport=fc;traddr={remote};host-traddr={local}"])
     target.unlink(NQN)
     host.wait_gone(NQN, timeout=60)

@@ -45,7 +45,7 @@ def play():
 def spelled_otherwise(local, remote):
     by_hand = host.connect(NQN, traddr=remote, trsvcid="", transport="fc", host_traddr=local)
     wait_until(lambda: host.live(NQN), 30, "the connection made by hand is live")
-    end_autoconnect()
+    host.end_autoconnect()
     daemons.configure(f"transport=fc;traddr={remote};host-traddr={local}")
     daemons.start()
     wait_until(lambda: stafd.listed_subsystems() == [NQN], 40, "stafd lists it", poll=0.1)
@@ -60,18 +60,6 @@ def spelled_otherwise(local, remote):
         stacd.reload()
         stays(lambda: host.live(NQN), 36, "it is live in the audit scope when all pages have settled")
     check({each.identity for each in host.controllers()} == there, "no second connection was made", host.picture())
-
-
-def end_autoconnect():
-    """Waits until nvme-cli's units, which the events of the new port started, have ended, and disconnects what they left.
-
-    A second event restarts the unit. If it was reading the log page then, its connection stays.
-    """
-    host.run("udevadm", "settle")
-    wait_until(lambda: not host.run("systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating,deactivating",
-                                    "nvmf-connect@*", "nvmf-connect-nbft*").strip(), 30, "nvme-cli's units have ended", poll=0.1)
-    for each in host.dcs():
-        each.delete()
 
 
 def refers_to_tcp():

@@ -207,6 +207,18 @@ def hostid():
     return read("/etc/nvme/hostid")
 
 
+def end_autoconnect():
+    """Waits until nvme-cli's units, which the events of the new port started, have ended, and disconnects what they left.
+
+    A second event restarts the unit. If it was reading the log page then, its connection stays.
+    """
+    run("udevadm", "settle")
+    wait_until(lambda: not run("systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating,deactivating",
+                               "nvmf-connect@*", "nvmf-connect-nbft*").strip(), 30, "nvme-cli's units have ended", poll=0.1)
+    for each in dcs():
+        each.delete()
+
+
 def disconnect_all(timeout=60.0):
     """Removes all controllers, each in a thread of its own, so that a hanging one does not delay the others."""
     deadline = time.monotonic() + timeout
