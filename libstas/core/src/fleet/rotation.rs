@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Fleet, Kind};
-use crate::connect_queue::PENALTY_FACTOR;
+use crate::connect_queue::{PENALTY_FACTOR, SILENT_WRITE};
 use crate::context::Context;
 use crate::effect::{ConnectRequest, HostEffect, Level, Portal, Rotated};
 use crate::member::Member;
@@ -339,12 +339,14 @@ impl Fleet {
             Rotated::Impossible => self.complete(&tid, false, false),
             Rotated::Later | Rotated::Refused(_) | Rotated::Unknown(_) => {}
         }
-        if wait > LOST_EVERY {
+        let failed = matches!(outcome, Rotated::Refused(_) | Rotated::Unknown(_));
+        if failed && !is_test && blocked_for > SILENT_WRITE {
             self.wait_at_portal(&tid, not_before);
         }
     }
 
-    /// After a slow trial, all announced controllers of its portal wait as long as the one that was tried.
+    /// After a trial at a portal that sent nothing, all announced controllers of the portal wait as long as the one that
+    /// was tried.
     fn wait_at_portal(&mut self, tried: &Tid, not_before: Time) {
         let Self { rotation, members, .. } = self;
         let Some(portal) = Portal::of(tried) else { return };
