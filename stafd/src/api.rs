@@ -3,7 +3,7 @@
 // Seven strings identify a controller; each is an argument of the D-Bus methods.
 #![allow(clippy::too_many_arguments)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libstas::bus::contract::{StafdView, dictionary, wire};
@@ -26,6 +26,9 @@ use zbus::message::Header;
 use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
 use crate::finder::{DcView, Event, Finder, RefreshError};
+
+/// Maximum number of unknown discovery controllers in a request for pages: stacd may not know yet what was removed.
+const UNKNOWN_MAX: usize = 64;
 
 /// The D-Bus interface `org.nvmexpress.staf`.
 #[derive(Debug)]
@@ -169,7 +172,8 @@ impl Staf {
     }
 
     /// Returns what stacd needs: the log pages of these controllers, or of all if the list is empty, and the removed
-    /// controllers. Its keys may change with the `version`; other programs should use get_all_log_pages.
+    /// controllers. Its keys may change with the `version`; other programs should use get_all_log_pages. The bus lets
+    /// only root call it.
     #[zbus(name = "get_published_pages", out_args("published"))]
     async fn get_published_pages(
         &self,
@@ -178,8 +182,9 @@ impl Staf {
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<wire::Published>> {
         let permit = self.callers.admit(connection, &header).await?;
-        let publish = move |finder: &Finder, _: Time| wire::Published::of(&published(finder, &controllers));
-        Ok(permit.answer(self.finder.ask(publish).await.map_err(stopping)?))
+        let publish =
+            move |finder: &Finder, _: Time| published(finder, &controllers).map(|view| wire::Published::of(&view));
+        Ok(permit.answer(self.finder.ask(publish).await.map_err(stopping)??))
     }
 
     /// Reads the log page from the discovery controller again, and returns its entries. Only root may call it, because
@@ -318,13 +323,27 @@ fn best_match<'a>(finder: &'a Finder, tid: &Tid, id: &ControllerId) -> Option<Dc
     finder.controller(tid).or_else(|| finder.controllers().into_iter().find(|dc| id.may_mean(dc.member.tid)))
 }
 
-fn published(finder: &Finder, only: &[ControllerId]) -> StafdView {
-    let mut view = finder.published();
-    if !only.is_empty() {
-        let requested = only.iter().filter_map(|id| Some(best_match(finder, &id.tid().ok()?, id)?.published()));
-        view.dcs = requested.collect();
+/// What is published to stacd: the pages of the `requested` controllers, each once, or of all if none is requested.
+///
+/// # Errors
+/// `InvalidArgs` if many more controllers are requested than there are: the search would block the event loop.
+fn published(finder: &Finder, requested: &[ControllerId]) -> fdo::Result<StafdView> {
+    if requested.is_empty() {
+        return Ok(finder.published());
     }
-    view
+    let (number, existing) = (requested.len(), finder.controllers().len());
+    if number > existing + UNKNOWN_MAX {
+        let text = format!("{number} discovery controllers are requested, and there are {existing}");
+        return Err(fdo::Error::InvalidArgs(text));
+    }
+    // Without duplicates before a page is copied: a page may have many entries.
+    let found = requested.iter().filter_map(|id| Some(best_match(finder, &id.tid().ok()?, id)?.member.tid.clone()));
+    let found: BTreeSet<Tid> = found.collect();
+    Ok(StafdView {
+        dcs: found.iter().filter_map(|tid| Some(finder.controller(tid)?.published())).collect(),
+        removed: Some(finder.removed().into_iter().map(|removed| removed.published()).collect()),
+        is_complete: finder.is_complete(),
+    })
 }
 
 /// As [`describe_dc`]; with `detailed` also the time since when it is in its state.

@@ -303,6 +303,17 @@ async fn the_contract_has_the_pages_and_the_removed_controllers() {
 }
 
 #[tokio::test]
+async fn a_request_for_pages_has_each_page_once_and_is_refused_if_it_is_longer_than_the_list_of_controllers() {
+    let world = start().await;
+    let staf = StafProxy::new(&world.client).await.unwrap();
+    let loose = ControllerId { host_iface: String::new(), ..id() };
+    let twice = staf.get_published_pages(&[id(), id(), loose]).await.unwrap();
+    assert_eq!(twice.pages.len(), 1);
+    let error = staf.get_published_pages(&vec![id(); 1000]).await.unwrap_err().to_string();
+    assert!(error.contains("1000 discovery controllers are requested, and there are"), "{error}");
+}
+
+#[tokio::test]
 async fn nonsense_is_answered_and_breaks_nothing() {
     let world = start().await;
     let staf = StafProxy::new(&world.client).await.unwrap();

@@ -101,6 +101,7 @@ impl Daemon {
             zbus::Error::FDO(fdo) => match fdo.as_ref() {
                 fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => Failure::NotRunning(daemon),
                 fdo::Error::AccessDenied(detail) | fdo::Error::AuthFailed(detail) => {
+                    let detail = if is_of_the_bus(detail) { "only root may call this method" } else { detail };
                     Failure::Denied { daemon, detail: detail.trim_end_matches('.').to_owned() }
                 }
                 fdo::Error::NoReply(_) | fdo::Error::Timeout(_) | fdo::Error::TimedOut(_) => {
@@ -122,6 +123,12 @@ impl Daemon {
     pub fn json(self, answer: &str) -> Result<Value, Failure> {
         serde_json::from_str(answer).map_err(|error| Failure::NotJson { daemon: self.name(), error })
     }
+}
+
+/// True if the bus has denied a call because of its policy: the texts of dbus-daemon and dbus-broker. The policy denies
+/// what only root may do, and the texts do not say so.
+fn is_of_the_bus(detail: &str) -> bool {
+    ["Rejected send message", "Sender is not authorized to send message"].iter().any(|text| detail.starts_with(text))
 }
 
 /// Switches a daemon's trace on or off. Returns the output of `tron` and `troff`.
@@ -157,6 +164,14 @@ mod tests {
         assert_eq!(fdo(fdo::Error::NameHasNoOwner(text())), fdo(fdo::Error::ServiceUnknown(text())));
         assert_eq!(fdo(fdo::Error::AccessDenied(text())), "stafd refuses: text. Try again as root");
         assert_eq!(fdo(fdo::Error::AuthFailed(text())), "stafd refuses: text. Try again as root");
+        // The answers of dbus-daemon and dbus-broker if the bus policy forbids the call.
+        for bus in [
+            "Rejected send message, 2 matched rules; type=\"method_call\", sender=\":1.9\" (uid=65534 pid=7 comm=\"x\")",
+            "Sender is not authorized to send message",
+        ] {
+            let denied = fdo(fdo::Error::AccessDenied(bus.to_owned()));
+            assert_eq!(denied, "stafd refuses: only root may call this method. Try again as root");
+        }
         let silent =
             "Unable to communicate with stafd over D-Bus: it does not answer. `systemctl status stafd` tells how it is";
         for error in [fdo::Error::NoReply(text()), fdo::Error::Timeout(text()), fdo::Error::TimedOut(text())] {

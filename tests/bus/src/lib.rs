@@ -17,6 +17,28 @@ const POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bu
 </busconfig>
 "#;
 
+/// The policy of the system bus (system.conf of dbus-daemon), and a folder with files of services.
+const SYSTEM_POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <listen>unix:tmpdir=/tmp</listen>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus"/>
+  </policy>
+  <includedir>FOLDER</includedir>
+</busconfig>
+"#;
+
 /// True if the test runs as root: the bus allows root more.
 ///
 /// # Panics
@@ -41,10 +63,25 @@ impl PrivateBus {
     /// # Panics
     /// Panics if dbus-daemon is installed and does not start.
     #[must_use]
-    #[allow(clippy::unwrap_used)]
     pub fn start() -> Option<Self> {
+        Self::with_policy(POLICY)
+    }
+
+    /// Starts a bus with the installed policies: the daemons' files in etc/dbus-1, and what the system bus has for all
+    /// services. `None` as for [`Self::start`].
+    ///
+    /// # Panics
+    /// Panics as [`Self::start`].
+    #[must_use]
+    pub fn with_installed_policies() -> Option<Self> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../etc/dbus-1");
+        Self::with_policy(&SYSTEM_POLICY.replace("FOLDER", folder))
+    }
+
+    #[allow(clippy::unwrap_used)]
+    fn with_policy(text: &str) -> Option<Self> {
         let policy = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(policy.path(), POLICY).unwrap();
+        std::fs::write(policy.path(), text).unwrap();
         let started = Command::new("dbus-daemon")
             .arg(format!("--config-file={}", policy.path().display()))
             .args(["--nofork", "--print-address"])

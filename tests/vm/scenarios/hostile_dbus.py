@@ -24,6 +24,14 @@ def play():
                 check(done.returncode, f"a user cannot set {name} of {each}", done.stdout)
             check(each.set_property("log_level", "s", "DEBUG").returncode, f"log_level of {each} is read-only")
             equal(each.property("tron"), False, f"tron of {each}")
+        # The bus refuses methods that only root may call: the daemons do not see the arguments.
+        for each, member, interface, arguments in (
+            (stafd, "get_published_pages", None, ("a(sssssss)", 0)),
+            (stafd, "refresh_log_pages", None, ("sssssss", *[""] * 7)),
+            *((each, "plan_reload", f"{each.bus}.debug", ("sa{sas}", "", 0)) for each in daemons.BOTH),
+        ):
+            done = each.call(member, *arguments, interface=interface, user=USER, check=False)
+            check(done.returncode and "denied" in done.stderr, f"a user cannot call {member} of {each}", done.stderr)
         # No other user may own the names.
         for each in daemons.BOTH:
             done = host.run("busctl", "call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "RequestName",

@@ -1,0 +1,76 @@
+//! The bus policies: which methods a user other than root may call.
+
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+use bus_tests::PrivateBus;
+use libstas::bus::{STAC_NAME, STAF_NAME};
+use zbus::connection::Builder;
+
+#[derive(Clone, Copy)]
+enum User {
+    Root,
+    Nobody,
+}
+
+/// The bus name, what the interface has after it, the member, and its signature with arguments.
+type Method = (&'static str, &'static str, &'static str, &'static [&'static str]);
+
+/// The methods that only root may call.
+const ROOT_ONLY: [Method; 4] = [
+    (STAF_NAME, "", "get_published_pages", &["a(sssssss)", "0"]),
+    (STAF_NAME, "", "refresh_log_pages", &["sssssss", "", "", "", "", "", "", ""]),
+    (STAF_NAME, ".debug", "plan_reload", &["sa{sas}", "", "0"]),
+    (STAC_NAME, ".debug", "plan_reload", &["sa{sas}", "", "0"]),
+];
+
+/// What busctl says about a call, as nobody or as root.
+async fn call(bus: &PrivateBus, user: User, method: Method) -> String {
+    let address = format!("--address={}", bus.address());
+    let call = move || {
+        let (name, interface, member, arguments) = method;
+        let mut command = match user {
+            User::Root => Command::new("busctl"),
+            User::Nobody => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "busctl"]);
+                command
+            }
+        };
+        command.args([&address, "--timeout=10", "call", name, "/", &format!("{name}{interface}"), member]);
+        command.args(arguments).output().unwrap()
+    };
+    let output = tokio::task::spawn_blocking(call).await.unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn a_user_cannot_send_arguments_to_methods_that_only_root_may_call() {
+    if !bus_tests::is_root() {
+        eprintln!("skipped: only root may own the names and become another user");
+        return;
+    }
+    let Some(bus) = PrivateBus::with_installed_policies() else { return };
+    // Nothing is served: a call that the bus lets through is answered by UnknownInterface. Each name has a connection
+    // of its own, because the bus applies the rules for all names of a connection.
+    let serve =
+        async |name| Builder::address(bus.address()).serve_at("/none", Nothing).name(name).build().await.unwrap();
+    let _daemons = (serve(STAF_NAME).await, serve(STAC_NAME).await);
+    for method in ROOT_ONLY {
+        let denied = call(&bus, User::Nobody, method).await;
+        assert!(denied.contains("denied"), "{method:?}: {denied}");
+        let passed = call(&bus, User::Root, method).await;
+        assert!(passed.contains("Unknown"), "{method:?}: {passed}");
+    }
+    for name in [STAF_NAME, STAC_NAME] {
+        let passed = call(&bus, User::Nobody, (name, "", "list_controllers", &["b", "true"])).await;
+        assert!(passed.contains("Unknown"), "{name}: {passed}");
+    }
+}
+
+/// An interface without methods.
+struct Nothing;
+
+#[zbus::interface(name = "org.nvmexpress.nothing")]
+impl Nothing {}
