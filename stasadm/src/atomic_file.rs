@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use libstas::daemon::conf_file::leads_nowhere;
+
 /// Every user may read the identity: tools without privileges need it.
 const READABLE: u32 = 0o644;
 
@@ -16,9 +18,16 @@ pub(crate) struct AtomicFile {
 
 impl AtomicFile {
     /// Resolves a path through symbolic links. Creates missing directories.
+    ///
+    /// # Errors
+    /// Also fails if a link in the path is broken: its file system may not be mounted yet, and a new file in its place
+    /// would give the host another identity.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let file = match fs::canonicalize(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => std::path::absolute(path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match leads_nowhere(path) {
+                Some(broken) => return Err(broken),
+                None => std::path::absolute(path)?,
+            },
             file => file?,
         };
         let directory = file.parent().ok_or(io::ErrorKind::IsADirectory)?.to_owned();

@@ -2,23 +2,32 @@
 //! files, and the host must not get another identity than the configured one.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use libstas::conf::sys::{self, Needed, Value};
+use libstas::daemon::conf_file::leads_nowhere;
 
 use crate::change::Failure;
 
 /// The configured value for `target`, if that file is missing or empty. `None` if sys.conf sets no value of its own.
 ///
 /// # Errors
-/// [`Failure`] if sys.conf cannot be read, or refers to another file that has no valid value now.
+/// [`Failure`] if sys.conf cannot be read, if a link to one of the files is broken, or if sys.conf refers to another
+/// file that has no valid value now.
 pub(crate) fn value(conf_file: &Path, needed: Needed, target: Option<&Path>) -> Result<Option<String>, Failure> {
-    let Some(target) = target.filter(|target| is_empty(target)) else { return Ok(None) };
+    let Some(target) = target else { return Ok(None) };
+    if !is_empty(target).map_err(Failure::file("cannot read", target))? {
+        return Ok(None);
+    }
     let text = match fs::read(conf_file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(Failure::file("cannot read", conf_file))?,
+        Err(error) if error.kind() == ErrorKind::NotFound => match leads_nowhere(conf_file) {
+            Some(broken) => Err(broken),
+            None => return Ok(None),
+        },
+        text => text,
     };
+    let text = text.map_err(Failure::file("cannot read", conf_file))?;
     let conf = sys::parse(&text, &conf_file.display().to_string()).0;
     let target = std::path::absolute(target).map_err(Failure::file("cannot access", target))?;
     if *conf.source(needed) == Value::File(target) {
@@ -31,9 +40,36 @@ pub(crate) fn value(conf_file: &Path, needed: Needed, target: Option<&Path>) -> 
     Ok(conf.own_value(needed, read)?)
 }
 
-fn is_empty(file: &Path) -> bool {
+/// True if the file is missing or empty. It has a value if it cannot be read: then the write fails, too.
+///
+/// # Errors
+/// Fails if a link in its path is broken.
+fn is_empty(file: &Path) -> io::Result<bool> {
     match fs::read(file) {
-        Ok(text) => text.trim_ascii().is_empty(),
-        Err(error) => error.kind() == ErrorKind::NotFound,
+        Ok(text) => Ok(text.trim_ascii().is_empty()),
+        Err(error) if error.kind() == ErrorKind::NotFound => leads_nowhere(file).map_or(Ok(true), Err),
+        Err(_) => Ok(false),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_that_leads_nowhere_does_not_mean_that_nothing_is_configured() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for name in ["sys.conf", "hostnqn"] {
+            symlink("not-mounted", at(name)).unwrap();
+        }
+        for (conf, target) in [("sys.conf", "new"), ("no.conf", "hostnqn")] {
+            let error = value(&at(conf), Needed::Nqn, Some(&at(target))).unwrap_err().to_string();
+            assert!(error.contains("is broken: its target not-mounted does not exist"), "{error}");
+        }
+        assert_eq!(value(&at("no.conf"), Needed::Nqn, Some(&at("new"))).unwrap(), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Reads a whole configuration file, and determines whether users other than root can read a secret in it.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -78,8 +78,14 @@ impl ConfFile {
 
 /// The error for a file that is missing because a link in its path is broken, for example because a file system is not
 /// mounted. In this case the administrator has not removed the file.
-fn leads_nowhere(path: &Path) -> Option<io::Error> {
+#[must_use]
+pub fn leads_nowhere(path: &Path) -> Option<io::Error> {
     let broken = path.ancestors().find(|place| place.is_symlink() && !place.exists())?;
-    let text = format!("the link {} is broken: its target does not exist", broken.display());
+    let target = fs::read_link(broken).unwrap_or_default();
+    let text = format!(
+        "the link {} is broken: its target {} does not exist; mount the file system of the target, or remove the link",
+        broken.display(),
+        target.display()
+    );
     Some(io::Error::new(io::ErrorKind::NotFound, text))
 }

@@ -399,7 +399,7 @@ mod tests {
         files.read_again();
         assert!(files.conf().tron);
         let error = etc.read().unwrap_err().to_string();
-        assert!(error.contains("is broken: its target does not exist"), "{error}");
+        assert!(error.contains("is broken: its target /nonexistent/stafd.conf does not exist; mount"), "{error}");
 
         symlink("/nonexistent", etc.path("folder")).unwrap();
         assert!(read_file(&etc.path("folder/stafd.conf")).is_err());

@@ -142,3 +142,30 @@ fn what_goes_wrong_names_the_file() {
     assert!(complaint.starts_with("cannot read") && complaint.contains("UTF-8"), "{complaint}");
     drop(directory);
 }
+
+#[test]
+fn a_link_that_leads_nowhere_is_an_error_and_is_kept() {
+    use std::os::unix::fs::symlink;
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    symlink("not-mounted/sys.conf", at("sys.conf")).unwrap();
+    symlink("not-mounted/hostnqn", at("hostnqn")).unwrap();
+    symlink("not-mounted", at("folder")).unwrap();
+    let set = |file| Change::set("nqn", "nqn.new".into(), file);
+    let broken = |conf: &str, file: Option<&str>, link: &str| {
+        let error = set(file.map(at)).apply(&at(conf)).unwrap_err().to_string();
+        let link = format!("the link {} is broken: its target not-mounted", at(link).display());
+        assert!(error.contains(&link) && error.contains("mount the file system"), "{error}");
+    };
+    broken("sys.conf", None, "sys.conf");
+    broken("new.conf", Some("hostnqn"), "hostnqn");
+    broken("new.conf", Some("folder/hostnqn"), "folder");
+    for name in ["sys.conf", "hostnqn", "folder"] {
+        assert!(at(name).is_symlink(), "{name}");
+    }
+    // Links to existing files are followed.
+    fs::write(at("there"), "old\n").unwrap();
+    symlink("there", at("link")).unwrap();
+    set(Some(at("link"))).apply(&at("new.conf")).unwrap();
+    assert_eq!(fs::read_to_string(at("there")).unwrap(), "nqn.new\n");
+}
