@@ -7,29 +7,41 @@ use serde_json::json;
 use stas_cli::client::{Daemon, Failure};
 use stas_cli::table;
 use tokio::time::{Instant, timeout, timeout_at};
-use zbus::Connection;
+use zbus::{Connection, fdo};
 
 use crate::arguments::Wait;
+
+/// The time that stacd has for its first answer, even if the timeout is shorter: `--timeout 0` checks once.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// Returns when each subsystem has a live connection.
 ///
 /// # Errors
 /// [`Failure::Down`] after the timeout. Other failures of the bus and of stacd at once, except that it is not running.
 pub(crate) async fn wait(connection: &Connection, wait: Wait) -> Result<String, Failure> {
-    let deadline = Instant::now() + Duration::from_secs(wait.timeout.into());
-    // Before the first look: what changes after it is signalled.
-    let mut events = ControllerEvents::of_stacd(connection).await.map_err(|error| Daemon::Stacd.failure(error))?;
-    loop {
-        let missing = missing(connection, &wait.nqns).await?;
-        if missing.is_empty() {
-            return Ok(String::new());
-        }
+    let begin = Instant::now();
+    let deadline = begin + Duration::from_secs(wait.timeout.into());
+    let silent = || Daemon::Stacd.failure(fdo::Error::NoReply(String::new()).into());
+    let first = async {
+        // Before the first look: what changes after it is signalled.
+        let events = ControllerEvents::of_stacd(connection).await.map_err(|error| Daemon::Stacd.failure(error))?;
+        Ok((events, missing(connection, &wait.nqns).await?))
+    };
+    let first = timeout_at(deadline.max(begin + FIRST_ANSWER), first).await;
+    let (mut events, mut missing_now) = first.unwrap_or_else(|_| Err(silent()))?;
+    while !missing_now.is_empty() {
         match timeout_at(deadline, events.next()).await {
             Ok(Some(_)) => while let Ok(Some(_)) = timeout(Duration::ZERO, events.next()).await {},
             Ok(None) => return Err(Failure::BusLost),
-            Err(_) => return Err(Failure::Down(missing.join("\n"))),
+            Err(_) => return Err(Failure::Down(missing_now.join("\n"))),
+        }
+        match timeout_at(deadline, missing(connection, &wait.nqns)).await {
+            Ok(answer) => missing_now = answer?,
+            // The last answer, and that there was none to the last question.
+            Err(_) => return Err(Failure::Down(format!("{}\n{}", missing_now.join("\n"), silent()))),
         }
     }
+    Ok(String::new())
 }
 
 /// The subsystems without a live connection, with the states of their controllers, in lines.

@@ -56,14 +56,17 @@ fn controllers(detailed: bool) -> Vec<Dict> {
     ]
 }
 
-/// Set: the last controller is connected, too.
+/// The first is set: the last controller is connected, too. The second is set: no call is answered.
 #[derive(Clone, Default)]
-struct Stacd(Arc<AtomicBool>);
+struct Stacd(Arc<AtomicBool>, Arc<AtomicBool>);
 
 #[interface(name = "org.nvmexpress.stac")]
 impl Stacd {
     #[zbus(name = "list_controllers")]
-    fn list_controllers(&self, detailed: bool) -> Vec<Dict> {
+    async fn list_controllers(&self, detailed: bool) -> Vec<Dict> {
+        if self.1.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let mut all = controllers(detailed);
         if self.0.load(Ordering::Relaxed) {
             all[2].extend(dict(&[("state", "connected"), ("connected", "True")]));
@@ -330,6 +333,30 @@ async fn wait_returns_when_a_signal_tells_of_the_connection() {
             return;
         }
     }
+}
+
+#[tokio::test]
+async fn wait_ends_in_time_although_stacd_does_not_answer() {
+    let Some(stage) = Stage::empty() else { return };
+    let stacd = Stacd::default();
+    let served = stage.serve(STAC_NAME, STAC_PATH, stacd.clone(), StacdDebug::default()).await;
+    let arguments = ["wait", "nqn.1988-11.com.example:starfleet", "--timeout", "5"];
+    let silent =
+        "Unable to communicate with stacd over D-Bus: it does not answer. `systemctl status stacd` tells how it is\n";
+    let down =
+        "tcp 2001:db8::7 4420 nqn.1988-11.com.example:starfleet: given up: NCC, 3 attempts; next attempt: none\n";
+    let begin = std::time::Instant::now();
+    let mut known = std::pin::pin!(stage.run(STACCTL, &arguments));
+    // Long enough for the first answer.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), known.as_mut()).await;
+    stacd.1.store(true, Ordering::Relaxed);
+    let body = (dict(&[("device", "nvme3")]), "queued", "connected", "");
+    served.emit_signal(None::<&str>, STAC_PATH, STAC_NAME, "controller_state_changed", &body).await.unwrap();
+    let (known, unknown) = tokio::join!(known, stage.run(STACCTL, &arguments));
+    assert!(begin.elapsed() < std::time::Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert_eq!(String::from_utf8_lossy(&known.stderr), format!("{down}{silent}"));
+    assert_eq!(String::from_utf8_lossy(&unknown.stderr), silent);
+    assert_eq!((known.status.code(), unknown.status.code()), (Some(1), Some(1)));
 }
 
 #[tokio::test]
