@@ -1,10 +1,15 @@
 //! Replaces a file so that nobody sees half of it, even if the program is killed meanwhile.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longest wait for another run that writes into the same folder.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// Replaces a file as a whole: a reader sees the old or the new content. A link to a file is replaced, not its target.
 ///
@@ -16,9 +21,7 @@ pub(crate) fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
     }
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let new = temporary(file).ok_or(io::ErrorKind::InvalidInput)?;
-    // Two runs at the same time would share the name. Not every file system can lock a folder.
-    let lock = File::open(folder)?;
-    let _ = lock.lock();
+    let _locked = lock(folder)?;
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -28,6 +31,32 @@ pub(crate) fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&new);
     }
     written
+}
+
+/// Locks a folder until the returned file is dropped: two runs at the same time would share the name of the new file.
+///
+/// # Errors
+/// Fails if the lock is held for longer than [`LOCK_WAIT`]. The folder may belong to another user, whose programs could
+/// otherwise block this one for ever.
+fn lock(folder: &Path) -> io::Result<File> {
+    const INTERVAL: Duration = Duration::from_millis(10);
+    let file = File::open(folder)?;
+    let begin = Instant::now();
+    loop {
+        match file.try_lock() {
+            // Not every file system can lock a folder.
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begin.elapsed() < LOCK_WAIT => thread::sleep(INTERVAL),
+            Err(TryLockError::WouldBlock) => {
+                let text = format!(
+                    "another program holds a lock on {} for more than {} s; `lslocks` shows the program: end it",
+                    folder.display(),
+                    LOCK_WAIT.as_secs()
+                );
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
+            }
+        }
+    }
 }
 
 /// The name of the file while it is written. It is always the same: a run that was killed leaves at most this file, and
@@ -104,6 +133,21 @@ mod tests {
                 assert!(texts.contains(&read), "{} bytes", read.len());
             }
         });
+    }
+
+    #[test]
+    fn a_lock_that_another_program_holds_ends_in_an_error_that_names_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, lock) = (folder.path().join("x.prom"), File::open(folder.path()).unwrap());
+        lock.lock().unwrap();
+        let (sender, result) = std::sync::mpsc::channel();
+        let path = file.clone();
+        std::thread::spawn(move || sender.send(replace(&path, b"new")));
+        let error = result.recv_timeout(2 * LOCK_WAIT).unwrap().unwrap_err().to_string();
+        assert!(error.contains(&format!("lock on {}", folder.path().display())), "{error}");
+        assert!(!file.exists());
+        drop(lock);
+        replace(&file, b"new").unwrap();
     }
 
     #[test]
