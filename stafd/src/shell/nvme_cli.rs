@@ -24,6 +24,8 @@ const MARK: &str = "# Made by stafd";
 pub struct UdevRuleOverride {
     installed: Vec<PathBuf>,
     shadow: PathBuf,
+    /// The administrator's rule of the same name. It takes precedence over the override (udev(7)).
+    configured: PathBuf,
 }
 
 impl Default for UdevRuleOverride {
@@ -32,6 +34,7 @@ impl Default for UdevRuleOverride {
         Self {
             installed: vec![below("/usr/lib/udev/rules.d"), below("/lib/udev/rules.d")],
             shadow: below("/run/udev/rules.d"),
+            configured: below("/etc/udev/rules.d"),
         }
     }
 }
@@ -40,9 +43,16 @@ impl UdevRuleOverride {
     /// Installs the override. udevd notices it by itself.
     ///
     /// # Errors
-    /// Fails if it cannot be written, or if a foreign rule is in its place. Then both programs react, which is not
-    /// fatal.
+    /// Fails if it cannot be written, if a foreign rule is in its place, or if the administrator has a rule of the same
+    /// name in /etc. Then both programs react, which is not fatal.
     pub fn install(&self) -> io::Result<()> {
+        if self.has_rule_of_the_administrator()? {
+            let text = format!(
+                "{} takes precedence over the rule in /run; delete it, or make it a link to /dev/null",
+                self.configured.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
         if !self.is_ours()? {
             let text = format!("{} is not made by stafd and stays", self.shadow.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
@@ -66,6 +76,15 @@ impl UdevRuleOverride {
                 _ => Err(error),
             }),
             Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// True if /etc has a file of this name with a rule in it. A link to /dev/null has none: no rule is in force.
+    fn has_rule_of_the_administrator(&self) -> io::Result<bool> {
+        match fs::read(&self.configured) {
+            Ok(content) => Ok(!logical_lines(&String::from_utf8_lossy(&content)).is_empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -163,7 +182,27 @@ ACTION=="change", SUBSYSTEM=="fc", ENV{FC_EVENT}=="nvmediscovery", \
     fn shadow(directory: &tempfile::TempDir, installed: &str) -> UdevRuleOverride {
         let path = directory.path().join("installed.rules");
         fs::write(&path, installed).unwrap();
-        UdevRuleOverride { installed: vec![path], shadow: directory.path().join("run/rules.d").join(RULE) }
+        let below = |folder: &str| directory.path().join(folder).join(RULE);
+        UdevRuleOverride { installed: vec![path], shadow: below("run/rules.d"), configured: below("etc/rules.d") }
+    }
+
+    #[test]
+    fn a_rule_of_the_administrator_makes_the_override_ineffective_unless_it_is_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        let shadow = shadow(&directory, INSTALLED);
+        fs::create_dir_all(shadow.configured.parent().unwrap()).unwrap();
+        fs::write(&shadow.configured, INSTALLED).unwrap();
+        let error = shadow.install().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert!(error.to_string().starts_with(&shadow.configured.display().to_string()), "{error}");
+        assert!(!shadow.shadow.exists(), "it would have no effect");
+        // The ways to switch a rule off (udev(7)).
+        fs::write(&shadow.configured, "# nothing\n").unwrap();
+        shadow.install().unwrap();
+        fs::remove_file(&shadow.configured).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &shadow.configured).unwrap();
+        shadow.install().unwrap();
+        assert!(shadow.shadow.exists());
     }
 
     #[test]
