@@ -63,8 +63,7 @@ impl<'a> Session<'a> {
     pub fn create(&mut self, file: Option<&Path>, delete: bool) -> Result<(), CommandError> {
         let wanted = self.configuration(file)?;
         let _lock = self.begin()?;
-        let mut record = Record::load(&self.paths.record)?;
-        let mut observed = observe(&self.paths, Some(&wanted))?;
+        let (mut observed, mut record) = self.look(Some(&wanted))?;
         if delete {
             // Refuse before anything is removed: a target that cannot be created again is left as it is.
             let predicted = plan::cleaned(observed.clone(), &record);
@@ -86,8 +85,8 @@ impl<'a> Session<'a> {
     /// [`CommandError`]; nothing was changed unless it is [`CommandError::BrokenOff`].
     pub fn clean(&mut self) -> Result<(), CommandError> {
         let _lock = self.begin()?;
-        let mut record = Record::load(&self.paths.record)?;
-        let plan = plan::clean(&observe(&self.paths, None)?, &record);
+        let (observed, mut record) = self.look(None)?;
+        let plan = plan::clean(&observed, &record);
         self.carry_out(&plan, &mut record)?;
         self.finish(&plan, "nothing to do: nothing exists that nvmet created")
     }
@@ -97,8 +96,9 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Fails with [`CommandError`] if the state of the kernel cannot be read.
     pub fn ls(&mut self, format: Format) -> Result<(), CommandError> {
-        let record = Record::load(&self.paths.record)?;
+        let mut record = Record::load(&self.paths.record)?;
         let observed = observe(&self.paths, None)?;
+        record.drop_replaced(&observed);
         writeln!(self.output, "{}", listing::list(&observed, &record, format))?;
         Ok(())
     }
@@ -125,9 +125,25 @@ impl<'a> Session<'a> {
         nothing: &str,
     ) -> Result<(), CommandError> {
         let _lock = self.begin()?;
-        let plan = planner(&observe(&self.paths, None)?)?;
-        self.carry_out(&plan, &mut Record::load(&self.paths.record)?)?;
+        let (observed, mut record) = self.look(None)?;
+        let plan = planner(&observed)?;
+        self.carry_out(&plan, &mut record)?;
         self.finish(&plan, nothing)
+    }
+
+    /// Takes a snapshot and reads the record. Items that another tool created in place of ours are not in the record.
+    fn look(&mut self, wanted: Option<&Desired>) -> Result<(Actual, Record), CommandError> {
+        let mut record = Record::load(&self.paths.record)?;
+        let observed = observe(&self.paths, wanted)?;
+        let replaced = record.drop_replaced(&observed);
+        for path in &replaced {
+            let path = path.display();
+            self.remark(&format!("note: {path} was created again by another program, and is no longer changed"))?;
+        }
+        if !replaced.is_empty() && !self.dry_run {
+            record.save(&self.paths.record)?;
+        }
+        Ok((observed, record))
     }
 
     fn configuration(&mut self, file: Option<&Path>) -> Result<Desired, CommandError> {

@@ -3,7 +3,7 @@
 //! It is in /run, which is lost at a reboot like the kernel's target. Items are recorded before they are created: a
 //! tool that is killed leaves nothing that `nvmet clean` does not know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -32,6 +32,10 @@ pub struct Record {
     pub null_blk: BTreeSet<String>,
     /// The modules that the tool has loaded.
     pub modules: BTreeSet<Module>,
+    /// The inode numbers of the directories of these items, by path below the root of configfs. An item that another
+    /// tool created later has the same name and another inode. An item without a number is known by its name only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    inodes: BTreeMap<PathBuf, u64>,
 }
 
 /// Why the record is not usable.
@@ -103,17 +107,16 @@ impl Record {
     pub fn claim<'a>(&mut self, steps: impl IntoIterator<Item = &'a Step>) {
         for step in steps {
             match step {
-                Step::Make(Item::Port(id)) => {
-                    self.ports.insert(*id);
-                }
-                Step::Make(Item::Subsystem(nqn)) => {
-                    self.subsystems.insert(nqn.clone());
-                }
-                Step::Make(Item::Host(nqn)) => {
-                    self.hosts.insert(nqn.clone());
-                }
-                Step::Make(Item::NullBlk(name)) => {
-                    self.null_blk.insert(name.clone());
+                Step::Make(item) => {
+                    match item {
+                        Item::Port(id) => drop(self.ports.insert(*id)),
+                        Item::Subsystem(nqn) => drop(self.subsystems.insert(nqn.clone())),
+                        Item::Host(nqn) => drop(self.hosts.insert(nqn.clone())),
+                        Item::NullBlk(name) => drop(self.null_blk.insert(name.clone())),
+                        Item::Referral(..) | Item::Namespace(..) => {}
+                    }
+                    // The number of the new directory is known when it exists.
+                    self.inodes.remove(&item.path());
                 }
                 Step::Load(module, _) => {
                     self.modules.insert(*module);
@@ -123,13 +126,46 @@ impl Record {
         }
     }
 
-    /// Drops items that no longer exist.
+    /// Drops items that another tool has removed and created again. Returns their paths below the root of configfs.
+    pub fn drop_replaced(&mut self, observed: &Actual) -> Vec<PathBuf> {
+        let replaced = |(path, inode): (&PathBuf, &u64)| {
+            observed.inodes.get(path).is_some_and(|now| now != inode).then(|| path.clone())
+        };
+        let replaced: Vec<PathBuf> = self.inodes.iter().filter_map(replaced).collect();
+        self.retain(|item| !replaced.contains(&item.path()));
+        replaced
+    }
+
+    /// Drops items that no longer exist, and notes the inodes of the others.
     pub fn retain_existing(&mut self, observed: &Actual) {
-        self.ports.retain(|id| observed.ports.contains_key(id));
-        self.subsystems.retain(|nqn| observed.subsystems.contains_key(nqn));
-        self.hosts.retain(|nqn| observed.hosts.contains_key(nqn));
-        self.null_blk.retain(|name| observed.null_blk.contains_key(name));
+        self.drop_replaced(observed);
+        self.retain(|item| match item {
+            Item::Port(id) => observed.ports.contains_key(id),
+            Item::Subsystem(nqn) => observed.subsystems.contains_key(nqn),
+            Item::Host(nqn) => observed.hosts.contains_key(nqn),
+            Item::NullBlk(name) => observed.null_blk.contains_key(name),
+            Item::Referral(..) | Item::Namespace(..) => false,
+        });
         self.modules.retain(|module| observed.modules.contains(module));
+        let found = self.items().into_iter().map(|item| item.path());
+        self.inodes = found.filter_map(|path| Some((path.clone(), *observed.inodes.get(&path)?))).collect();
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Item) -> bool) {
+        self.ports.retain(|id| keep(&Item::Port(*id)));
+        self.subsystems.retain(|nqn| keep(&Item::Subsystem(nqn.clone())));
+        self.hosts.retain(|nqn| keep(&Item::Host(nqn.clone())));
+        self.null_blk.retain(|name| keep(&Item::NullBlk(name.clone())));
+        let kept: BTreeSet<PathBuf> = self.items().iter().map(Item::path).collect();
+        self.inodes.retain(|path, _| kept.contains(path));
+    }
+
+    /// The recorded items in configfs.
+    fn items(&self) -> Vec<Item> {
+        let ports = self.ports.iter().map(|id| Item::Port(*id));
+        let subsystems = self.subsystems.iter().cloned().map(Item::Subsystem);
+        let hosts = self.hosts.iter().cloned().map(Item::Host);
+        ports.chain(subsystems).chain(hosts).chain(self.null_blk.iter().cloned().map(Item::NullBlk)).collect()
     }
 }
 
@@ -161,6 +197,33 @@ mod tests {
         record.save(&path).unwrap();
         assert!(!path.exists());
         assert!(Record::load(&path).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_item_without_an_inode_is_known_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.json");
+        let old = r#"{"version":1,"ports":[7],"subsystems":[],"hosts":[],"null_blk":[],"modules":[]}"#;
+        fs::write(&path, old).unwrap();
+        let mut record = Record::load(&path).unwrap();
+        let seen = |inode| Actual {
+            ports: [(7, crate::actual::Port::default())].into(),
+            inodes: [(Item::Port(7).path(), inode)].into(),
+            ..Actual::default()
+        };
+        assert!(record.drop_replaced(&seen(1)).is_empty());
+        record.retain_existing(&seen(1));
+        record.save(&path).unwrap();
+        let mut record = Record::load(&path).unwrap();
+        assert!(record.drop_replaced(&seen(1)).is_empty() && record.ports.contains(&7));
+        assert_eq!(record.drop_replaced(&seen(2)), [Item::Port(7).path()]);
+        assert!(record.is_empty());
+        // What the tool itself creates again has another inode.
+        record.claim(&[Step::Make(Item::Port(7))]);
+        record.retain_existing(&seen(2));
+        record.claim(&[Step::Remove(Item::Port(7)), Step::Make(Item::Port(7))]);
+        record.retain_existing(&seen(3));
+        assert!(record.drop_replaced(&seen(3)).is_empty() && record.ports.contains(&7));
     }
 
     #[test]

@@ -156,6 +156,31 @@ fn link_and_unlink_change_one_link() {
 }
 
 #[test]
+fn what_another_tool_created_in_place_of_ours_is_not_ours() {
+    let tool = Tool::new();
+    tool.says(&["create"]);
+    let (port, aside) = (tool.tree.path().join("nvmet/ports/1"), tool.tree.path().join("aside"));
+    // As after `nvmetcli clear` and `nvmetcli restore`: the same number, another directory.
+    fs::rename(&port, &aside).unwrap();
+    fs::create_dir(&port).unwrap();
+    for group in ["subsystems", "referrals"] {
+        fs::create_dir(port.join(group)).unwrap();
+    }
+    fs::remove_dir_all(&aside).unwrap();
+    let said = tool.says(&["clean", "--dry-run"]);
+    assert!(
+        said.contains("note: nvmet/ports/1 was created again by another program, and is no longer changed"),
+        "{said}"
+    );
+    assert!(tool.complains(&["create"]).contains("port 1 exists and was not made by nvmet"));
+    tool.says(&["clean"]);
+    assert!(port.exists());
+    let left: Vec<PathBuf> = tool.target().into_keys().filter(|path| !path.ends_with("ports/1")).collect();
+    assert!(left.iter().all(|path| path.to_string_lossy().contains("ports/1")), "{left:?}");
+    assert!(tool.says(&["clean"]).contains("nothing to do"));
+}
+
+#[test]
 fn no_output_holds_a_key() {
     let tool = Tool::new();
     let auth = sample("auth.conf");

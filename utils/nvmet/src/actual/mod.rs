@@ -29,6 +29,9 @@ pub struct Actual {
     pub ram_disks: BTreeMap<u32, RamDisk>,
     /// The state of the devices and files to which the configuration refers by path.
     pub given: BTreeMap<PathBuf, Given>,
+    /// The inode numbers of the directories of ports, subsystems, hosts and `null_blk` devices, by path below the root
+    /// of configfs. The kernel gives each new directory another number and keeps it until the directory is removed.
+    pub inodes: BTreeMap<PathBuf, u64>,
 }
 
 /// The attributes of a port or a referral that are set, by name.

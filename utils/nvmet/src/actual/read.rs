@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc::{EBUSY, O_EXCL};
@@ -44,7 +44,21 @@ pub fn observe(paths: &Paths, wanted: Option<&Desired>) -> Result<Actual, Observ
         null_blk: named(&paths.configfs.join("nullb"), |path| Ok(null_blk(path)))?,
         ram_disks: ram_disks(&paths.sysfs.join("block"))?,
         given: wanted.map(given_devices).unwrap_or_default(),
+        inodes: inodes(&paths.configfs)?,
     })
+}
+
+fn inodes(configfs: &Path) -> Result<BTreeMap<PathBuf, u64>, ObserveError> {
+    let mut inodes = BTreeMap::new();
+    for folder in ["nvmet/ports", "nvmet/subsystems", "nvmet/hosts", "nullb"].map(Path::new) {
+        for path in names(&configfs.join(folder))?.into_iter().map(|name| folder.join(name)) {
+            // A directory that was removed meanwhile has none.
+            if let Ok(found) = fs::symlink_metadata(configfs.join(&path)) {
+                inodes.insert(path, found.ino());
+            }
+        }
+    }
+    Ok(inodes)
 }
 
 fn port(path: &Path) -> Result<Port, ObserveError> {
