@@ -119,28 +119,34 @@ async fn pass_on<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    // stas-net waits for BATCH_PACE after each report. A compromised process may not: it must not keep stafd busy.
+    let mut next_report = Instant::now();
     loop {
-        let result = tokio::select! {
-            command = asked.recv() => match command {
-                None => return End::Closed,
-                Some(BrowseCommand::Stop) => return End::Stop,
-                Some(command) => match link.send(&Request::Browse(command)).await {
-                    // stas-net cannot have reported a service with such a long name.
-                    Err(LinkError::Wire(_)) => Ok(()),
-                    result => result,
-                },
+        let report = async {
+            sleep_until(next_report).await;
+            link.receive().await
+        };
+        let received = tokio::select! {
+            command = asked.recv() => Err(command),
+            report = report => Ok(report),
+        };
+        let result = match received {
+            Err(None) => return End::Closed,
+            Err(Some(BrowseCommand::Stop)) => return End::Stop,
+            Err(Some(command)) => match link.send(&Request::Browse(command)).await {
+                // stas-net cannot have reported a service with such a long name.
+                Err(LinkError::Wire(_)) => Ok(()),
+                result => result,
             },
-            report = link.receive() => match report {
-                Ok(Report::Mdns(changes)) => {
-                    backoff.works(link.age());
-                    if !changes.is_empty() {
-                        tell(changes.into_iter().map(BrowseEvent::from).collect()).await;
-                    }
-                    Ok(())
-                }
-                Ok(_) => Err(LinkError::Unasked),
-                Err(error) => Err(error),
-            },
+            // stas-net sends no empty reports.
+            Ok(Ok(Report::Mdns(changes))) if !changes.is_empty() => {
+                backoff.works(link.age());
+                tell(changes.into_iter().map(BrowseEvent::from).collect()).await;
+                next_report = Instant::now() + BATCH_PACE;
+                Ok(())
+            }
+            Ok(Ok(_)) => Err(LinkError::Unasked),
+            Ok(Err(error)) => Err(error),
         };
         if let Err(error) = result {
             return End::Lost(error);

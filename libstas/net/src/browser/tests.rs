@@ -99,7 +99,10 @@ async fn a_process_that_ends_is_replaced_and_nothing_is_reported_as_gone() {
 #[tokio::test]
 async fn a_process_that_sends_what_is_no_event_is_replaced() {
     let answer = Report::Resolved { id: 1, result: Ok(vec!["192.0.2.1".parse().unwrap()]) };
-    for bytes in [answer.frame().unwrap(), vec![0xff; 8], [&4_u32.to_be_bytes()[..], b"nuls"].concat()] {
+    let empty = Report::Mdns(Vec::new());
+    for bytes in
+        [answer.frame().unwrap(), empty.frame().unwrap(), vec![0xff; 8], [&4_u32.to_be_bytes()[..], b"nuls"].concat()]
+    {
         let mut scene = Scene::start();
         scene.browser.request(BrowseCommand::Start);
         let mut process = scene.process().await;
@@ -107,6 +110,28 @@ async fn a_process_that_sends_what_is_no_event_is_replaced() {
         assert_eq!(scene.events.recv().await, Some(BrowseEvent::Interrupted));
         scene.process().await;
     }
+}
+
+/// Paused time: only the pauses of the browser take time.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_reports_without_a_pause_is_read_at_the_pace_of_a_normal_one() {
+    const REPORTS: u32 = 200;
+    let mut scene = Scene::start();
+    scene.browser.request(BrowseCommand::Start);
+    let mut process = scene.process().await;
+    let begin = Instant::now();
+    for _ in 0..REPORTS {
+        process.sends(vec![MdnsEvent::Restarted]).await;
+    }
+    for _ in 0..REPORTS {
+        assert_eq!(scene.events.recv().await, Some(BrowseEvent::Restarted));
+    }
+    assert!(begin.elapsed() >= (REPORTS - 1) * BATCH_PACE, "{:?}", begin.elapsed());
+    // Requests do not wait for the next report.
+    let begin = Instant::now();
+    scene.browser.request(BrowseCommand::Stop);
+    assert_eq!(process.received().await, None);
+    assert!(begin.elapsed() < BATCH_PACE, "{:?}", begin.elapsed());
 }
 
 /// Paused time: the back-off takes no time.
