@@ -23,7 +23,7 @@ pub(crate) async fn wait(connection: &Connection, wait: Wait) -> Result<String, 
     let deadline = begin + Duration::from_secs(wait.timeout.into());
     let silent = || Daemon::Stacd.failure(fdo::Error::NoReply(String::new()).into());
     let first = async {
-        // Before the first look: what changes after it is signalled.
+        // Subscribe before the first query: later changes then arrive as signals.
         let events = ControllerEvents::of_stacd(connection).await.map_err(|error| Daemon::Stacd.failure(error))?;
         Ok((events, missing(connection, &wait.nqns).await?))
     };
@@ -37,7 +37,7 @@ pub(crate) async fn wait(connection: &Connection, wait: Wait) -> Result<String, 
         }
         match timeout_at(deadline, missing(connection, &wait.nqns)).await {
             Ok(answer) => missing_now = answer?,
-            // The last answer, and that there was none to the last question.
+            // Report the last known state, and that stacd did not answer the last query.
             Err(_) => return Err(Failure::Down(format!("{}\n{}", missing_now.join("\n"), silent()))),
         }
     }

@@ -56,19 +56,23 @@ fn controllers(detailed: bool) -> Vec<Dict> {
     ]
 }
 
-/// The first is set: the last controller is connected, too. The second is set: no call is answered.
 #[derive(Clone, Default)]
-struct Stacd(Arc<AtomicBool>, Arc<AtomicBool>);
+struct Stacd {
+    /// The last controller is connected, too.
+    all_connected: Arc<AtomicBool>,
+    /// No call is answered.
+    silent: Arc<AtomicBool>,
+}
 
 #[interface(name = "org.nvmexpress.stac")]
 impl Stacd {
     #[zbus(name = "list_controllers")]
     async fn list_controllers(&self, detailed: bool) -> Vec<Dict> {
-        if self.1.load(Ordering::Relaxed) {
+        if self.silent.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
         let mut all = controllers(detailed);
-        if self.0.load(Ordering::Relaxed) {
+        if self.all_connected.load(Ordering::Relaxed) {
             all[2].extend(dict(&[("state", "connected"), ("connected", "True")]));
         }
         all
@@ -323,7 +327,7 @@ async fn wait_returns_when_a_signal_tells_of_the_connection() {
     let mut waiting = std::pin::pin!(stage.stdout(STACCTL, &arguments));
     let short = std::time::Duration::from_millis(100);
     assert!(tokio::time::timeout(short, waiting.as_mut()).await.is_err(), "it is not connected");
-    stacd.0.store(true, Ordering::Relaxed);
+    stacd.all_connected.store(true, Ordering::Relaxed);
     let body = (dict(&[("device", "nvme3")]), "queued", "connected", "");
     // It is not known when it listens: signals are sent until it has returned.
     loop {
@@ -349,7 +353,7 @@ async fn wait_ends_in_time_although_stacd_does_not_answer() {
     let mut known = std::pin::pin!(stage.run(STACCTL, &arguments));
     // Long enough for the first answer.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), known.as_mut()).await;
-    stacd.1.store(true, Ordering::Relaxed);
+    stacd.silent.store(true, Ordering::Relaxed);
     let body = (dict(&[("device", "nvme3")]), "queued", "connected", "");
     served.emit_signal(None::<&str>, STAC_PATH, STAC_NAME, "controller_state_changed", &body).await.unwrap();
     let (known, unknown) = tokio::join!(known, stage.run(STACCTL, &arguments));
@@ -407,10 +411,10 @@ async fn alert_tells_of_an_outage_once_also_over_a_restart_and_starts_a_unit_at_
     let why = format!("tcp 2001:db8::7 4420 {starfleet}: given up: NCC, 3 attempts; next attempt: none");
     assert_eq!(line, format!("{starfleet}: no path for 0 s: {why}"));
     child.kill().await.unwrap();
-    stacd.0.store(true, Ordering::Relaxed);
+    stacd.all_connected.store(true, Ordering::Relaxed);
     let (_child, mut lines) = start();
     assert_eq!(lines.next_line().await.unwrap().unwrap(), format!("{starfleet}: has a path again"));
-    stacd.0.store(false, Ordering::Relaxed);
+    stacd.all_connected.store(false, Ordering::Relaxed);
     let body = (dict(&[("device", "nvme3")]), "connected", "waiting", "");
     served.emit_signal(None::<&str>, STAC_PATH, STAC_NAME, "controller_state_changed", &body).await.unwrap();
     assert!(lines.next_line().await.unwrap().unwrap().contains(": no path for 0 s: "));

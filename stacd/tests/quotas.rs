@@ -243,3 +243,18 @@ fn a_target_that_moves_again_and_again_gets_few_paths_beyond_the_maximum() {
     }
     assert_eq!(host.kernel.len(), 3);
 }
+
+#[test]
+fn a_target_that_moves_with_all_its_portals_is_connected_at_the_maximum() {
+    let mut host = started(4);
+    let since = host.now;
+    host.in_use.insert("a".into());
+    for net in ["192.0.2", "198.51.100"] {
+        let entries = (1..5).map(|n| entry(&format!("{net}.{n}"), "a")).collect();
+        let page = DcPage { origin: Origin::Discovered, ..dc_page(&dc("192.0.2.1"), since, entries) };
+        host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+        host.feed(Event::DcRemoved);
+        host.wait(60);
+    }
+    assert!(host.addresses().iter().any(|traddr| traddr.starts_with("198.51.100")), "{:?}", host.addresses());
+}

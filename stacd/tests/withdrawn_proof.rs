@@ -196,7 +196,7 @@ fn a_page_that_is_fetched_at_once_does_not_stop_the_removals_that_it_still_prove
     assert!(checks(&host) <= before + 1, "{} and {before}", checks(&host));
 }
 
-/// How an answer of stafd is older than a signal that stacd received before it.
+/// Which answer of stafd was sent before a signal and received after it.
 #[derive(Clone, Copy, Debug)]
 enum Late {
     Page,
@@ -258,4 +258,24 @@ fn what_a_page_that_changes_all_the_time_lists_is_connected() {
     }
     host.wait(1.0);
     assert_eq!(host.nqns(), ["a", "b"]);
+}
+
+/// stafd signals the page that it has read again on request, because its generation changes with each read.
+#[test]
+fn a_page_that_changes_with_each_read_proves_a_doubted_absence() {
+    let mut host = Host::configured("").started();
+    host.stafd_with(&["a", "b"], 100);
+    host.wait(60.0);
+    host.page_is(&[]);
+    host.hold(Op::FetchPage);
+    host.wait(6.0);
+    assert_eq!(host.nqns(), ["a", "b"], "the page is doubtful");
+    let asked = host.take_held(Op::FetchPage).unwrap();
+    assert!(matches!(asked, Effect::FetchPage { refresh: true, .. }));
+    let answer = host.carry_out(asked).unwrap();
+    host.page_is(&[]);
+    host.feed(answer);
+    host.release(Op::FetchPage);
+    host.wait(2.0);
+    assert_eq!(host.nqns(), Vec::<&str>::new());
 }

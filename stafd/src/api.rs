@@ -27,7 +27,7 @@ use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
 use crate::finder::{DcView, Event, Finder, RefreshError};
 
-/// Maximum number of unknown discovery controllers in a request for pages: stacd may not know yet what was removed.
+/// Maximum number of unknown discovery controllers in a request for pages: stacd may ask for some that were just removed.
 const UNKNOWN_MAX: usize = 64;
 
 /// The D-Bus interface `org.nvmexpress.staf`.
@@ -332,11 +332,14 @@ fn published(finder: &Finder, requested: &[ControllerId]) -> fdo::Result<StafdVi
         return Ok(finder.published());
     }
     let (number, existing) = (requested.len(), finder.controllers().len());
-    if number > existing + UNKNOWN_MAX {
-        let text = format!("{number} discovery controllers are requested, and there are {existing}");
+    let limit = existing + UNKNOWN_MAX;
+    if number > limit {
+        let text = format!(
+            "{number} discovery controllers are requested, at most {limit} are allowed ({existing} exist); without any, all are sent"
+        );
         return Err(fdo::Error::InvalidArgs(text));
     }
-    // Without duplicates before a page is copied: a page may have many entries.
+    // Remove duplicates before copying: a page may have many entries.
     let found = requested.iter().filter_map(|id| Some(best_match(finder, &id.tid().ok()?, id)?.member.tid.clone()));
     let found: BTreeSet<Tid> = found.collect();
     Ok(StafdView {

@@ -95,7 +95,7 @@ fn saved() -> Saved {
             referrals: Vec::new(),
             encrypted_only: Default::default(),
             booted: false,
-            was_removed: false,
+            signal_removal: false,
         }],
         removed: vec![Removed {
             dc: tid("192.0.2.66"),
@@ -310,7 +310,7 @@ async fn a_request_for_pages_has_each_page_once_and_is_refused_if_it_is_longer_t
     let twice = staf.get_published_pages(&[id(), id(), loose]).await.unwrap();
     assert_eq!(twice.pages.len(), 1);
     let error = staf.get_published_pages(&vec![id(); 1000]).await.unwrap_err().to_string();
-    assert!(error.contains("1000 discovery controllers are requested, and there are"), "{error}");
+    assert!(error.contains("1000 discovery controllers are requested, at most 65 are allowed"), "{error}");
 }
 
 #[tokio::test]

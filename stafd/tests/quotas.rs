@@ -201,9 +201,9 @@ fn refused_and_excluded_candidates_are_forgotten_with_their_announcement() {
     }
 }
 
-/// stacd removes what a removed discovery controller listed only while that one is in the list.
+/// stacd removes what a removed discovery controller listed only while that discovery controller is in the list.
 #[test]
-fn referrals_of_an_announced_controller_drive_no_other_out_of_the_list_of_removed_ones() {
+fn referrals_of_an_announced_controller_do_not_displace_removed_controllers() {
     let line = "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.200\n";
     let mut host = host(line);
     hear(&mut host, at("192.0.2", 1..2));
@@ -240,7 +240,8 @@ fn the_defects_of_a_page_are_logged_once_and_not_all() {
     let mut host = Host::with(&["192.0.2.1"]).started();
     let damaged = |from: u32| (from..from + 20).map(|n| referral(&format!("not an address {n}"))).collect::<Vec<_>>();
     let mut seen = 0;
-    for (from, expected, more) in [(0, 8, "12 more entries"), (0, 0, ""), (15, 8, "7 more entries"), (14, 1, "")] {
+    for (from, expected, more) in [(0, 8, "12 further entries"), (0, 0, ""), (15, 8, "7 further entries"), (14, 1, "")]
+    {
         host.page_is("192.0.2.1", damaged(from));
         host.wait(10);
         let lines: Vec<&str> =

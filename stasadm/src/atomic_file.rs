@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use libstas::daemon::conf_file::leads_nowhere;
+use libstas::daemon::conf_file::broken_link_error;
 
 /// Every user may read the identity: tools without privileges need it.
 const READABLE: u32 = 0o644;
@@ -24,7 +24,7 @@ impl AtomicFile {
     /// would give the host another identity.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let file = match fs::canonicalize(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match leads_nowhere(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match broken_link_error(path) {
                 Some(broken) => return Err(broken),
                 None => std::path::absolute(path)?,
             },

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use libstas::conf::sys::{self, Needed, Value};
-use libstas::daemon::conf_file::leads_nowhere;
+use libstas::daemon::conf_file::broken_link_error;
 
 use crate::change::Failure;
 
@@ -21,7 +21,7 @@ pub(crate) fn value(conf_file: &Path, needed: Needed, target: Option<&Path>) -> 
         return Ok(None);
     }
     let text = match fs::read(conf_file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => match leads_nowhere(conf_file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => match broken_link_error(conf_file) {
             Some(broken) => Err(broken),
             None => return Ok(None),
         },
@@ -40,14 +40,14 @@ pub(crate) fn value(conf_file: &Path, needed: Needed, target: Option<&Path>) -> 
     Ok(conf.own_value(needed, read)?)
 }
 
-/// True if the file is missing or empty. It has a value if it cannot be read: then the write fails, too.
+/// True if the file is missing or empty. An unreadable file counts as not empty: the later write reports the error.
 ///
 /// # Errors
 /// Fails if a link in its path is broken.
 fn is_empty(file: &Path) -> io::Result<bool> {
     match fs::read(file) {
         Ok(text) => Ok(text.trim_ascii().is_empty()),
-        Err(error) if error.kind() == ErrorKind::NotFound => leads_nowhere(file).map_or(Ok(true), Err),
+        Err(error) if error.kind() == ErrorKind::NotFound => broken_link_error(file).map_or(Ok(true), Err),
         Err(_) => Ok(false),
     }
 }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_that_leads_nowhere_does_not_mean_that_nothing_is_configured() {
+    fn a_broken_link_does_not_mean_that_nothing_is_configured() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         for name in ["sys.conf", "hostnqn"] {

@@ -101,7 +101,8 @@ impl Daemon {
             zbus::Error::FDO(fdo) => match fdo.as_ref() {
                 fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => Failure::NotRunning(daemon),
                 fdo::Error::AccessDenied(detail) | fdo::Error::AuthFailed(detail) => {
-                    let detail = if is_of_the_bus(detail) { "only root may call this method" } else { detail };
+                    let detail =
+                        if is_denied_by_bus_policy(detail) { "only root may call this method" } else { detail };
                     Failure::Denied { daemon, detail: detail.trim_end_matches('.').to_owned() }
                 }
                 fdo::Error::NoReply(_) | fdo::Error::Timeout(_) | fdo::Error::TimedOut(_) => {
@@ -125,9 +126,9 @@ impl Daemon {
     }
 }
 
-/// True if the bus has denied a call because of its policy: the texts of dbus-daemon and dbus-broker. The policy denies
-/// what only root may do, and the texts do not say so.
-fn is_of_the_bus(detail: &str) -> bool {
+/// True if the policy of the bus has denied the call. These are the texts of dbus-daemon and dbus-broker, which do not
+/// say that only root may call the method.
+fn is_denied_by_bus_policy(detail: &str) -> bool {
     ["Rejected send message", "Sender is not authorized to send message"].iter().any(|text| detail.starts_with(text))
 }
 

@@ -307,14 +307,14 @@ impl ConnectQueue {
         rejected
     }
 
-    /// Removes and returns the next controller for which `may_go` is true, and its urgency. The caller then starts the
+    /// Removes and returns the next controller for which `may_connect` is true, and its urgency. The caller then starts the
     /// write with [`ConnectQueue::start`].
-    pub fn take_turn(&mut self, ctx: &mut Context<'_>, may_go: impl Fn(&Tid) -> bool) -> Option<(Tid, Urgency)> {
+    pub fn take_turn(&mut self, ctx: &mut Context<'_>, may_connect: impl Fn(&Tid) -> bool) -> Option<(Tid, Urgency)> {
         if self.busy.is_some() {
             return None;
         }
-        self.probe_again(ctx);
-        let position = self.queue.iter().find(|(_, tid)| may_go(tid)).map(|(position, _)| *position)?;
+        self.probe_again(ctx, &may_connect);
+        let position = self.queue.iter().find(|(_, tid)| may_connect(tid)).map(|(position, _)| *position)?;
         let tid = self.queue.remove(&position)?;
         self.positions.remove(&tid);
         self.round = self.round.max(position.round);
@@ -327,8 +327,9 @@ impl ConnectQueue {
 
     /// Probes controllers again if the queue contains only controllers whose probe had no clear outcome, and that probe
     /// is old: the local problem may be over, and a connect to a dead target would block the connect path.
-    fn probe_again(&mut self, ctx: &mut Context<'_>) {
-        if self.queue.first_key_value().is_none_or(|(position, _)| position.class != Class::Unsure) {
+    fn probe_again(&mut self, ctx: &mut Context<'_>, may_connect: impl Fn(&Tid) -> bool) {
+        let next = self.queue.iter().find(|(_, tid)| may_connect(tid));
+        if next.is_none_or(|(position, _)| position.class != Class::Unsure) {
             return;
         }
         let waiting = self.unsure.iter().filter(|(_, (since, _))| ctx.now.since(*since) >= ANSWER_HOLDS);

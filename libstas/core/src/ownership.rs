@@ -259,8 +259,8 @@ pub struct Instance {
     /// The parameters that it was connected with, without secrets; `None`: another program connected it.
     #[serde(default)]
     pub parameters: Option<SavedParameters>,
-    /// True if it has only served controllers that only mDNS or announced discovery controllers list. `None`: not known
-    /// before the first snapshot, or saved by an earlier version.
+    /// True if every controller that this connection has served depended on mDNS alone
+    /// ([`Trust::is_announced_only`]). `None`: no member has held it yet, or an earlier version saved it.
     #[serde(default)]
     pub announced_only: Option<bool>,
 }

@@ -101,8 +101,9 @@ struct Source<P> {
     doubt: Option<Doubt>,
     /// When a page was last read, if known.
     read: Option<Time>,
-    /// The connection on which the newest page was read, even if that page is stale now.
-    last_connection: Option<Time>,
+    /// When the connection came up on which the newest page was read. Kept while that page is stale: a confirmed page is
+    /// not doubted again when it is read on the same connection.
+    last_connected_since: Option<Time>,
     /// When a settled page was last requested.
     asked: Option<Time>,
     /// The unclear entries of the newest page: those that yield no controller.
@@ -122,7 +123,7 @@ impl<P> Source<P> {
             claims: claims.collect(),
             doubt: None,
             read: None,
-            last_connection: None,
+            last_connected_since: None,
             asked: None,
             unclear: UnclearEntries::default(),
         }
@@ -254,8 +255,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         // These claims keep their `listed_on`: the end of the unclear entry alone does not prove their absence.
         let protected: BTreeSet<Tid> =
             source.claims.keys().filter(|tid| source.unclear.may_mean(tid)).cloned().collect();
-        let is_on_new_connection = source.last_connection != Some(page.connected_since);
-        source.last_connection = Some(page.connected_since);
+        let is_on_new_connection = source.last_connected_since != Some(page.connected_since);
+        source.last_connected_since = Some(page.connected_since);
         source.knowledge = Knowledge::Fresh(page.connected_since);
         source.read = page.read.or(source.read);
         let (mut omits_any, mut omits_live) = (false, false);
@@ -296,8 +297,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         }
     }
 
-    /// Marks a source as stale, or drops it if it has listed nothing: there would be one more for each discovery
-    /// controller that a stranger announces and that never answers.
+    /// Marks a source as stale, or drops it if it has no claims: otherwise each announced discovery controller that
+    /// never answers would leave one in memory.
     pub fn mark_stale_or_drop(&mut self, id: &SourceId) {
         self.mark_stale(id);
         self.sources.retain(|other, source| other != id || !source.claims.is_empty() || source.unclear.may_mean_any());

@@ -35,7 +35,9 @@ impl ConfFile {
         // Reading a pipe without a writer would block the daemon.
         let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return leads_nowhere(path).map_or(Ok(None), Err),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return broken_link_error(path).map_or(Ok(None), Err);
+            }
             Err(error) => return Err(error),
         };
         if file.metadata()?.file_type().is_fifo() {
@@ -79,7 +81,7 @@ impl ConfFile {
 /// The error for a file that is missing because a link in its path is broken, for example because a file system is not
 /// mounted. In this case the administrator has not removed the file.
 #[must_use]
-pub fn leads_nowhere(path: &Path) -> Option<io::Error> {
+pub fn broken_link_error(path: &Path) -> Option<io::Error> {
     let broken = path.ancestors().find(|place| place.is_symlink() && !place.exists())?;
     let target = fs::read_link(broken).unwrap_or_default();
     let text = format!(

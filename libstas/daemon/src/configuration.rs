@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_leads_nowhere_is_no_file_that_was_removed() {
+    fn a_broken_link_is_no_file_that_was_removed() {
         let etc = Etc::new();
         etc.put("stafd.conf", "[Global]\ntron=true\n");
         let mut files = etc.read().unwrap();

@@ -30,7 +30,8 @@ use stas_nvme::secret::DhchapSecrets;
 
 /// How long the thread leaves the lock free for a more urgent connection of the other daemon before it tries again.
 const YIELD: Duration = Duration::from_millis(5);
-/// How often the snapshot after a connect is tried before the last time.
+/// Number of attempts to take the snapshot after a connect whose errors are ignored. The error of the next attempt is
+/// reported.
 const SNAPSHOT_TRIES: usize = 3;
 /// If the other daemon has not used the lock for this long although it waits for a connection, it counts as stopped.
 const PATIENCE: Duration = Duration::from_secs(5);

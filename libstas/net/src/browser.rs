@@ -119,7 +119,8 @@ async fn pass_on<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    // stas-net waits for BATCH_PACE after each report. A compromised process may not: it must not keep stafd busy.
+    // stas-net waits for BATCH_PACE after each report. A compromised stas-net might not wait, and could make stafd use
+    // a whole core: so stafd keeps the same interval.
     let mut next_report = Instant::now();
     loop {
         let report = async {

@@ -420,7 +420,7 @@ fn wanted_with(trust: Trust) -> Want {
     Want { trust, ..Want::default() }
 }
 
-/// Only an announced discovery controller lists it now, and the daemon is started again.
+/// After the restart only an announced discovery controller lists the path.
 #[test]
 fn the_trust_of_a_path_survives_a_restart() {
     for before in [Trust::ConfiguredDc, Trust::AnnouncedDc] {
@@ -458,7 +458,7 @@ fn a_less_trusted_source_does_not_lower_the_trust_of_a_path() {
     assert_eq!(not_counted, [other]);
 }
 
-/// Otherwise a stranger that announces one path after the other would have the check repeated for ever.
+/// Announcing one path after the other would otherwise repeat the check without end.
 #[test]
 fn an_announced_path_to_the_same_subsystem_waits_for_the_check() {
     let mut scene = trusted_path();
@@ -475,6 +475,35 @@ fn an_announced_path_to_the_same_subsystem_waits_for_the_check() {
     scene.hear(HostEvent::UseChecked { op: check, usage: Usage::Free });
     assert_eq!(scene.next_disconnect().1, ctrl);
     scene.next_connect();
+}
+
+/// Two dead paths to storage in use are checked again and again.
+#[test]
+fn checks_without_end_do_not_keep_an_announced_path_out() {
+    let mut scene = Scene::new();
+    scene.host.set_links(Links(vec![
+        fake_host::interface(1, "eth0", &["192.0.2.200"]),
+        fake_host::interface(2, "eth1", &["192.0.2.201"]),
+        fake_host::interface(3, "eth2", &["192.0.2.202"]),
+    ]));
+    for iface in ["eth0", "eth1"] {
+        scene.host.add(&on(iface, "a"));
+        scene.host.send_snapshot();
+        scene.want(&on(iface, "a"), wanted_with(Trust::ConfiguredDc));
+    }
+    assert_eq!(scene.next(), None);
+    for iface in ["eth0", "eth1"] {
+        scene.remove(&on(iface, "a"), RemovalPolicy::SpareInUse);
+    }
+    let Some(HostEffect::CheckUse { op: check, .. }) = scene.next() else { panic!("a check is due") };
+    scene.want(&on("eth2", "a"), wanted_with(Trust::AnnouncedDc));
+    assert_eq!(scene.next(), None);
+    scene.hear(HostEvent::UseChecked { op: check, usage: Usage::LastPath(vec![mounted()]) });
+    let (op, next) = scene.next_connect();
+    assert_eq!(next, on("eth2", "a"));
+    assert_eq!(scene.next(), None, "the next check waits for the end of the attempt");
+    scene.fail(op);
+    assert!(matches!(scene.next(), Some(HostEffect::CheckUse { .. })));
 }
 
 /// The kernel shows the new path before its connect is reported.

@@ -601,9 +601,9 @@ fn an_answer_that_comes_after_the_connection_is_gone_changes_nothing_but_frees_t
     assert_eq!(scene.next_connect().1, tid("a"));
 }
 
-/// Controllers of these trust levels whose connections are lost and whose new secrets are tried when the connect path is
-/// free. The write of another controller occupies it, and one more is queued.
-fn ready(trust: &[(&str, Trust)]) -> (Scene, OpId) {
+/// Controllers of these trust levels with lost connections and new secrets. The trials wait until the connect path is
+/// free: the write of another controller occupies it, and one more controller is queued.
+fn lost_with_new_secrets(trust: &[(&str, Trust)]) -> (Scene, OpId) {
     let mut scene = scene();
     for (nqn, trust) in trust {
         scene.want(&tid(nqn), Want { trust: *trust, ..with(OLD) });
@@ -627,14 +627,14 @@ fn ready(trust: &[(&str, Trust)]) -> (Scene, OpId) {
 
 #[test]
 fn the_trial_of_an_announced_controller_waits_for_the_queue_and_that_of_a_trusted_one_does_not() {
-    let (mut scene, busy) = ready(&[("a", Trust::AnnouncedDc)]);
+    let (mut scene, busy) = lost_with_new_secrets(&[("a", Trust::AnnouncedDc)]);
     scene.fail(busy);
     let (op, next) = scene.next_connect();
     assert_eq!(next, tid("y"));
     scene.fail(op);
     scene.host.wait(1);
     next_try(&mut scene);
-    let (mut scene, busy) = ready(&[("a", Trust::ConfiguredDc)]);
+    let (mut scene, busy) = lost_with_new_secrets(&[("a", Trust::ConfiguredDc)]);
     scene.fail(busy);
     next_try(&mut scene);
 }
@@ -642,7 +642,7 @@ fn the_trial_of_an_announced_controller_waits_for_the_queue_and_that_of_a_truste
 #[test]
 fn the_most_trusted_lost_controller_is_tried_first() {
     let (mut scene, busy) =
-        ready(&[("a", Trust::AnnouncedDc), ("b", Trust::ConfiguredDc), ("c", Trust::Administrator)]);
+        lost_with_new_secrets(&[("a", Trust::AnnouncedDc), ("b", Trust::ConfiguredDc), ("c", Trust::Administrator)]);
     let ctrl = |scene: &Scene, nqn| scene.fleet().kernel(&tid(nqn)).unwrap().ctrl;
     scene.fail(busy);
     for nqn in ["c", "b"] {
@@ -653,10 +653,9 @@ fn the_most_trusted_lost_controller_is_tried_first() {
     assert_eq!(scene.next_connect().1, tid("y"));
 }
 
-/// The second of two announced controllers of one portal waits, too, and so it does after another loss. A trusted one
-/// does not.
+/// The delay also holds after the next loss of the connection.
 #[test]
-fn a_trial_that_blocks_the_connect_path_delays_the_next_one_at_its_portal_unless_it_is_trusted() {
+fn a_failed_trial_at_a_silent_portal_delays_the_announced_controllers_of_that_portal() {
     let refused = || Rotated::Refused(refused());
     for (trust, outcome, blocked_for, waits) in [
         (Trust::AnnouncedDc, refused(), 60, true),
@@ -664,7 +663,7 @@ fn a_trial_that_blocks_the_connect_path_delays_the_next_one_at_its_portal_unless
         (Trust::AnnouncedDc, refused(), 4, false),
         (Trust::AnnouncedDc, Rotated::Written, 60, false),
     ] {
-        let (mut scene, busy) = ready(&[("a", trust), ("b", trust)]);
+        let (mut scene, busy) = lost_with_new_secrets(&[("a", trust), ("b", trust)]);
         scene.fail(busy);
         let op = loop {
             match scene.next() {
@@ -692,4 +691,34 @@ fn a_trial_that_blocks_the_connect_path_delays_the_next_one_at_its_portal_unless
             scene.host.wait(1);
         }
     }
+}
+
+/// One member is trusted, and the announced one comes first in the order of their TIDs.
+#[test]
+fn the_trial_for_a_shared_connection_has_the_priority_of_its_most_trusted_member() {
+    let (announced, trusted) = (tid("a"), on("eth0", "a"));
+    assert!(announced < trusted);
+    let mut scene = scene();
+    scene.want(&trusted, Want { trust: Trust::ConfiguredDc, ..with(OLD) });
+    let (op, _) = scene.next_connect();
+    let ctrl = scene.host.add(&trusted);
+    scene.answer(op, ConnectOutcome::Made(ctrl));
+    scene.want(&announced, Want { trust: Trust::AnnouncedDc, ..with(OLD) });
+    assert_eq!(scene.fleet().view(&announced).unwrap().alias_of, Some(&trusted));
+    while let Some(HostEffect::RotateSecrets { op, .. }) = scene.next() {
+        answer(&mut scene, op, Rotated::Current);
+    }
+    scene.want(&trusted, Want { trust: Trust::ConfiguredDc, ..with(NEW) });
+    scene.want(&announced, Want { trust: Trust::AnnouncedDc, ..with(NEW) });
+    while let Some(HostEffect::RotateSecrets { op, .. }) = scene.next() {
+        answer(&mut scene, op, Rotated::Later);
+    }
+    scene.want(&tid("x"), Want::default());
+    let (busy, _) = scene.next_connect();
+    scene.want(&tid("y"), Want::default());
+    lose(&mut scene);
+    scene.host.wait(2);
+    assert_eq!(scene.next(), None);
+    scene.fail(busy);
+    next_try(&mut scene);
 }

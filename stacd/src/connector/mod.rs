@@ -45,9 +45,9 @@ pub const MAX_IOCS_OF_ANNOUNCED_DCS: usize = 16_384;
 const RESERVED_FOR_SMALL: usize = 1024;
 /// A discovery controller with fewer I/O controllers may use these places.
 const SMALL: usize = 64;
-/// A page may list one more path to a subsystem than its limit allows while it has at most this many former paths that
-/// are kept for storage in use: the target has moved.
-const KEPT_PATHS: usize = 2;
+/// A page may exceed its limit by this many paths for each of its subsystems, if all earlier paths to the subsystem are
+/// kept only because storage is in use: the target has moved.
+const MOVES: usize = 2;
 /// Refused controllers of announced discovery controllers are checked again after this time.
 const RECHECK_REFUSED_AFTER: Duration = Duration::from_secs(5);
 
@@ -222,8 +222,12 @@ impl Connector {
                 let count = count_of_page.entry(id).or_insert_with(known);
                 let limit = if *count < SMALL { total_limit } else { total_limit - RESERVED_FOR_SMALL };
                 let is_beyond = *count >= settings.conf.max_per_announced_dc || announced_total >= limit;
-                let mut replaces =
-                    || replaceable.entry(id).or_insert_with(|| self.kept_for_use(id)).remove(tid.subsysnqn.as_str());
+                let mut replaces = || {
+                    replaceable
+                        .entry(id)
+                        .or_insert_with(|| self.kept_for_use(id, settings.conf.max_per_announced_dc))
+                        .remove(tid.subsysnqn.as_str())
+                };
                 if is_beyond && !replaces() {
                     refused.insert(tid);
                     continue;
@@ -248,17 +252,20 @@ impl Connector {
 
     /// The subsystems whose members of that page are all kept because of storage in use: a new path to one of these must
     /// not be refused because the old one counts.
-    fn kept_for_use(&self, id: &SourceId) -> BTreeSet<&str> {
+    fn kept_for_use(&self, id: &SourceId, limit: usize) -> BTreeSet<&str> {
         let fleet = &self.reconciler.fleet;
         let members = self.reconciler.sources.claimed_by(id).filter(|tid| fleet.has(tid));
-        // How many are kept; `None`: another one is not kept.
-        let mut kept: BTreeMap<&str, Option<usize>> = BTreeMap::new();
+        // True for a subsystem of which all paths are kept for storage in use.
+        let mut subsystems: BTreeMap<&str, bool> = BTreeMap::new();
+        let mut paths = 0;
         for tid in members {
-            let count = kept.entry(tid.subsysnqn.as_str()).or_insert(Some(0));
-            *count = count.filter(|_| fleet.is_kept_for_use(tid)).map(|count| count + 1);
+            paths += 1;
+            *subsystems.entry(tid.subsysnqn.as_str()).or_insert(true) &= fleet.is_kept_for_use(tid);
         }
-        let replaceable = kept.into_iter().filter(|(_, count)| count.is_some_and(|count| count <= KEPT_PATHS));
-        replaceable.map(|(nqn, _)| nqn).collect()
+        if paths >= limit + MOVES * subsystems.len() {
+            return BTreeSet::new();
+        }
+        subsystems.into_iter().filter(|(_, all_kept)| *all_kept).map(|(nqn, _)| nqn).collect()
     }
 
     /// Logs once that controllers of announced discovery controllers are refused.

@@ -56,9 +56,12 @@ pub(super) struct Stafd {
     /// For each applied page, and each page in flight that a full fetch has overtaken: the newest operation at that
     /// time. The answer to an older operation may be stale.
     applied: BTreeMap<Tid, OpId>,
-    /// The pages whose change was signalled, and the newest operation at that time. The answer to an older operation may
-    /// have been sent before that signal: it proves nothing.
+    /// The pages whose change was signalled, and the newest operation at that time. The answer to an older operation
+    /// may have been sent before that signal: it proves nothing.
     signalled: BTreeMap<Tid, OpId>,
+    /// Pages that stafd has read again on request, with an answer that may be older than a signal. The next answer counts
+    /// as read again, too: its page was read then or later.
+    read_again: BTreeSet<Tid>,
     /// Discovery controllers that the present process of a Python stafd (nvme-stas 2) has published with entries.
     published_with_entries: BTreeSet<Tid>,
     /// What stafd last reported about each discovery controller that it publishes, or published before its restart.
@@ -221,8 +224,7 @@ impl Connector {
     }
 
     /// Applies the answer to a full fetch. If a page was fetched separately meanwhile, it is unknown which one is
-    /// newer: that page is fetched again. What was signalled meanwhile is left as it is, because a fetch of that page is
-    /// under way.
+    /// newer: that page is fetched again. A page that was signalled meanwhile is not applied: a fetch of it is under way.
     fn take_view(&mut self, ctx: &mut Context<'_>, op: OpId, view: StafdView) {
         let known: Vec<Tid> = self
             .reconciler
@@ -243,7 +245,9 @@ impl Connector {
         for page in view.dcs {
             if self.is_overtaken(op, &page.dc) {
                 self.fetch_page(ctx, page.dc, false);
-            } else if !self.precedes_a_signal(op, &page.dc) {
+            } else if self.precedes_a_signal(op, &page.dc) {
+                self.stafd.replacements.shows(ctx.now, &page.dc, false);
+            } else {
                 self.take_page(ctx, page, Answer::New { read_again: false });
             }
         }
@@ -269,6 +273,7 @@ impl Connector {
         }
         self.stafd.own_address_logged.retain(|dc| listed.contains(dc));
         self.stafd.signalled.retain(|_, signalled| *signalled > op);
+        self.stafd.read_again.retain(|dc| listed.contains(dc));
         self.overtake_pages_in_flight(ctx, &listed);
     }
 
@@ -391,11 +396,16 @@ impl Connector {
             Ok(Some(_)) if self.is_overtaken(op, &dc) => self.fetch_page(ctx, dc.clone(), refresh),
             Ok(Some(page)) => {
                 is_current = matches!(page.state, PageState::Fresh | PageState::Unstated);
-                // If signals come faster than answers, each answer precedes a signal. What it lists is connected.
+                // If signals arrive faster than answers, no answer is ever current: connect what such an answer lists,
+                // but remove nothing because of it.
+                let read_again = self.stafd.read_again.remove(&dc) || refresh;
                 let answer = match self.precedes_a_signal(op, &dc) {
                     true => Answer::Outdated,
-                    false => Answer::New { read_again: refresh },
+                    false => Answer::New { read_again },
                 };
+                if read_again && matches!(answer, Answer::Outdated) {
+                    self.stafd.read_again.insert(dc.clone());
+                }
                 self.take_page(ctx, page, answer);
                 self.reconciler.debounce.restart(ctx.now);
                 ctx.host(HostEffect::Save);

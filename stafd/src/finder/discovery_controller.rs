@@ -10,6 +10,7 @@ use libstas::core::{AdminError, CtrlRef, OpId, Time};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
+use super::mdns::Budget;
 use super::optional::Optional;
 use super::registration::Registration;
 
@@ -54,7 +55,8 @@ pub(super) struct Reading {
 /// The state of one discovery controller.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DiscoveryController {
-    /// True if it was removed earlier and is wanted again.
+    /// True if it was removed earlier and is wanted again, or if its page was too long to be saved: its removal is
+    /// signalled even if it is never read.
     pub(super) was_removed: bool,
     /// Its connection, while it is live.
     pub(super) connection: Option<Connection>,
@@ -96,6 +98,8 @@ pub(super) struct DiscoveryController {
     pub(super) depth_logged: bool,
     /// The registration of this host with it.
     pub(super) registration: Registration,
+    /// How many log lines about it are allowed, if only announcements list it.
+    pub(super) lines: Budget,
     /// Which optional commands may be sent to it.
     pub(super) optional: Optional,
 }

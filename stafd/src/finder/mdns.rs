@@ -15,9 +15,11 @@ use libstas::nvme::tid::parse_ip;
 use super::announced_dcs::{DerivationInput, HostUse, MdnsLogLine};
 use super::{Context, Effect, Finder, polling};
 
-/// Maximum number of log lines caused by untrusted input in [`LINES_PERIOD`]; further lines are shown with tron only.
+/// Maximum number of log lines of one [`Budget`] in [`LINES_PERIOD`]; further lines are logged at debug level (tron).
 const LINES: u32 = 128;
-/// The period for [`LINES`].
+/// The same for one announced discovery controller that has been connected.
+const LINES_OF_ONE: u32 = 32;
+/// The period for [`LINES`] and [`LINES_OF_ONE`].
 const LINES_PERIOD: Duration = Duration::from_secs(600);
 
 /// If no event or tick comes for this long, the host was suspended or this process was stopped.
@@ -32,17 +34,17 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Counts a log line. Lowers it to debug level if there have been too many.
-    fn admit(&mut self, now: Time, record: &mut LogRecord) {
+    fn admit(&mut self, now: Time, record: &mut LogRecord, limit: u32) {
         if self.until <= now {
             *self = Self { said: 0, until: now + LINES_PERIOD };
         }
         self.said = self.said.saturating_add(1);
-        if self.said == LINES {
-            record.text.push_str(
-                "; there are too many log lines about announced discovery controllers: further ones are logged at debug level (tron) \
-                 for up to 10 minutes",
-            );
-        } else if self.said > LINES {
+        if self.said == limit {
+            record.text.push_str(&format!(
+                "; this is the last of {limit} log lines about announced discovery controllers: further lines are logged \
+                 at debug level (tron) for up to 10 minutes"
+            ));
+        } else if self.said > limit {
             record.level = Level::Debug;
         }
     }
@@ -205,16 +207,18 @@ impl Finder {
         self.reconciler.sources.sources_of(tid).any(|id| *id != SourceId::Announced)
     }
 
-    /// Limits the log lines about announced controllers: untrusted input must not flood the log. Lines about those that
-    /// have been connected are counted apart, so that fakes cannot hide them.
+    /// Limits the log lines about announced controllers: untrusted input must not flood the log. Lines about controllers
+    /// that have been connected have a limit for each of them: neither false announcements nor others can use it up.
     pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
         for effect in out {
             let Effect::Host(HostEffect::Log(record, _)) = effect else { continue };
             let Some(tid) = record.tid.as_ref().filter(|_| record.level > Level::Debug) else { continue };
             if self.is_from_announcements(tid) {
-                self.budget.admit(now, record);
-            } else if self.reconciler.fleet.is_announced_only(tid) {
-                self.budget_of_connected.admit(now, record);
+                self.budget.admit(now, record, LINES);
+            } else if self.reconciler.fleet.is_announced_only(tid)
+                && let Some(dc) = self.dcs.get_mut(tid)
+            {
+                dc.lines.admit(now, record, LINES_OF_ONE);
             }
         }
     }
@@ -230,7 +234,7 @@ impl Finder {
         let mut record = LogRecord { level, tid, ctrl: None, text };
         // Lines about a controller are counted in [`Finder::limit_lines`].
         if record.tid.is_none() {
-            self.budget.admit(ctx.now, &mut record);
+            self.budget.admit(ctx.now, &mut record, LINES);
         }
         ctx.log(record);
     }

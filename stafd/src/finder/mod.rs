@@ -63,7 +63,6 @@ pub struct Finder {
     nbft: nbft::NbftDcs,
     browsing: bool,
     budget: mdns::Budget,
-    budget_of_connected: mdns::Budget,
     unmanaged: Vec<unmanaged_dcs::UnmanagedEvent>,
     /// Discovery controllers that aged out. A controller stays in this set while it is a member, and while a controller
     /// to which it referred is kept because that one is live. If the two refer to each other, the controller that aged
@@ -100,7 +99,6 @@ impl Finder {
             nbft: nbft::NbftDcs::default(),
             browsing: false,
             budget: mdns::Budget::default(),
-            budget_of_connected: mdns::Budget::default(),
             unmanaged: Vec::new(),
             aged_out: BTreeSet::new(),
             was_booted: BTreeSet::new(),
@@ -435,8 +433,8 @@ impl Finder {
             let ctrl = self.reconciler.fleet.kernel(tid).map(|kernel| kernel.ctrl);
             let text = format!("given up ({reason})");
             ctx.log(LogRecord { level: Level::Info, tid: Some(tid.clone()), ctrl, text });
-            // stacd has nothing of a discovery controller that was never read. A stranger can refer to any number of
-            // them, and would drive the others out of the list.
+            // stacd has no entries of a discovery controller whose log page was never read. An announced one can refer to
+            // any number of these, which would displace older ones of the bounded list.
             if was_published || has_page || !self.reconciler.fleet.is_announced_only(tid) {
                 self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: ctx.now });
             }

@@ -13,7 +13,7 @@ use super::discovery_controller::{DiscoveryController, READ_DEADLINE, ReadKind, 
 use super::optional::Command;
 use super::{Context, Effect, Finder, RefreshError};
 
-/// Maximum number of defects of one page that are logged.
+/// Maximum number of new defects that are logged when a page is read.
 const FLAWS_LOGGED: usize = 8;
 
 impl Finder {
@@ -204,7 +204,7 @@ impl Finder {
             let more = flaws.len().saturating_sub(FLAWS_LOGGED);
             flaws.truncate(FLAWS_LOGGED);
             if let (Some(last), 1..) = (flaws.last_mut(), more) {
-                last.push_str(&format!("; {more} more entries have such defects"));
+                last.push_str(&format!("; {more} further entries have defects that are not logged"));
             }
             let flaws = flaws.into_iter().map(|text| record(Level::Warning, text));
             let read = format!("log page read: {} entries, generation {}", page.entries.len(), page.genctr);

@@ -33,12 +33,17 @@ pub struct SavedDc {
     /// True if a boot table lists it. Earlier versions did not save it: then it may be true.
     #[serde(default = "may_be_booted")]
     pub booted: bool,
-    /// True if it was removed earlier and is wanted again.
-    #[serde(default)]
-    pub was_removed: bool,
+    /// True if its removal must be signalled although no page shows that it was ever read: it was removed earlier and is
+    /// wanted again, or its page was too long to be saved. Earlier versions did not save it: then it may be true.
+    #[serde(default = "may_have_been_removed")]
+    pub signal_removal: bool,
 }
 
 fn may_be_booted() -> bool {
+    true
+}
+
+fn may_have_been_removed() -> bool {
     true
 }
 
@@ -91,8 +96,8 @@ impl Saved {
             }
             if let Some(saved) = self.dcs.get_mut(at) {
                 saved.page = None;
-                // stacd may have what the page listed: the removal is signalled.
-                saved.was_removed = true;
+                // stacd may still use entries of this page, so a later removal must be signalled.
+                saved.signal_removal = true;
                 excess = excess.saturating_sub(length);
             }
         }
@@ -162,7 +167,7 @@ impl Finder {
             referrals: Vec::new(),
             encrypted_only: BTreeSet::new(),
             booted: false,
-            was_removed: false,
+            signal_removal: false,
         })
     }
 
@@ -180,7 +185,7 @@ impl Finder {
                 .map(|(tid, _)| tid.clone())
                 .collect(),
             booted: self.nbft.record_of(dc).is_some() || self.was_booted.contains(dc),
-            was_removed: known.was_removed,
+            signal_removal: known.was_removed,
         }
     }
 
@@ -191,7 +196,7 @@ impl Finder {
     pub(super) fn restore(&mut self, saved: Saved) {
         self.announced.restore(saved.announced);
         self.nbft.restore(saved.boot);
-        for SavedDc { dc, page, referrals, encrypted_only, booted, was_removed } in saved.dcs {
+        for SavedDc { dc, page, referrals, encrypted_only, booted, signal_removal } in saved.dcs {
             if booted {
                 self.was_booted.insert(dc.clone());
             }
@@ -207,7 +212,7 @@ impl Finder {
             }
             let known = self.dcs.entry(dc).or_default();
             known.page = page.or(known.page.take());
-            known.was_removed |= was_removed;
+            known.was_removed |= signal_removal;
         }
         for (dc, spared) in saved.aged_out {
             if !spared.is_empty() {
@@ -257,7 +262,7 @@ mod tests {
             referrals: vec![tid(99)],
             encrypted_only: BTreeSet::new(),
             booted: false,
-            was_removed: false,
+            signal_removal: false,
         }
     }
 

@@ -48,7 +48,7 @@ impl UdevRuleOverride {
     pub fn install(&self) -> io::Result<()> {
         if self.has_rule_of_the_administrator()? {
             let text = format!(
-                "{} takes precedence over the rule in /run; delete it, or make it a link to /dev/null",
+                "the administrator's rule {0} overrides stafd's rule in /run; delete {0} to let stafd's rule take effect",
                 self.configured.display()
             );
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
@@ -194,7 +194,7 @@ ACTION=="change", SUBSYSTEM=="fc", ENV{FC_EVENT}=="nvmediscovery", \
         fs::write(&shadow.configured, INSTALLED).unwrap();
         let error = shadow.install().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        assert!(error.to_string().starts_with(&shadow.configured.display().to_string()), "{error}");
+        assert!(error.to_string().contains(&shadow.configured.display().to_string()), "{error}");
         assert!(!shadow.shadow.exists(), "it would have no effect");
         // The ways to switch a rule off (udev(7)).
         fs::write(&shadow.configured, "# nothing\n").unwrap();

@@ -144,7 +144,7 @@ fn what_goes_wrong_names_the_file() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_an_error_and_is_kept() {
+fn a_broken_link_is_an_error_and_is_kept() {
     use std::os::unix::fs::symlink;
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);

@@ -17,7 +17,7 @@ const POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bu
 </busconfig>
 "#;
 
-/// The policy of the system bus (system.conf of dbus-daemon), and a folder with files of services.
+/// The policy of the system bus (system.conf of dbus-daemon), and the directory with the daemons' policy files.
 const SYSTEM_POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>

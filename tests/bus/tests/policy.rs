@@ -14,7 +14,7 @@ enum User {
     Nobody,
 }
 
-/// The bus name, what the interface has after it, the member, and its signature with arguments.
+/// The bus name, the suffix of the interface name, the member, and its signature with arguments.
 type Method = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
 /// The methods that only root may call.

@@ -46,7 +46,7 @@ fn saved_stafd(page: &LogPage) -> stafd::finder::Saved {
         referrals,
         encrypted_only: Default::default(),
         booted: false,
-        was_removed: false,
+        signal_removal: false,
     };
     stafd::finder::Saved { dcs: vec![saved], configured: [dc].into(), ..Default::default() }
 }

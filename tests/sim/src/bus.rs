@@ -285,10 +285,10 @@ impl World {
                 self.send(Daemon::Stafd, wait, Incoming::Staf(stafd::finder::Event::Registered { op, result }));
             }
             Effect::PagesChanged { dc, .. } => {
-                if self.has_bug(Bug::StalePageUntold) && self.is_stale(&dc) {
+                if self.has_bug(Bug::StalePageNotSignalled) && self.is_stale(&dc) {
                     return;
                 }
-                self.told.signalled(&dc);
+                self.signalled_pages.signalled(&dc);
                 self.signal(stacd::connector::Event::PageChanged(dc));
             }
             Effect::DcRemoved => {

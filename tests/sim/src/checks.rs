@@ -122,7 +122,7 @@ impl World {
         for effect in effects {
             self.staf_effect(effect);
         }
-        self.check_told();
+        self.check_stale_pages();
     }
 
     pub(crate) fn feed_stac(&mut self, event: stacd::connector::Event) {
@@ -251,7 +251,7 @@ impl World {
                     confirmed: false,
                     doubtful: false,
                 };
-                self.told.read(&dc);
+                self.signalled_pages.read(&dc);
                 self.oracle.staf.record_page(&dc, page_report);
             }
         }
@@ -332,7 +332,9 @@ impl World {
         let result = result.map(|published| published.map(|published| self.mutate_entries(published.page)));
         let effects = self.run_stacd_core(stacd::connector::Event::PageFetched { op, result });
         if let (Some(published), false) = (published, effects.is_empty()) {
-            self.record_page_of_stacd(op, published, refreshed, &members);
+            let is_taken = !self.oracle.is_overtaken(op, &published.page.dc);
+            let read_again = is_taken && self.oracle.is_read_again(op, &published.page.dc, refreshed);
+            self.record_page_of_stacd(op, published, read_again, &members);
         }
         for effect in effects {
             self.stac_effect(effect);
@@ -348,7 +350,7 @@ impl World {
     ) {
         let now = self.time();
         let PublishedPage { page, on, read } = published;
-        // It may have been sent before that signal.
+        // A page that was sent before the newest signal proves nothing.
         let on = on.filter(|_| !self.oracle.precedes_a_signal(op, &page.dc));
         if self.oracle.is_overtaken(op, &page.dc) {
             return;

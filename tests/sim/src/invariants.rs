@@ -27,8 +27,8 @@ pub enum Invariant {
     OneWrite,
     /// Checked whenever a page is published (`checks.rs`).
     Fresh,
-    /// Checked at each step of stafd (`told.rs`).
-    Told,
+    /// Checked at each step of stafd (`stale_pages.rs`).
+    StaleIsSignalled,
     /// Checked at the end (`convergence.rs`).
     OneConnection,
     /// Checked at the end (`convergence.rs`).
@@ -80,7 +80,7 @@ impl Invariant {
             Self::Fresh => {
                 "a published page is marked as fresh only if the present run of stafd read it on the present connection"
             }
-            Self::Told => {
+            Self::StaleIsSignalled => {
                 "stafd signals within half a second that a page has ceased to be fresh, and no page is fresh that \
                  changed more than half a second ago and was not read since then"
             }

@@ -22,7 +22,7 @@
 //! | invariants | the invariants in words |
 //! | oracle, mdns_oracle | what the daemons were told, and which removals it proves |
 //! | checks, convergence | checks of the invariants: at each step, and at the end |
-//! | told | whether stafd signals that a page is stale |
+//! | stale_pages | whether stafd signals that a page is stale |
 //! | mutants | known bugs, reintroduced between a core and the world |
 //! | soak | both daemons for as long as wanted: their memory must not grow |
 //! | run | a whole run, and the search for the smallest failing plan |
@@ -51,6 +51,6 @@ pub mod report;
 pub mod rng;
 pub mod run;
 pub mod soak;
-mod told;
+mod stale_pages;
 mod wider;
 pub mod world;

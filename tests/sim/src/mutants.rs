@@ -106,7 +106,7 @@ bugs! {
     /// A DH-HMAC-CHAP key that the target accepts is not written to a lost connection.
     KeyNotWritten,
     /// stafd does not signal that a page has ceased to be a proof.
-    StalePageUntold,
+    StalePageNotSignalled,
 }
 
 impl Bug {

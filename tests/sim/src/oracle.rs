@@ -390,6 +390,8 @@ pub(crate) struct Oracle {
     applied: BTreeMap<Tid, u64>,
     /// The pages whose change was signalled, and when.
     signalled: BTreeMap<Tid, u64>,
+    /// Pages that stafd has read again on request, with an answer that may be older than a signal.
+    read_again: BTreeSet<Tid>,
     /// The newest applied full fetch: its sequence number, and the discovery controllers that it listed.
     full: Option<(u64, BTreeSet<Tid>)>,
     /// The announcements that reached stafd.
@@ -502,6 +504,16 @@ impl Oracle {
         self.stac.mark_stale(dc, now);
     }
 
+    /// Whether a page that reaches stacd was read again on request: for this fetch, or for the one before, whose answer
+    /// preceded a signal.
+    pub(crate) fn is_read_again(&mut self, op: OpId, dc: &Tid, refreshed: bool) -> bool {
+        let read_again = self.read_again.remove(dc) || refreshed;
+        if read_again && self.precedes_a_signal(op, dc) {
+            self.read_again.insert(dc.clone());
+        }
+        read_again
+    }
+
     /// True when stacd has received a signal of that page since it started the fetch: the answer may be older.
     pub(crate) fn precedes_a_signal(&self, op: OpId, dc: &Tid) -> bool {
         self.signalled.get(dc) > self.fetches.get(&op)
@@ -516,6 +528,7 @@ impl Oracle {
         self.owner = owner.cloned();
         self.applied.clear();
         self.signalled.clear();
+        self.read_again.clear();
         self.full = None;
         self.stac.mark_all_stale(now);
     }

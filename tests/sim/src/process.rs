@@ -13,7 +13,7 @@ use crate::checks::may_serve;
 use crate::kernel::SimController;
 use crate::names::Daemon;
 use crate::plan::Fault;
-use crate::told::Told;
+use crate::stale_pages::SignalledPages;
 use crate::world::{Incoming, QueuedEvent, Requester, World, trace};
 
 /// Shortest time between two saves (the shell's event loop).
@@ -289,7 +289,7 @@ impl World {
         match daemon {
             Daemon::Stafd => {
                 self.staf.core = None;
-                self.told = Told::default();
+                self.signalled_pages = SignalledPages::default();
                 let now = self.time();
                 self.oracle.announced.stafd_ends(now);
                 self.browser_ends();

@@ -26,7 +26,7 @@ use crate::oracle::{Connection, Oracle};
 use crate::plan::{EntryOf, Fault, Plan, What};
 use crate::process::{Process, Running};
 use crate::rng::RngStreams;
-use crate::told::Told;
+use crate::stale_pages::SignalledPages;
 
 /// CLOCK_BOOTTIME when a run begins.
 const BOOTED: Duration = Duration::from_secs(1000);
@@ -154,7 +154,7 @@ pub struct World {
     pub(crate) faults: BTreeMap<Fault, u32>,
     pub(crate) oracle: Oracle,
     /// What stafd has signalled.
-    pub(crate) told: Told,
+    pub(crate) signalled_pages: SignalledPages,
     /// The host names of stafd's look-ups under way.
     pub(crate) resolving: BTreeMap<OpId, usize>,
     pub(crate) breach: Option<Breach>,
@@ -200,7 +200,7 @@ impl World {
             bus: Bus::default(),
             faults: BTreeMap::new(),
             oracle: Oracle::default(),
-            told: Told::default(),
+            signalled_pages: SignalledPages::default(),
             resolving: BTreeMap::new(),
             breach: None,
             trace: trace.then(Vec::new),

@@ -14,8 +14,8 @@ use tree::{files, read, top};
 
 const DAEMONS: [&str; 2] = ["stafd", "stacd"];
 
-/// Highest exposure, in the tenths of `systemd-analyze`. The goal for a daemon is 2.0: CAP_NET_ADMIN is 0.2,
-/// and so is a PrivateTmp= that is not set (stafd.service gives the reason).
+/// Highest exposure, in the tenths of `systemd-analyze`. The goal for a daemon is 2.0. CAP_NET_ADMIN and the missing
+/// PrivateTmp= add 0.2 each (stafd.service gives the reasons).
 const EXPOSURE: [(&str, &str); 3] =
     [("stafd", "--threshold=25"), ("stacd", "--threshold=25"), ("stas-net@", "--threshold=13")];
 
@@ -198,8 +198,8 @@ fn file_systems_go_before_the_daemons_at_shutdown() {
     }
 }
 
-/// The units of systemd/ that `unit` waits for, and itself.
-fn ordered_before(unit: &str) -> BTreeSet<String> {
+/// `unit`, and the units of systemd/ that it is ordered after.
+fn with_predecessors(unit: &str) -> BTreeSet<String> {
     let ours = |name: &&str| top().join("systemd").join(template(name)).is_file();
     let mut found = BTreeSet::new();
     let mut open = vec![unit.to_owned()];
@@ -227,7 +227,7 @@ fn no_mount_of_temporary_files_or_caches_stops_or_delays_the_daemons() {
         ["PrivateTmp", "DynamicUser", "CacheDirectory", "StateDirectory", "LogsDirectory", "RequiresMountsFor"];
     let mut units = BTreeSet::from(["stas-in-use@.service".to_owned()]);
     for daemon in DAEMONS {
-        units.extend(ordered_before(&format!("{daemon}.service")));
+        units.extend(with_predecessors(&format!("{daemon}.service")));
     }
     assert!(units.contains("stas-config@hostnqn.service"), "{units:?}");
     for name in units {

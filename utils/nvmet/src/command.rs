@@ -63,7 +63,7 @@ impl<'a> Session<'a> {
     pub fn create(&mut self, file: Option<&Path>, delete: bool) -> Result<(), CommandError> {
         let wanted = self.configuration(file)?;
         let _lock = self.begin()?;
-        let (mut observed, mut record) = self.look(Some(&wanted))?;
+        let (mut observed, mut record) = self.snapshot_and_record(Some(&wanted))?;
         if delete {
             // Refuse before anything is removed: a target that cannot be created again is left as it is.
             let predicted = plan::cleaned(observed.clone(), &record);
@@ -85,7 +85,7 @@ impl<'a> Session<'a> {
     /// [`CommandError`]; nothing was changed unless it is [`CommandError::BrokenOff`].
     pub fn clean(&mut self) -> Result<(), CommandError> {
         let _lock = self.begin()?;
-        let (observed, mut record) = self.look(None)?;
+        let (observed, mut record) = self.snapshot_and_record(None)?;
         let plan = plan::clean(&observed, &record);
         self.carry_out(&plan, &mut record)?;
         self.finish(&plan, "nothing to do: nothing exists that nvmet created")
@@ -125,20 +125,20 @@ impl<'a> Session<'a> {
         nothing: &str,
     ) -> Result<(), CommandError> {
         let _lock = self.begin()?;
-        let (observed, mut record) = self.look(None)?;
+        let (observed, mut record) = self.snapshot_and_record(None)?;
         let plan = planner(&observed)?;
         self.carry_out(&plan, &mut record)?;
         self.finish(&plan, nothing)
     }
 
-    /// Takes a snapshot and reads the record. Items that another tool created in place of ours are not in the record.
-    fn look(&mut self, wanted: Option<&Desired>) -> Result<(Actual, Record), CommandError> {
+    /// Takes a snapshot, reads the record, and drops recorded items that another program has replaced.
+    fn snapshot_and_record(&mut self, wanted: Option<&Desired>) -> Result<(Actual, Record), CommandError> {
         let mut record = Record::load(&self.paths.record)?;
         let observed = observe(&self.paths, wanted)?;
         let replaced = record.drop_replaced(&observed);
         for path in &replaced {
             let path = path.display();
-            self.remark(&format!("note: {path} was created again by another program, and is no longer changed"))?;
+            self.remark(&format!("note: {path} was removed and created again by another program; nvmet no longer manages it, nor removes it"))?;
         }
         if !replaced.is_empty() && !self.dry_run {
             record.save(&self.paths.record)?;

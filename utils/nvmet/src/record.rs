@@ -33,7 +33,8 @@ pub struct Record {
     /// The modules that the tool has loaded.
     pub modules: BTreeSet<Module>,
     /// The inode numbers of the directories of these items, by path below the root of configfs. An item that another
-    /// tool created later has the same name and another inode. An item without a number is known by its name only.
+    /// tool created later has the same name and another inode. An item without an inode number is
+    /// identified by its name alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     inodes: BTreeMap<PathBuf, u64>,
 }
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_without_an_inode_is_known_by_its_name() {
+    fn an_item_without_an_inode_number_is_identified_by_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record.json");
         let old = r#"{"version":1,"ports":[7],"subsystems":[],"hosts":[],"null_blk":[],"modules":[]}"#;

@@ -129,8 +129,9 @@ impl Fleet {
         self.connect_queue.announce(ctx);
     }
 
-    /// The next controller to connect. An announced one waits until the check of a trusted path to its subsystem ends:
-    /// the check could count the new path, and would have to be repeated, each time that a stranger announces another.
+    /// The next controller to connect. An announced one waits until the check of a trusted path to its subsystem ends.
+    /// The check may count a path that is connected meanwhile and must then be repeated: announcing one path after
+    /// another would repeat it without end.
     fn next_turn(&mut self, ctx: &mut Context<'_>) -> Option<(Tid, Urgency)> {
         let checked = self.checked_subsystem().filter(|_| self.is_check_under_way()).map(str::to_owned);
         let Self { connect_queue, members, .. } = self;

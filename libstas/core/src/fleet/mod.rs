@@ -72,8 +72,9 @@ pub struct Fleet {
     snapshots: snapshots::Snapshots,
     /// The requests of the writes under way.
     connecting: BTreeMap<OpId, ConnectRequest>,
+    /// The check for storage in use that is running.
     checking: Option<OpId>,
-    /// True if that check takes longer than its deadline: nothing else waits for it.
+    /// True after that check has exceeded its deadline: connects of announced paths no longer wait for it.
     check_hangs: bool,
     /// True if a disconnect began while the check was running: a path that it counted may be gone.
     check_is_overtaken: bool,
@@ -321,7 +322,7 @@ impl Fleet {
         self.retry_all_now(ctx, std::iter::once(tid))
     }
 
-    /// The same for several controllers.
+    /// Retries several controllers at once, in one step of the fleet.
     pub fn retry_all_now<'a>(&mut self, ctx: &mut Context<'_>, tids: impl IntoIterator<Item = &'a Tid>) -> Vec<Report> {
         for tid in tids {
             self.end_wait(ctx.now, tid);

@@ -26,7 +26,7 @@ impl Fleet {
         match instances {
             Some(instances) => {
                 for instance in &instances {
-                    // Of the trusted levels, only that it is one of them counts.
+                    // Only whether a path is trusted is saved: any trusted level stands for all of them.
                     let level = |announced_only| if announced_only { Trust::AnnouncedDc } else { Trust::ConfiguredDc };
                     self.path_trust.extend(instance.announced_only.map(|only| (instance.ctrl, level(only))));
                 }

@@ -73,8 +73,8 @@ impl Fleet {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return;
         }
-        // The end of the check re-examines it. During a removal of thousands of controllers, each event would otherwise
-        // compare each of them with all members.
+        // A check is running: when it ends, this member is re-examined. Without this return, each event would compare
+        // every pending removal with all members.
         let is_unchecked = matches!(state, RemovalState::Asked | RemovalState::Refused(_));
         if how == RemovalPolicy::SpareInUse && self.kind == Kind::Io && is_unchecked && self.is_check_under_way() {
             return;
@@ -217,7 +217,7 @@ impl Fleet {
         self.members.iter().find(|(_, member)| is_checked(member))
     }
 
-    /// True while a check runs and is not late.
+    /// True while a check runs and has not exceeded its deadline.
     pub(super) fn is_check_under_way(&self) -> bool {
         self.checking.is_some() && !self.check_hangs
     }
@@ -274,6 +274,9 @@ impl Fleet {
                 }
             }
         }
+        // An announced path that has waited for this check is connected before the next check: otherwise checks without end
+        // would keep it out.
+        self.start_next_write(ctx);
         self.mark_unchecked_dirty();
     }
 

@@ -30,7 +30,7 @@ use crate::effect::{ConnectRequest, HostEffect, Level, Portal, Rotated};
 use crate::member::Member;
 use crate::probe::ProbeOutcome;
 use crate::timers::Timer;
-use crate::trust::Urgency;
+use crate::trust::{Trust, Urgency};
 use crate::{CtrlRef, OpId, Time};
 use stas_nvme::secret::DhchapSecrets;
 use stas_nvme::{Purpose, Tid, Transport};
@@ -125,12 +125,14 @@ impl Rotation {
         self.pending.iter().filter(move |(_, pending)| shares(pending)).map(|(tid, _)| tid)
     }
 
-    /// Of the members with the same connection and the same wanted secrets, the first one. The others restart from
-    /// Waiting when they become the first.
-    fn firsts(&mut self) -> Vec<Tid> {
+    /// Of the members with the same connection and the same wanted secrets, the most trusted one; the most trusted of all
+    /// comes first. The others restart from Waiting when they become the most trusted.
+    fn firsts(&mut self, trust: impl Fn(&Tid) -> Option<Trust>) -> Vec<Tid> {
         let mut seen: BTreeMap<CtrlRef, Vec<&DhchapSecrets>> = BTreeMap::new();
         let (mut firsts, mut others) = (Vec::new(), Vec::new());
-        for (tid, pending) in &self.pending {
+        let mut pending: Vec<(&Tid, &Pending)> = self.pending.iter().collect();
+        pending.sort_by_key(|(tid, _)| (trust(tid), *tid));
+        for (tid, pending) in pending {
             let seen = seen.entry(pending.ctrl).or_default();
             if seen.contains(&&pending.wanted) {
                 others.push(tid.clone());
@@ -190,8 +192,7 @@ impl Fleet {
             held == Some(pending.ctrl) && inventory.get(pending.ctrl).is_some()
         });
         rotation.probes.retain(|_, (_, until)| ctx.now < *until);
-        let mut firsts = rotation.firsts();
-        firsts.sort_by_cached_key(|tid| (members.get(tid).map(|member| member.want.trust), tid.clone()));
+        let firsts = rotation.firsts(|tid| members.get(tid).map(|member| member.want.trust));
         match firsts.iter().filter_map(|tid| self.rotate_one(ctx, tid)).min() {
             Some(at) => ctx.timers.set(Timer::Rotate, at),
             None => ctx.timers.cancel(&Timer::Rotate),
@@ -232,9 +233,9 @@ impl Fleet {
             }
             Step::Waiting | Step::Probing(..) | Step::Ready { .. } => {}
         }
-        // A lost connection only waits until no write is under way. A live one also waits until the connect queue is
-        // empty, and so does one that only announced discovery controllers list: a stranger can lose as many as it
-        // likes, and let each trial block the connect path for a minute.
+        // The trial for a lost trusted connection waits only for the write under way. All others wait until the connect
+        // queue is empty: an announced target can drop any number of its connections, and each trial can block the
+        // connect path for a minute.
         let has_priority = lost && !is_announced;
         if self.connect_queue.is_busy() || !has_priority && self.connect_queue.has_queue() {
             return Some(ctx.now + LOST_EVERY);
@@ -345,8 +346,8 @@ impl Fleet {
         }
     }
 
-    /// After a trial at a portal that sent nothing, all announced controllers of the portal wait as long as the one that
-    /// was tried.
+    /// After a failed trial at a silent portal ([`SILENT_WRITE`]), delays the trials of all announced controllers of that
+    /// portal equally.
     fn wait_at_portal(&mut self, tried: &Tid, not_before: Time) {
         let Self { rotation, members, .. } = self;
         let Some(portal) = Portal::of(tried) else { return };

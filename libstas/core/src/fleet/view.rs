@@ -85,7 +85,7 @@ pub struct MemberView<'a> {
     pub status: Status,
     /// Its kernel connection; `None` if it has none.
     pub kernel: Option<&'a KernelController>,
-    /// The owner of its connection; `None` if it has none.
+    /// The owner of its connection; `None` without a connection.
     pub ownership: Option<Ownership>,
     /// Why it is not connected, or why it is kept.
     pub reason: Option<String>,

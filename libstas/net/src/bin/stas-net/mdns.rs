@@ -59,7 +59,7 @@ const BROWSE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long a requested restart may be delayed. It waits until no event has arrived for [`CHECK`]: a restart loses the
 /// services that are still being resolved, and on a slow host it would lose them each time.
 const RENEW_DELAY_MAX: Duration = Duration::from_secs(60);
-/// An instance of mdns-sd that has accepted its end ends within this time, unless it hangs.
+/// Time limit for mdns-sd to stop after it has accepted the shutdown command. It usually takes milliseconds.
 const END_LIMIT: Duration = Duration::from_secs(30);
 /// Time between two checks whether a browser has ended.
 const END_POLL: Duration = Duration::from_millis(20);
@@ -361,9 +361,11 @@ impl Session {
                     let begin = Instant::now();
                     while !status.is_disconnected() && status.try_recv() != Ok(DaemonStatus::Shutdown) {
                         if begin.elapsed() > END_LIMIT {
-                            // Nothing would be found any more, and nobody would notice.
+                            // Without an exit, browsing would stop for good while systemd sees a healthy process.
                             tracing::error!(
-                                "the mDNS thread does not end; this process ends, and the daemon starts another"
+                                "the mDNS thread has not stopped within {} s: stas-net exits, and the daemon starts it \
+                                 again. Nothing has to be done unless this repeats",
+                                END_LIMIT.as_secs()
                             );
                             std::process::exit(1);
                         }

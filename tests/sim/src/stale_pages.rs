@@ -1,4 +1,5 @@
-//! Whether stafd signals that a page has ceased to be a proof. stacd goes on removing what the page omits until then.
+//! Whether stafd signals that a page has ceased to be a proof. Until the signal, stacd removes controllers that the page
+//! omits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +18,7 @@ const LIMIT: Duration = Duration::from_millis(500);
 
 /// The pages of the present stafd, as its signals describe them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct SignalledPages {
     /// The pages that are fresh, or were so at the last signal. For one that is stale now: since when.
     fresh: BTreeMap<Tid, Option<Time>>,
     /// The discovery controllers that have reported a change of their page, and when. Without those whose page was read
@@ -25,7 +26,7 @@ pub(crate) struct Told {
     changed: BTreeMap<Tid, Time>,
 }
 
-impl Told {
+impl SignalledPages {
     /// stafd has read a page.
     pub(crate) fn read(&mut self, dc: &Tid) {
         self.changed.remove(dc);
@@ -52,7 +53,7 @@ impl World {
         let dcs: Vec<Tid> = dcs.cloned().collect();
         let now = self.time();
         for dc in dcs {
-            self.told.changed.entry(dc).or_insert(now);
+            self.signalled_pages.changed.entry(dc).or_insert(now);
         }
     }
 
@@ -63,35 +64,35 @@ impl World {
     }
 
     /// Checks after each step of stafd that no page has been stale for too long without a signal.
-    pub(crate) fn check_told(&mut self) {
+    pub(crate) fn check_stale_pages(&mut self) {
         let now = self.time();
         let Some(finder) = &self.staf.core else { return };
         // A late timer of stafd is handled next. While stafd stops, stacd keeps everything.
         if self.staf.stopping || finder.deadline().is_some_and(|deadline| deadline <= now) {
             return;
         }
-        let mut untold = None;
+        let mut unsignalled = None;
         for dc in self.oracle.staf.pages.keys() {
             let Some(view) = finder.controller(dc) else {
-                self.told.fresh.remove(dc);
-                self.told.changed.remove(dc);
+                self.signalled_pages.fresh.remove(dc);
+                self.signalled_pages.changed.remove(dc);
                 continue;
             };
             let is_fresh = view.log_page_state == PageState::Fresh;
             if is_fresh {
-                self.told.fresh.insert(dc.clone(), None);
-            } else if let Some(since) = self.told.fresh.get_mut(dc) {
+                self.signalled_pages.fresh.insert(dc.clone(), None);
+            } else if let Some(since) = self.signalled_pages.fresh.get_mut(dc) {
                 let since = since.get_or_insert(now);
                 if *since + LIMIT < now {
-                    untold = Some(format!("the page of {} has ceased to be fresh, without a signal", short(dc)));
+                    unsignalled = Some(format!("the page of {} has ceased to be fresh, without a signal", short(dc)));
                 }
             }
-            if is_fresh && self.told.changed.get(dc).is_some_and(|at| *at + LIMIT < now) {
-                untold = Some(format!("the page of {} has changed, was not read, and is called fresh", short(dc)));
+            if is_fresh && self.signalled_pages.changed.get(dc).is_some_and(|at| *at + LIMIT < now) {
+                unsignalled = Some(format!("the page of {} has changed, was not read, and is called fresh", short(dc)));
             }
         }
-        if let Some(text) = untold {
-            self.breach(Invariant::Told, text);
+        if let Some(text) = unsignalled {
+            self.breach(Invariant::StaleIsSignalled, text);
         }
     }
 }
