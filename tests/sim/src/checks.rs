@@ -216,20 +216,27 @@ impl World {
         let effects = self.run_stafd_core(event);
         if let (Some((page, on)), Some(finder)) = (read, &self.staf.core) {
             let (now, masked) = (self.time(), self.mask(ctrl));
+            // A page that has changed since the read began lists controllers, too, but proves nothing.
+            let is_whole = received_page.as_ref().is_some_and(LogPage::is_whole);
             let took = finder.controllers().into_iter().filter(|dc| {
                 dc.member.kernel.is_some_and(|kernel| kernel.ctrl == masked)
-                    && dc.log_page_state == PageState::Fresh
+                    && (dc.log_page_state == PageState::Fresh || is_whole)
                     && dc.log_page == received_page.as_ref()
             });
-            let took: Vec<(Tid, _)> = took.map(|dc| (dc.member.tid.clone(), dc.connected_since)).collect();
+            let took: Vec<(Tid, (_, bool))> = took
+                .map(|dc| {
+                    let is_current = dc.log_page_state == PageState::Fresh;
+                    (dc.member.tid.clone(), (dc.connected_since, is_current))
+                })
+                .collect();
             // An answer that is late by a whole connection changes nothing, even if it equals the present page.
             let is_late = |dc: &Tid| {
                 let last = self.oracle.staf.pages.get(dc).and_then(|page_reports| page_reports.last());
                 let last_on = last.and_then(|last| last.on).filter(|last_on| last_on.ctrl == on.ctrl);
                 last_on.is_some_and(|last_on| last_on.epoch > on.epoch)
             };
-            let took: Vec<(Tid, _)> = took.into_iter().filter(|(dc, _)| !is_late(dc)).collect();
-            for (dc, since) in took {
+            let took: Vec<_> = took.into_iter().filter(|(dc, _)| !is_late(dc)).collect();
+            for (dc, (since, is_current)) in took {
                 let listed = controllers_of(&dc, &page.entries);
                 let is_damaged = |entry: &&Entry| is_damaged_referral(entry);
                 let damaged: BTreeSet<&str> =
@@ -244,14 +251,16 @@ impl World {
                     on: Some(on),
                     since,
                     incarnation: self.staf.incarnation,
-                    until: None,
+                    until: (!is_current).then_some(now),
                     listed,
                     protected,
                     with_own_entry: None,
                     confirmed: false,
                     doubtful: false,
                 };
-                self.signalled_pages.read(&dc);
+                if is_current {
+                    self.signalled_pages.read(&dc);
+                }
                 self.oracle.staf.record_page(&dc, page_report);
             }
         }
