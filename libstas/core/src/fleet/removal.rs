@@ -206,7 +206,8 @@ impl Fleet {
         let mut not_counted: Vec<CtrlRef> = self.disconnecting.values().copied().collect();
         // mDNS is unauthenticated: what it alone finds does not take the place of a trusted path.
         if self.is_trusted_path(ctrl) {
-            not_counted.extend(self.path_trust.keys().filter(|other| !self.is_trusted_path(**other)));
+            let held = self.members.values().filter_map(Member::ctrl);
+            not_counted.extend(held.filter(|other| !self.is_trusted_path(*other)));
         }
         ctx.host(HostEffect::CheckUse { op, ctrl, not_counted });
     }
