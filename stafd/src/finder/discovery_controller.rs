@@ -10,7 +10,7 @@ use libstas::core::{AdminError, CtrlRef, OpId, Time};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
-use super::mdns::Budget;
+use super::line_budget::LineBudget;
 use super::optional::Optional;
 use super::registration::Registration;
 
@@ -99,7 +99,7 @@ pub(super) struct DiscoveryController {
     /// The registration of this host with it.
     pub(super) registration: Registration,
     /// How many log lines about it are allowed, if only announcements list it.
-    pub(super) lines: Budget,
+    pub(super) lines: LineBudget,
     /// Which optional commands may be sent to it.
     pub(super) optional: Optional,
 }

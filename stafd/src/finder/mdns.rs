@@ -15,40 +15,13 @@ use libstas::nvme::tid::parse_ip;
 use super::announced_dcs::{DerivationInput, HostUse, MdnsLogLine};
 use super::{Context, Effect, Finder, polling};
 
-/// Maximum number of log lines of one [`Budget`] in [`LINES_PERIOD`]; further lines are logged at debug level (tron).
+/// Maximum number of log lines about announcements in 10 minutes; further lines are logged at debug level (tron).
 const LINES: u32 = 128;
 /// The same for one announced discovery controller that has been connected.
 const LINES_OF_ONE: u32 = 32;
-/// The period for [`LINES`] and [`LINES_OF_ONE`].
-const LINES_PERIOD: Duration = Duration::from_secs(600);
 
 /// If no event or tick comes for this long, the host was suspended or this process was stopped.
 const SUSPENDED_AFTER: Duration = Duration::from_secs(15);
-
-/// How many log lines untrusted input may still cause.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Budget {
-    said: u32,
-    until: Time,
-}
-
-impl Budget {
-    /// Counts a log line. Lowers it to debug level if there have been too many.
-    fn admit(&mut self, now: Time, record: &mut LogRecord, limit: u32) {
-        if self.until <= now {
-            *self = Self { said: 0, until: now + LINES_PERIOD };
-        }
-        self.said = self.said.saturating_add(1);
-        if self.said == limit {
-            record.text.push_str(&format!(
-                "; this is the last of {limit} log lines about announced discovery controllers: further lines are logged \
-                 at debug level (tron) for up to 10 minutes"
-            ));
-        } else if self.said > limit {
-            record.level = Level::Debug;
-        }
-    }
-}
 
 impl Finder {
     /// Starts or stops browsing, as configured.

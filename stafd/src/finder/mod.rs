@@ -8,6 +8,7 @@
 mod admission_queue;
 mod announced_dcs;
 mod discovery_controller;
+mod line_budget;
 mod mdns;
 mod nbft;
 mod optional;
@@ -39,6 +40,7 @@ use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
 pub use announced_dcs::SavedAnnounced;
 use discovery_controller::{Connection, DiscoveryController};
+use line_budget::LineBudget;
 pub use saved::{Saved, SavedDc};
 use wire::Context;
 pub use wire::{DcView, Effect, Event, NotRegistered, RefreshError, RegisterError, RegisterRequest, Removed, Settings};
@@ -62,7 +64,7 @@ pub struct Finder {
     announced: announced_dcs::AnnouncedDcs,
     nbft: nbft::NbftDcs,
     browsing: bool,
-    budget: mdns::Budget,
+    budget: LineBudget,
     unmanaged: Vec<unmanaged_dcs::UnmanagedEvent>,
     /// Discovery controllers that aged out. A controller stays in this set while it is a member, and while a controller
     /// to which it referred is kept because that one is live. If the two refer to each other, the controller that aged
@@ -98,7 +100,7 @@ impl Finder {
             announced: announced_dcs::AnnouncedDcs::default(),
             nbft: nbft::NbftDcs::default(),
             browsing: false,
-            budget: mdns::Budget::default(),
+            budget: LineBudget::default(),
             unmanaged: Vec::new(),
             aged_out: BTreeSet::new(),
             was_booted: BTreeSet::new(),
