@@ -89,7 +89,8 @@ fn prove_again(host: &mut Host) {
     host.stafd_with(&["a"], 60);
 }
 
-/// A host with a removal that waits. If `audited` is true, no source has listed the controller, and the audit removes it.
+/// A host with a removal that waits. If `audited` is true, no source has listed the controller, and the audit removes
+/// it.
 fn removal_that_waits(waits_for: WaitsFor, audited: bool) -> Host {
     let mut host = Host::configured("").started();
     if audited {

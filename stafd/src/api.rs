@@ -27,7 +27,8 @@ use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
 use crate::finder::{DcView, Event, Finder, RefreshError};
 
-/// Maximum number of unknown discovery controllers in a request for pages: stacd may ask for some that were just removed.
+/// Maximum number of unknown discovery controllers in a request for pages: stacd may ask for some that were just
+/// removed.
 const UNKNOWN_MAX: usize = 64;
 
 /// The D-Bus interface `org.nvmexpress.staf`.
@@ -335,7 +336,8 @@ fn published(finder: &Finder, requested: &[ControllerId]) -> fdo::Result<StafdVi
     let limit = existing + UNKNOWN_MAX;
     if number > limit {
         let text = format!(
-            "{number} discovery controllers are requested, at most {limit} are allowed ({existing} exist); without any, all are sent"
+            "{number} discovery controllers are requested, at most {limit} are allowed ({existing} exist); without any, \
+             all are sent"
         );
         return Err(fdo::Error::InvalidArgs(text));
     }

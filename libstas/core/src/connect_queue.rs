@@ -307,8 +307,8 @@ impl ConnectQueue {
         rejected
     }
 
-    /// Removes and returns the next controller for which `may_connect` is true, and its urgency. The caller then starts the
-    /// write with [`ConnectQueue::start`].
+    /// Removes and returns the next controller for which `may_connect` is true, and its urgency. The caller then starts
+    /// the write with [`ConnectQueue::start`].
     pub fn take_turn(&mut self, ctx: &mut Context<'_>, may_connect: impl Fn(&Tid) -> bool) -> Option<(Tid, Urgency)> {
         if self.busy.is_some() {
             return None;

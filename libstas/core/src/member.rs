@@ -220,6 +220,12 @@ impl Member {
         self.removal.is_none()
     }
 
+    /// True if only announced discovery controllers list it, or listed it last.
+    #[must_use]
+    pub fn is_announced_only(&self) -> bool {
+        self.want.trust.is_announced_only()
+    }
+
     /// True when it is removed for a proved reason: an exclusion may be taken back.
     #[must_use]
     pub fn is_removed_for_good(&self) -> bool {

@@ -101,8 +101,8 @@ struct Source<P> {
     doubt: Option<Doubt>,
     /// When a page was last read, if known.
     read: Option<Time>,
-    /// When the connection came up on which the newest page was read. Kept while that page is stale: a confirmed page is
-    /// not doubted again when it is read on the same connection.
+    /// When the connection came up on which the newest page was read. Kept while that page is stale: a confirmed page
+    /// is not doubted again when it is read on the same connection.
     last_connected_since: Option<Time>,
     /// When a settled page was last requested.
     asked: Option<Time>,
@@ -300,8 +300,11 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// Marks a source as stale, or drops it if it has no claims: otherwise each announced discovery controller that
     /// never answers would leave one in memory.
     pub fn mark_stale_or_drop(&mut self, id: &SourceId) {
+        let is_empty = |source: &Source<P>| source.claims.is_empty() && !source.unclear.may_mean_any();
+        if self.sources.get(id).is_some_and(is_empty) {
+            self.sources.remove(id);
+        }
         self.mark_stale(id);
-        self.sources.retain(|other, source| other != id || !source.claims.is_empty() || source.unclear.may_mean_any());
     }
 
     /// Marks a source as stale. A removed source is used again from now on, and proves nothing until it is read.

@@ -250,8 +250,8 @@ impl Connector {
         (wanted, refused)
     }
 
-    /// The subsystems whose members of that page are all kept because of storage in use: a new path to one of these must
-    /// not be refused because the old one counts.
+    /// The subsystems whose members of that page are all kept because of storage in use: a new path to one of these
+    /// must not be refused because the old one counts.
     fn kept_for_use(&self, id: &SourceId, limit: usize) -> BTreeSet<&str> {
         let fleet = &self.reconciler.fleet;
         let members = self.reconciler.sources.claimed_by(id).filter(|tid| fleet.has(tid));

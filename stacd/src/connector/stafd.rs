@@ -59,8 +59,8 @@ pub(super) struct Stafd {
     /// The pages whose change was signalled, and the newest operation at that time. The answer to an older operation
     /// may have been sent before that signal: it proves nothing.
     signalled: BTreeMap<Tid, OpId>,
-    /// Pages that stafd has read again on request, with an answer that may be older than a signal. The next answer counts
-    /// as read again, too: its page was read then or later.
+    /// Pages that stafd has read again on request, with an answer that may be older than a signal. The next answer
+    /// counts as read again, too: its page was read then or later.
     read_again: BTreeSet<Tid>,
     /// Discovery controllers that the present process of a Python stafd (nvme-stas 2) has published with entries.
     published_with_entries: BTreeSet<Tid>,
@@ -224,7 +224,8 @@ impl Connector {
     }
 
     /// Applies the answer to a full fetch. If a page was fetched separately meanwhile, it is unknown which one is
-    /// newer: that page is fetched again. A page that was signalled meanwhile is not applied: a fetch of it is under way.
+    /// newer: that page is fetched again. A page that was signalled meanwhile is not applied: a fetch of it is under
+    /// way.
     fn take_view(&mut self, ctx: &mut Context<'_>, op: OpId, view: StafdView) {
         let known: Vec<Tid> = self
             .reconciler

@@ -92,10 +92,8 @@ impl Finder {
 
     /// A new announcement retries its controller at once.
     pub(super) fn retry_announced(&mut self, ctx: &mut Context<'_>, fresh: &[Tid]) {
-        for tid in fresh {
-            let reports = self.reconciler.fleet.retry_now(ctx, tid);
-            self.reported(ctx, reports);
-        }
+        let reports = self.reconciler.fleet.retry_all_now(ctx, fresh);
+        self.reported(ctx, reports);
     }
 
     /// Asks the browser whether unresponsive controllers are still announced.
@@ -180,8 +178,9 @@ impl Finder {
         self.reconciler.sources.sources_of(tid).any(|id| *id != SourceId::Announced)
     }
 
-    /// Limits the log lines about announced controllers: untrusted input must not flood the log. Lines about controllers
-    /// that have been connected have a limit for each of them: neither false announcements nor others can use it up.
+    /// Limits the log lines about announced controllers: untrusted input must not flood the log. Lines about
+    /// controllers that have been connected have a limit for each of them: neither false announcements nor others can
+    /// use it up.
     pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
         for effect in out {
             let Effect::Host(HostEffect::Log(record, _)) = effect else { continue };

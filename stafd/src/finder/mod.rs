@@ -127,9 +127,9 @@ impl Finder {
         self.end_excluded(ctx);
         if reload {
             let all: Vec<Tid> = self.dcs.keys().cloned().collect();
+            let reports = self.reconciler.fleet.retry_all_now(ctx, &all);
+            self.reported(ctx, reports);
             for tid in all {
-                let reports = self.reconciler.fleet.retry_now(ctx, &tid);
-                self.reported(ctx, reports);
                 if no_longer_pleo && let Some(dc) = self.dcs.get_mut(&tid) {
                     dc.supported = None;
                 }
@@ -435,8 +435,8 @@ impl Finder {
             let ctrl = self.reconciler.fleet.kernel(tid).map(|kernel| kernel.ctrl);
             let text = format!("given up ({reason})");
             ctx.log(LogRecord { level: Level::Info, tid: Some(tid.clone()), ctrl, text });
-            // stacd has no entries of a discovery controller whose log page was never read. An announced one can refer to
-            // any number of these, which would displace older ones of the bounded list.
+            // stacd has no entries of a discovery controller whose log page was never read. An announced one can refer
+            // to any number of these, which would displace older ones of the bounded list.
             if was_published || has_page || !self.reconciler.fleet.is_announced_only(tid) {
                 self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: ctx.now });
             }

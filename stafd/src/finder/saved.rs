@@ -33,8 +33,8 @@ pub struct SavedDc {
     /// True if a boot table lists it. Earlier versions did not save it: then it may be true.
     #[serde(default = "may_be_booted")]
     pub booted: bool,
-    /// True if its removal must be signalled although no page shows that it was ever read: it was removed earlier and is
-    /// wanted again, or its page was too long to be saved. Earlier versions did not save it: then it may be true.
+    /// True if its removal must be signalled although no page shows that it was ever read: it was removed earlier and
+    /// is wanted again, or its page was too long to be saved. Earlier versions did not save it: then it may be true.
     #[serde(default = "may_have_been_removed")]
     pub signal_removal: bool,
 }

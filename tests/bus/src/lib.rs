@@ -4,25 +4,15 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 /// The policy of the bus: every user may do everything.
-const POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <listen>unix:tmpdir=/tmp</listen>
-  <policy context="default">
+const POLICY: &str = r#"
     <allow own="*"/>
     <allow send_destination="*"/>
     <allow eavesdrop="true"/>
     <allow user="*"/>
-  </policy>
-</busconfig>
 "#;
 
-/// The policy of the system bus (system.conf of dbus-daemon), and the directory with the daemons' policy files.
-const SYSTEM_POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <listen>unix:tmpdir=/tmp</listen>
-  <policy context="default">
+/// The policy of the system bus (system.conf of dbus-daemon).
+const SYSTEM_POLICY: &str = r#"
     <allow user="*"/>
     <deny own="*"/>
     <deny send_type="method_call"/>
@@ -34,10 +24,21 @@ const SYSTEM_POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D
     <allow receive_type="error"/>
     <allow receive_type="signal"/>
     <allow send_destination="org.freedesktop.DBus"/>
-  </policy>
-  <includedir>FOLDER</includedir>
-</busconfig>
 "#;
+
+/// The configuration of a bus with this default policy, and with further elements.
+fn configuration(policy: &str, more: &str) -> String {
+    format!(
+        r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <listen>unix:tmpdir=/tmp</listen>
+  <policy context="default">{policy}</policy>
+  {more}
+</busconfig>
+"#
+    )
+}
 
 /// True if the test runs as root: the bus allows root more.
 ///
@@ -54,7 +55,7 @@ pub fn is_root() -> bool {
 pub struct PrivateBus {
     daemon: Child,
     address: String,
-    _policy: tempfile::NamedTempFile,
+    _configuration: tempfile::NamedTempFile,
 }
 
 impl PrivateBus {
@@ -64,7 +65,7 @@ impl PrivateBus {
     /// Panics if dbus-daemon is installed and does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
-        Self::with_policy(POLICY)
+        Self::with_configuration(&configuration(POLICY, ""))
     }
 
     /// Starts a bus with the installed policies: the daemons' files in etc/dbus-1, and what the system bus has for all
@@ -74,16 +75,16 @@ impl PrivateBus {
     /// Panics as [`Self::start`].
     #[must_use]
     pub fn with_installed_policies() -> Option<Self> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../etc/dbus-1");
-        Self::with_policy(&SYSTEM_POLICY.replace("FOLDER", folder))
+        let policies = concat!("<includedir>", env!("CARGO_MANIFEST_DIR"), "/../../etc/dbus-1</includedir>");
+        Self::with_configuration(&configuration(SYSTEM_POLICY, policies))
     }
 
     #[allow(clippy::unwrap_used)]
-    fn with_policy(text: &str) -> Option<Self> {
-        let policy = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(policy.path(), text).unwrap();
+    fn with_configuration(text: &str) -> Option<Self> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
         let started = Command::new("dbus-daemon")
-            .arg(format!("--config-file={}", policy.path().display()))
+            .arg(format!("--config-file={}", file.path().display()))
             .args(["--nofork", "--print-address"])
             .stdout(Stdio::piped())
             .spawn();
@@ -99,7 +100,7 @@ impl PrivateBus {
         BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
         let address = address.trim().to_owned();
         assert!(!address.is_empty(), "dbus-daemon did not start");
-        Some(Self { daemon, address, _policy: policy })
+        Some(Self { daemon, address, _configuration: file })
     }
 
     /// The address of the bus.

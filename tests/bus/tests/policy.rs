@@ -25,7 +25,8 @@ const ROOT_ONLY: [Method; 4] = [
     (STAC_NAME, ".debug", "plan_reload", &["sa{sas}", "", "0"]),
 ];
 
-/// What busctl says about a call, as nobody or as root.
+/// Calls a method with busctl as nobody or as root. Returns what busctl prints to stderr: the error of the bus or of the
+/// service, or nothing.
 async fn call(bus: &PrivateBus, user: User, method: Method) -> String {
     let address = format!("--address={}", bus.address());
     let call = move || {

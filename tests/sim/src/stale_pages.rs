@@ -1,5 +1,5 @@
-//! Whether stafd signals that a page has ceased to be a proof. Until the signal, stacd removes controllers that the page
-//! omits.
+//! Whether stafd signals that a page has ceased to be a proof. Until the signal, stacd removes controllers that the
+//! page omits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

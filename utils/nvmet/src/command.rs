@@ -138,7 +138,10 @@ impl<'a> Session<'a> {
         let replaced = record.drop_replaced(&observed);
         for path in &replaced {
             let path = path.display();
-            self.remark(&format!("note: {path} was removed and created again by another program; nvmet no longer manages it, nor removes it"))?;
+            let note = format!(
+                "note: {path} was removed and created again by another program; nvmet no longer manages it, nor removes it"
+            );
+            self.remark(&note)?;
         }
         if !replaced.is_empty() && !self.dry_run {
             record.save(&self.paths.record)?;

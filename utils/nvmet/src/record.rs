@@ -33,8 +33,8 @@ pub struct Record {
     /// The modules that the tool has loaded.
     pub modules: BTreeSet<Module>,
     /// The inode numbers of the directories of these items, by path below the root of configfs. An item that another
-    /// tool created later has the same name and another inode. An item without an inode number is
-    /// identified by its name alone.
+    /// tool created later has the same name and another inode. An item without an inode number
+    /// is identified by its name alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     inodes: BTreeMap<PathBuf, u64>,
 }

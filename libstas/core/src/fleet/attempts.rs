@@ -136,7 +136,7 @@ impl Fleet {
         let checked = self.checked_subsystem().filter(|_| self.is_check_under_way()).map(str::to_owned);
         let Self { connect_queue, members, .. } = self;
         connect_queue.take_turn(ctx, |tid| {
-            let is_announced = || members.get(tid).is_some_and(|member| member.want.trust.is_announced_only());
+            let is_announced = || members.get(tid).is_some_and(Member::is_announced_only);
             checked.as_deref() != Some(tid.subsysnqn.as_str()) || !is_announced()
         })
     }

@@ -424,7 +424,7 @@ impl Fleet {
     /// True for a member that only announced discovery controllers list, or listed last.
     #[must_use]
     pub fn is_announced_only(&self, tid: &Tid) -> bool {
-        self.members.get(tid).is_some_and(|member| member.want.trust.is_announced_only())
+        self.members.get(tid).is_some_and(Member::is_announced_only)
     }
 
     /// True for a member that is no longer wanted, but is kept because its storage is or may be in use.

@@ -275,8 +275,8 @@ impl Fleet {
                 }
             }
         }
-        // An announced path that has waited for this check is connected before the next check: otherwise checks without end
-        // would keep it out.
+        // An announced path that has waited for this check is connected before the next check: otherwise checks without
+        // end would keep it out.
         self.start_next_write(ctx);
         self.mark_unchecked_dirty();
     }

@@ -66,6 +66,11 @@ impl Pending {
     /// Forgets the loss of the connection, and the probe of its portal. A trial under way continues.
     fn restart(&mut self) {
         self.lost_since = None;
+        self.forget_probe();
+    }
+
+    /// The next trial is preceded by another probe.
+    fn forget_probe(&mut self) {
         if matches!(self.step, Step::Probing(..) | Step::Ready { .. }) {
             self.step = Step::Waiting;
         }
@@ -125,8 +130,8 @@ impl Rotation {
         self.pending.iter().filter(move |(_, pending)| shares(pending)).map(|(tid, _)| tid)
     }
 
-    /// Of the members with the same connection and the same wanted secrets, the most trusted one; the most trusted of all
-    /// comes first. The others restart from Waiting when they become the most trusted.
+    /// Of the members with the same connection and the same wanted secrets, the most trusted one. The most trusted of
+    /// all comes first. The others restart from Waiting when they become the most trusted.
     fn firsts(&mut self, trust: impl Fn(&Tid) -> Option<Trust>) -> Vec<Tid> {
         let mut seen: BTreeMap<CtrlRef, Vec<&DhchapSecrets>> = BTreeMap::new();
         let (mut firsts, mut others) = (Vec::new(), Vec::new());
@@ -204,7 +209,7 @@ impl Fleet {
         let Rotation { pending, probes, .. } = &mut self.rotation;
         let pending = pending.get_mut(tid)?;
         let lost = self.inventory.get(pending.ctrl)?.state.is_reconnecting();
-        let is_announced = self.members.get(tid)?.want.trust.is_announced_only();
+        let is_announced = self.members.get(tid)?.is_announced_only();
         match (lost, pending.lost_since) {
             (true, None) => {
                 // Ignore the wait after an earlier slow trial: storage depends on this trial.
@@ -346,21 +351,19 @@ impl Fleet {
         }
     }
 
-    /// After a failed trial at a silent portal ([`SILENT_WRITE`]), delays the trials of all announced controllers of that
-    /// portal equally.
+    /// After a failed trial at a silent portal ([`SILENT_WRITE`]), delays the trials of all announced controllers of
+    /// that portal equally.
     fn wait_at_portal(&mut self, tried: &Tid, not_before: Time) {
         let Self { rotation, members, .. } = self;
         let Some(portal) = Portal::of(tried) else { return };
-        let is_announced = |tid: &Tid| members.get(tid).is_some_and(|member| member.want.trust.is_announced_only());
+        let is_announced = |tid: &Tid| members.get(tid).is_some_and(Member::is_announced_only);
         let others = rotation
             .pending
             .iter_mut()
             .filter(|(tid, _)| Portal::of(tid).as_ref() == Some(&portal) && is_announced(tid));
         for (_, pending) in others {
             pending.not_before = pending.not_before.max(not_before);
-            if matches!(pending.step, Step::Probing(..) | Step::Ready { .. }) {
-                pending.step = Step::Waiting;
-            }
+            pending.forget_probe();
         }
     }
 
