@@ -115,17 +115,26 @@ impl Records {
             size += OVERHEAD.0 + record.lines.iter().map(|line| OVERHEAD.1 + line.text.len()).sum::<usize>();
             size <= bytes
         });
-        Saved { controllers: fits.map(|(tid, record)| SavedRecord::of(tid, record)).collect() }
+        let is_first = self.round == 0;
+        Saved { controllers: fits.map(|(tid, record)| SavedRecord::of(tid, record, is_first)).collect() }
     }
 }
 
 impl<'a> SavedRecord<'a> {
-    fn of(tid: &'a Tid, record: &'a Record) -> Self {
+    /// `is_first`: before the first comparison of this run.
+    fn of(tid: &'a Tid, record: &'a Record, is_first: bool) -> Self {
+        // A daemon can be killed before it knows whether the state of the last run continues: that state is saved again.
+        // A controller that this run compared and did not list is saved as removed: nothing is kept for ever.
+        let before = record.before.as_ref().filter(|_| is_first || record.status.is_some());
+        let (status, ctrl, since) = match before {
+            Some(before) => (Some(before.status), before.ctrl, before.since),
+            None => (record.status, record.ctrl, record.since),
+        };
         Self {
             tid: Cow::Borrowed(tid),
-            ctrl: record.ctrl,
-            state: record.status.map(|status| Cow::Owned(status.to_string())),
-            since: record.since.as_second(),
+            ctrl,
+            state: status.map(|status| Cow::Owned(status.to_string())),
+            since: since.as_second(),
             lines: record.lines.iter().map(|line| (line.at.as_second(), Cow::Borrowed(&*line.text))).collect(),
         }
     }
@@ -202,6 +211,24 @@ mod tests {
         assert_eq!(texts(&history, "a"), ["listed: line 3", "connected: nvme3", again]);
         assert_eq!(history.since(&tid("a")).unwrap().as_second(), since, "the connection is the same");
         assert_eq!(texts(&restarted(&history), "gone").len(), 2);
+    }
+
+    /// A daemon can be killed at any time, also before it uses its connections again.
+    #[test]
+    fn the_story_goes_on_after_two_restarts_in_a_row() {
+        let steps: [&[(&str, Status, Option<CtrlRef>)]; 3] =
+            [&[("a", Status::Queued, None)], &[("a", Status::Waiting, None)], &[("a", Status::Connected, Some(CTRL))]];
+        for number_of_steps in 0..=steps.len() {
+            let history = History::default();
+            list(&history, &[("a", Status::Connected, Some(CTRL))]);
+            history.lock().of.get_mut(&tid("a")).unwrap().since = Timestamp::UNIX_EPOCH;
+            let history = restarted(&history);
+            note(&history, "a", "a line before the first comparison");
+            steps.iter().take(number_of_steps).for_each(|listed| list(&history, listed));
+            let history = restarted(&history);
+            steps.iter().for_each(|listed| list(&history, listed));
+            assert_eq!(history.since(&tid("a")), Some(Timestamp::UNIX_EPOCH), "killed after {number_of_steps} steps");
+        }
     }
 
     #[test]
