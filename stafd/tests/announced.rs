@@ -8,7 +8,7 @@ use std::time::Duration;
 use fake_host::{Core as _, FakeHost, Finder, Op, on_iface};
 use libstas::core::browse::{BrowseCommand, BrowseEvent, Endpoint};
 use libstas::core::fleet::Status;
-use libstas::core::{CtrlState, HostEffect, Interface, Level, Links, Owner};
+use libstas::core::{CtrlState, Gained, HostEffect, Interface, Level, Links, Owner};
 use libstas::nvme::announcement::offer;
 use libstas::nvme::{Purpose, Tid};
 use stafd::finder::{Effect, Event, RemovalReason};
@@ -828,5 +828,31 @@ fn an_announced_controller_neither_claims_nor_ends_foreign_connections() {
         host.wait(120.0);
         assert_eq!((host.ctrls(), members(&host)), (vec![hand], 0), "it aged out");
         assert_eq!(host.ctrl(hand).owner, owner);
+    }
+}
+
+/// The exclusion is written and stafd ends before it reads it. At the restart the configured controller may not use
+/// the connection that is bound to eth1, and uses another one. The announced controller, for which that connection was
+/// made, has aged out: no controller uses it any more.
+#[test]
+fn an_exclusion_ends_a_connection_of_ours_that_no_controller_uses() {
+    let configured = format!("{}[Controllers]\ncontroller=transport=tcp;traddr={A}\n", persistence("0"));
+    for ends in [true, false] {
+        let mut host = started(&persistence("0"));
+        hear(&mut host, announcement("x", "tcp", &[(1, A)]));
+        let bound = host.ctrls()[0];
+        host.configure(&configured);
+        hear(&mut host, BrowseEvent::Gone("x".into()));
+        host.lose(A);
+        host.wait(0.6);
+        assert_eq!((host.ctrls(), members(&host)), (vec![bound], 1), "the configured controller uses it");
+        let hand = host.make(&dc(A, ""), Purpose::Discovery);
+        let owner = if ends { Owner::Stas(Gained::Connected) } else { Owner::Other("discoverd".into()) };
+        host.ctrl(bound).owner = owner;
+        let _ = host.write(&format!("{configured}exclude=host-iface=eth1\n"));
+        host.restart();
+        host.wait(60.0);
+        let expected = if ends { vec![hand] } else { vec![bound, hand] };
+        assert_eq!(host.ctrls(), expected, "ours: {ends}");
     }
 }

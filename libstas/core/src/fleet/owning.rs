@@ -260,11 +260,15 @@ impl Fleet {
 
     /// Stops using connections that match an exclusion although they serve a controller that is not excluded: they are
     /// disconnected if [`decide`] allows it, otherwise no longer used. The controller gets another connection, unless
-    /// it is no longer wanted and was only kept. `is_booted` says whether a boot table lists a controller.
+    /// it is no longer wanted and was only kept. Connections of ours that no controller uses are disconnected, too: at
+    /// a restart, their controllers may have found another one. `is_booted` says whether a boot table lists a
+    /// controller.
     pub fn end_excluded(&mut self, ctx: &mut Context<'_>, is_booted: impl Fn(&Tid) -> bool) -> Vec<Report> {
         let is_used = |member: &&Member| member.is_wanted() || member.kept.is_some();
-        let held: BTreeSet<CtrlRef> = self.members.values().filter(is_used).filter_map(Member::ctrl).collect();
-        for ctrl in held {
+        let held: BTreeSet<CtrlRef> = self.members.values().filter_map(Member::ctrl).collect();
+        let used: BTreeSet<CtrlRef> = self.members.values().filter(is_used).filter_map(Member::ctrl).collect();
+        let unused = self.ours.keys().filter(|ctrl| self.ownership(**ctrl) == Ownership::Ours && !held.contains(ctrl));
+        for ctrl in used.union(&unused.copied().collect()).copied() {
             let Some(kernel) = self.inventory.get(ctrl) else { continue };
             let Some(exclusion) = self.rules.exclusions.matching_connection(kernel) else { continue };
             // The resolver may give a wrong answer: what an exclusion matches by a host name is removed only after the
