@@ -112,6 +112,9 @@ impl World {
             self.oracle.used_by_stafd = self.oracle.staf.ever_listed().filter_map(used).collect();
             core.handle(now, event, &mut effects);
             self.events.0 += 1;
+            for dc in core.controllers() {
+                self.oracle.staf.record_trust(dc.member.tid, dc.member.trust);
+            }
         }
         self.record_live_dcs();
         effects
@@ -137,6 +140,9 @@ impl World {
         if let Some(core) = &mut self.stac.core {
             core.handle(now, event, &mut effects);
             self.events.1 += 1;
+            for ioc in core.controllers() {
+                self.oracle.stac.record_trust(ioc.member.tid, ioc.member.trust);
+            }
             for tid in self.oracle.stac.listed_by_aged_out() {
                 let kernel = core.controller(&tid).and_then(|view| view.member.kernel.cloned());
                 if !kernel.is_some_and(|kernel| kernel.is_live()) {
@@ -254,6 +260,7 @@ impl World {
                     until: (!is_current).then_some(now),
                     listed,
                     protected,
+                    proved_before: BTreeSet::new(),
                     with_own_entry: None,
                     confirmed: false,
                     doubtful: false,
@@ -418,6 +425,7 @@ impl World {
             until: None,
             listed,
             protected,
+            proved_before: BTreeSet::new(),
             with_own_entry,
             confirmed,
             doubtful,

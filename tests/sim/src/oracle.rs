@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use libstas::core::trust::Trust;
 use libstas::core::{CtrlRef, OpId, Snapshot, Time};
 use libstas::nvme::Tid;
 
@@ -62,6 +63,9 @@ pub(crate) struct PageReport {
     pub(crate) listed: BTreeSet<Tid>,
     /// Controllers of earlier pages that one of its unclear entries may mean.
     pub(crate) protected: BTreeSet<Tid>,
+    /// Those of them whose absence was proved before (set when the page is recorded). An unclear entry keeps none of
+    /// these that only announced discovery controllers list.
+    pub(crate) proved_before: BTreeSet<Tid>,
     /// The controllers that readable entries of the page list at the address of an entry without a usable NQN; `None`
     /// if the page has no such entry.
     pub(crate) with_own_entry: Option<BTreeSet<Tid>>,
@@ -70,13 +74,6 @@ pub(crate) struct PageReport {
     /// For stacd: true if it lists no live controller, and two or more live ones were listed before; or if the page
     /// before it on the same connection was doubtful and it lists no live controller either. Always false for stafd.
     pub(crate) doubtful: bool,
-}
-
-impl PageReport {
-    /// True for a controller that it lists or may mean.
-    fn lists(&self, tid: &Tid) -> bool {
-        self.listed.contains(tid) || self.protected.contains(tid)
-    }
 }
 
 /// Everything that one daemon was told.
@@ -93,6 +90,8 @@ pub(crate) struct DaemonHistory {
     /// When the daemon last disconnected a controller whose absence was proved. Pages that listed it earlier no longer
     /// matter.
     disconnected: BTreeMap<Tid, Time>,
+    /// The controllers that only announced discovery controllers list, or listed last.
+    announced_only: BTreeSet<Tid>,
     /// The present run of the daemon.
     pub(crate) incarnation: u32,
     /// When the daemon last ended.
@@ -111,12 +110,29 @@ struct Gone {
 }
 
 impl DaemonHistory {
-    pub(crate) fn record_page(&mut self, dc: &Tid, page_report: PageReport) {
+    pub(crate) fn record_page(&mut self, dc: &Tid, mut page_report: PageReport) {
+        let may_mean = |tid: &&Tid| self.may_mean(dc, tid, page_report.at, Viewpoint::Kernel);
+        page_report.proved_before = page_report.protected.iter().filter(|tid| !may_mean(tid)).cloned().collect();
         self.mark_stale(dc, page_report.at);
         for tid in page_report.listed.iter().chain(&page_report.protected) {
             self.ever.entry(tid.clone()).or_insert(page_report.at);
         }
         self.pages.entry(dc.clone()).or_default().push(page_report);
+    }
+
+    /// True for a controller that a page lists or may mean.
+    fn lists(&self, page_report: &PageReport, tid: &Tid) -> bool {
+        let is_kept = || !(page_report.proved_before.contains(tid) && self.announced_only.contains(tid));
+        page_report.listed.contains(tid) || (page_report.protected.contains(tid) && is_kept())
+    }
+
+    /// Records how far the sources that want a controller are trusted; `None` while it is removed.
+    pub(crate) fn record_trust(&mut self, tid: &Tid, trust: Option<Trust>) {
+        match trust {
+            Some(trust) if trust.is_announced_only() => drop(self.announced_only.insert(tid.clone())),
+            Some(_) => drop(self.announced_only.remove(tid)),
+            None => {}
+        }
     }
 
     /// True if the newest page of a discovery controller was reported as doubtful in the present run of the daemon, and
@@ -245,7 +261,7 @@ impl DaemonHistory {
 
     /// The discovery controllers whose pages have ever listed a controller.
     pub(crate) fn ever_listed_by(&self, tid: &Tid) -> impl Iterator<Item = &Tid> {
-        let lists = |reports: &Vec<PageReport>| reports.iter().any(|page_report| page_report.lists(tid));
+        let lists = |reports: &Vec<PageReport>| reports.iter().any(|page_report| self.lists(page_report, tid));
         self.pages.iter().filter(move |(_, reports)| lists(reports)).map(|(dc, _)| dc)
     }
 
@@ -254,14 +270,17 @@ impl DaemonHistory {
     /// doubtful page proves it only after it was read again.
     fn may_mean(&self, dc: &Tid, tid: &Tid, now: Time, viewpoint: Viewpoint) -> bool {
         let page_reports = self.pages.get(dc).map(Vec::as_slice).unwrap_or_default();
-        let Some(last) = page_reports.iter().rposition(|page_report| page_report.lists(tid)) else { return false };
+        let Some(last) = page_reports.iter().rposition(|page_report| self.lists(page_report, tid)) else {
+            return false;
+        };
         let (before, after) = page_reports.split_at(last + 1);
         let listed_at = before.last().map(|page_report| page_report.at);
         if self.is_gone_for(dc, tid, listed_at) {
             return false;
         }
-        let listed_on =
-            || before.iter().filter(|page_report| page_report.lists(tid)).filter_map(|page_report| page_report.on);
+        let listed_on = || {
+            before.iter().filter(|page_report| self.lists(page_report, tid)).filter_map(|page_report| page_report.on)
+        };
         let proves = |page_report: &PageReport| {
             let Some(on) = page_report.on else { return false };
             // A proof from an earlier run of the daemon does not count in its present run.
@@ -271,7 +290,7 @@ impl DaemonHistory {
             let same = match viewpoint {
                 Viewpoint::Kernel => listed_on().any(|listed| (listed.ctrl, listed.epoch) == (on.ctrl, on.epoch)),
                 Viewpoint::Daemon => before.iter().any(|earlier| {
-                    earlier.lists(tid)
+                    self.lists(earlier, tid)
                         && (earlier.incarnation, earlier.since) == (page_report.incarnation, page_report.since)
                 }),
             };
@@ -304,7 +323,7 @@ impl DaemonHistory {
     /// present page may list the controller.
     pub(crate) fn stale_source_of(&self, tid: &Tid) -> Option<&Tid> {
         let is_stale = |(dc, page_reports): &(&Tid, &Vec<PageReport>)| {
-            let Some(listing) = page_reports.iter().rev().find(|page_report| page_report.lists(tid)) else {
+            let Some(listing) = page_reports.iter().rev().find(|page_report| self.lists(page_report, tid)) else {
                 return false;
             };
             let is_current = page_reports.last().is_some_and(|last| last.on.is_some() && last.until.is_none());
@@ -318,7 +337,7 @@ impl DaemonHistory {
     /// reported in the time [`UNDISTURBED`] before it.
     pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
         let omitted = self.pages.iter().filter_map(|(dc, page_reports)| {
-            let last = page_reports.iter().rposition(|page_report| page_report.lists(tid))?;
+            let last = page_reports.iter().rposition(|page_report| self.lists(page_report, tid))?;
             let omitted = page_reports.get(last + 1)?.at;
             // The claim of a discovery controller that was removed before this page has already ended.
             self.gone.get(dc).is_none_or(|gone| gone.at > omitted).then_some(omitted)
@@ -350,7 +369,7 @@ impl DaemonHistory {
     pub(crate) fn unproved(&self, tid: &Tid, now: Time, counts: impl Fn(&Tid) -> bool) -> Option<String> {
         let dc = self.pages.keys().find(|dc| counts(dc) && self.may_mean(dc, tid, now, Viewpoint::Kernel))?;
         let listed =
-            self.pages.get(dc).and_then(|page_reports| page_reports.last()).is_some_and(|last| last.lists(tid));
+            self.pages.get(dc).and_then(|page_reports| page_reports.last()).is_some_and(|last| self.lists(last, tid));
         Some(match listed {
             true => format!("{} lists it", short(dc)),
             false => format!("{} listed it, and has not proved that it no longer does", short(dc)),
