@@ -319,6 +319,36 @@ fn a_path_that_is_disconnected_while_a_check_runs_counts_no_longer() {
     assert_eq!((host.addresses(), status(&host, "a")), (vec![TARGET], Some(Status::Kept)));
 }
 
+/// The check found another path. Before the answer arrives, that path is lost or gone.
+#[test]
+fn a_path_that_is_lost_while_a_check_runs_counts_no_longer() {
+    for is_gone in [false, true] {
+        let mut host = started();
+        let other = || controller("192.0.2.2", "4420", "a");
+        host.conf.controllers = vec![configured("a"), other()];
+        host.reload();
+        host.stafd_with(&[], 60);
+        host.in_use.insert("a".into());
+        host.hold(Op::CheckUse);
+        host.conf.controllers = vec![other()];
+        host.reload();
+        host.wait(1.0);
+        match is_gone {
+            true => host.kernel.retain(|kernel| kernel.traddr != "192.0.2.2"),
+            false => host.lose("192.0.2.2"),
+        }
+        host.send_snapshot();
+        let Some(Effect::Host(HostEffect::CheckUse { op, .. })) = host.take_held(Op::CheckUse) else {
+            panic!("nothing was checked")
+        };
+        host.feed(Event::Host(HostEvent::UseChecked { op, usage: Usage::Free }));
+        assert!(host.addresses().contains(&TARGET), "gone: {is_gone}");
+        host.release(Op::CheckUse);
+        host.wait(1.0);
+        assert!(host.addresses().contains(&TARGET), "gone: {is_gone}");
+    }
+}
+
 #[test]
 fn an_exclusion_reaches_an_existing_connection_in_use_or_not() {
     let mut host = started();

@@ -223,9 +223,25 @@ impl Fleet {
         self.checking.is_some() && !self.check_hangs
     }
 
+    /// True if one of these paths may be the one through which a check that runs now finds the storage reachable.
+    pub(super) fn is_counted_by_check<'a>(&self, mut paths: impl Iterator<Item = &'a KernelController>) -> bool {
+        let Some(checked) = self.checked_path().and_then(|ctrl| self.inventory.get(ctrl)) else { return false };
+        let needs_trust = self.is_trusted_path(checked.ctrl);
+        paths.any(|path| {
+            path.subsysnqn == checked.subsysnqn
+                && path.ctrl != checked.ctrl
+                && (!needs_trust || self.is_trusted_path(path.ctrl))
+        })
+    }
+
+    /// The connection for which a check runs.
+    fn checked_path(&self) -> Option<CtrlRef> {
+        self.checking.and_then(|op| self.checked_by(op)).and_then(|(_, member)| member.ctrl())
+    }
+
     /// The subsystem for which a check runs, if the check is for a trusted path.
     pub(super) fn checked_subsystem(&self) -> Option<&str> {
-        let checked = self.checking.and_then(|op| self.checked_by(op)).and_then(|(_, member)| member.ctrl());
+        let checked = self.checked_path();
         let kernel = checked.filter(|ctrl| self.is_trusted_path(*ctrl)).and_then(|ctrl| self.inventory.get(ctrl));
         kernel.map(|kernel| kernel.subsysnqn.as_str())
     }
@@ -255,8 +271,8 @@ impl Fleet {
                 Usage::Free if self.announced_path_began => {
                     self.check_again(tid, RemovalState::Refused(ctx.now + REFUSED_WAIT));
                 }
-                // It may have become needed while the check ran, or the disconnect of another path that the check
-                // counted has begun.
+                // It may have become needed while the check ran, or another path that the check counted was lost, or
+                // its disconnect has begun.
                 Usage::Free if self.check_is_overtaken || self.others(&tid, ctrl) != Others::None => {
                     self.check_again(tid, RemovalState::Asked);
                 }

@@ -119,6 +119,8 @@ impl Fleet {
     pub(super) fn take_snapshot(&mut self, ctx: &mut Context<'_>, snapshot: Snapshot) {
         let first = !self.inventory.has_snapshot();
         let Some(diff) = self.inventory.take(snapshot) else { return };
+        let lost = diff.lost.iter().filter_map(|ctrl| self.inventory.get(*ctrl));
+        self.check_is_overtaken |= self.is_counted_by_check(lost.chain(diff.gone.iter().map(AsRef::as_ref)));
         self.forget_what_is_gone();
         if first {
             self.find_saved_connections();

@@ -102,14 +102,27 @@ impl Watcher {
     }
 
     fn check_with(&self, ctrl: CtrlRef, not_counted: &[CtrlRef], open: &dyn Fn(&str, &str) -> Opened) -> Usage {
-        let found = match Check::new(self, ctrl, not_counted).and_then(|check| check.run()) {
-            Ok(found) => found,
-            Err(error) => return Usage::Unknown(UsageError::Read(OsError::new(error))),
-        };
-        if !found.uses.is_empty() {
-            return Usage::LastPath(found.uses);
+        let mut opened = BTreeSet::new();
+        // An open can take seconds, and meanwhile another path can be lost or a device be mounted. So the checks that
+        // open nothing are repeated until there is no further device to open.
+        loop {
+            let found = match Check::new(self, ctrl, not_counted).and_then(|check| check.run()) {
+                Ok(found) => found,
+                Err(error) => return Usage::Unknown(UsageError::Read(OsError::new(error))),
+            };
+            if !found.uses.is_empty() {
+                return Usage::LastPath(found.uses);
+            }
+            let idle: Vec<String> = found.idle.into_iter().filter(|name| opened.insert(name.clone())).collect();
+            if idle.is_empty() {
+                return Usage::Free;
+            }
+            match self.open_all(ctrl, idle, open) {
+                Ok(Usage::Free) => {}
+                Ok(usage) => return usage,
+                Err(error) => return Usage::Unknown(error),
+            }
         }
-        self.open_all(ctrl, found.idle, open).unwrap_or_else(Usage::Unknown)
     }
 
     /// Opens exclusively each device that the other checks found idle.

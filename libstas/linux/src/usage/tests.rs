@@ -303,6 +303,42 @@ fn a_path_beside_another_live_one_is_not_opened() {
     assert_eq!((usage, opened), (Usage::Free, Vec::new()));
 }
 
+/// One controller has a namespace for itself and shares another. While the first is opened, which may take seconds, the
+/// other path is lost or something is mounted.
+#[test]
+fn what_changes_while_a_device_is_opened_counts() {
+    let cases: [(&str, &str, Option<&str>); 4] = [
+        ("259:3", "lost", Some("nvme0n1 is mounted on /srv")),
+        ("259:9", "lost", None),
+        ("259:9", "mounted", Some("nvme0n2 is mounted on /srv")),
+        ("259:3", "nothing", None),
+    ];
+    for (mounted, change, expected) in cases {
+        let (tree, one, other) = two_paths();
+        tree.set(one, "nvme0c0n2/ana_state", "optimized");
+        tree.set(one, "nvme0c0n2/stat", NEVER_WRITTEN);
+        disk(&tree, "nvme0n2", "259:4");
+        mount(&tree, mounted, "/dev/root");
+        let opened = std::cell::RefCell::new(Vec::new());
+        let open = |name: &str, _: &str| {
+            opened.borrow_mut().push(name.to_owned());
+            match change {
+                "lost" => tree.set(other, "state", "connecting"),
+                "mounted" => mount(&tree, "259:4", "/dev/root"),
+                _ => {}
+            }
+            Opened::Free
+        };
+        let usage = Watcher::new(&tree.roots(), None).check_with(one, &[], &open);
+        let names = if (mounted, change) == ("259:9", "lost") { vec!["nvme0n2", "nvme0n1"] } else { vec!["nvme0n2"] };
+        assert_eq!(*opened.borrow(), names, "{mounted} {change}");
+        match expected {
+            Some(expected) => assert_eq!(uses(&usage), expected, "{mounted} {change}"),
+            None => assert_eq!(usage, Usage::Free, "{mounted} {change}"),
+        }
+    }
+}
+
 #[test]
 fn mounts_in_other_namespaces_are_known_by_the_mounts_of_their_processes() {
     let paths = two_paths();
