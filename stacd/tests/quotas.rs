@@ -58,6 +58,18 @@ fn what_is_connected_stays_when_the_maximum_is_lowered_and_after_a_restart() {
     assert_eq!((host.kernel.len(), host.gone.len(), host.core.refused()), (12, 0, 0));
 }
 
+/// An announced discovery controller can list any number of controllers: those that are refused are not saved.
+#[test]
+fn the_saved_state_has_no_controllers_that_are_refused() {
+    for (origin, saved) in [(Origin::Discovered, 5), (Origin::Configured, 12)] {
+        let mut host = started(5);
+        host.stafd_is(":1.5", view(origin, false, 12));
+        host.wait(30);
+        let claims: usize = host.core.saved().sources.iter().map(|source| source.claims.len()).sum();
+        assert_eq!(claims, saved, "{origin:?}");
+    }
+}
+
 /// The level is saved: after a restart it holds until stafd has reported.
 #[test]
 fn a_controller_has_the_trust_level_of_the_page_that_lists_it() {

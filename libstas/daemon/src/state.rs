@@ -229,6 +229,27 @@ impl StateFile {
         serde_json::to_vec(&EncodedFile { kind: self.kind, version: self.version, boot: &self.boot, conf, state })
     }
 
+    /// As [`StateFile::encode`]. If the result is longer than [`STATE_MAX`], `shorten` is called with the number of
+    /// excess bytes, and the state is encoded once more.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be written as JSON (a map whose keys are not strings).
+    pub fn encode_shortened<T: Serialize>(
+        &self,
+        mut state: T,
+        conf: &str,
+        shorten: impl FnOnce(&mut T, usize),
+    ) -> serde_json::Result<Vec<u8>> {
+        let bytes = self.encode(&state, conf)?;
+        match bytes.len().checked_sub(STATE_MAX) {
+            None | Some(0) => Ok(bytes),
+            Some(excess) => {
+                shorten(&mut state, excess);
+                self.encode(&state, conf)
+            }
+        }
+    }
+
     /// Removes the file.
     fn discard(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
@@ -417,6 +438,22 @@ mod tests {
 
     fn file(directory: &tempfile::TempDir) -> StateFile {
         StateFile::new(directory.path(), "stafd", 1, "boot-1")
+    }
+
+    #[test]
+    fn a_state_that_is_too_long_is_shortened_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = StateFile::of_daemon_in(directory.path(), "stacd", 1);
+        let unchanged = |_: &mut Vec<String>, excess: usize| panic!("shortened by {excess}");
+        assert!(file.encode_shortened(vec!["x".to_owned()], "", unchanged).unwrap().len() < 1000);
+        let mut called_with = 0;
+        let text = "x".repeat(STATE_MAX);
+        let shorten = |state: &mut Vec<String>, excess: usize| {
+            called_with = excess;
+            state.truncate(1);
+        };
+        let bytes = file.encode_shortened(vec!["x".to_owned(), text.clone()], "", shorten).unwrap();
+        assert!(bytes.len() < 1000 && called_with > 0 && called_with < 1000, "{called_with}");
     }
 
     #[test]

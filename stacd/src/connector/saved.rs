@@ -75,14 +75,30 @@ pub struct Saved {
     pub instances: Option<Vec<Instance>>,
 }
 
+impl Saved {
+    /// Makes the state shorter: of the announced discovery controllers that list the same I/O controller, only the first
+    /// is saved with it. The others list it again when their pages are read.
+    pub fn drop_repeated(&mut self, _excess: usize) {
+        let mut seen = BTreeSet::new();
+        for source in self.sources.iter_mut().filter(|source| !source.trusted) {
+            source.claims.retain(|claim| seen.insert(claim.ioc.clone()));
+        }
+    }
+}
+
 impl Connector {
     /// The state to be saved.
     #[must_use]
     pub fn saved(&self) -> Saved {
         let mut sources: BTreeMap<&Tid, Vec<SavedClaim>> = BTreeMap::new();
         let is_member = |tid: &Tid| self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
+        // An announced discovery controller may list any number of controllers that are refused. If these were saved,
+        // the state could become too large to be saved at all.
+        let is_saved = |dc: &Tid, ioc: &Tid| is_member(ioc) || !self.stafd.is_announced_only(dc);
         for (id, ioc, claim) in self.reconciler.sources.lasting(is_member) {
-            if let (SourceId::Page(dc), IocClaim::Entry(entry)) = (id, claim) {
+            if let (SourceId::Page(dc), IocClaim::Entry(entry)) = (id, claim)
+                && is_saved(dc, ioc)
+            {
                 let claim = SavedClaim { ioc: ioc.clone(), entry: (**entry).clone() };
                 sources.entry(dc).or_default().push(claim);
             }
@@ -132,5 +148,41 @@ impl Connector {
         self.reconciler.fleet.restore(saved.instances, &saved.members);
         self.reconciler.restored = saved.members;
         self.reconciler.fleet.restore_encrypted(saved.encrypted);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use fake_host::{dc, entry, io};
+
+    use super::*;
+
+    #[test]
+    fn repeated_claims_of_announced_discovery_controllers_are_left_out() {
+        let source = |address: &str, trusted: bool, nqns: &[&str]| SavedSource {
+            dc: dc(address),
+            claims: nqns
+                .iter()
+                .map(|nqn| SavedClaim { ioc: io("192.0.2.9", nqn), entry: entry("192.0.2.9", nqn) })
+                .collect(),
+            trusted,
+        };
+        let mut saved = Saved {
+            sources: vec![
+                source("192.0.2.1", false, &["a", "b"]),
+                source("192.0.2.2", true, &["a", "c"]),
+                source("192.0.2.3", false, &["b", "c"]),
+                source("192.0.2.4", true, &["c"]),
+            ],
+            ..Saved::default()
+        };
+        saved.drop_repeated(1);
+        let left: Vec<Vec<&str>> = saved
+            .sources
+            .iter()
+            .map(|source| source.claims.iter().map(|claim| claim.ioc.subsysnqn.as_str()).collect())
+            .collect();
+        assert_eq!(left, [vec!["a", "b"], vec!["a", "c"], vec!["c"], vec!["c"]]);
     }
 }

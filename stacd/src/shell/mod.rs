@@ -11,7 +11,7 @@ use libstas::daemon::journal::{self, Journal};
 use libstas::daemon::state::{Saver, StateFile};
 
 use crate::api::{self, Announcement};
-use crate::connector::{Connector, Effect, Event, Settings};
+use crate::connector::{Connector, Effect, Event, Saved, Settings};
 use stafd_client::StafdClient;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -99,7 +99,8 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
     }
 
     fn save(&mut self, connector: &Connector) {
-        match self.state_file.encode(&connector.saved(), self.files.text()) {
+        let encoded = self.state_file.encode_shortened(connector.saved(), self.files.text(), Saved::drop_repeated);
+        match encoded {
             Ok(bytes) => self.saver.save(bytes),
             Err(error) => tracing::error!("the state cannot be written as JSON: {error}"),
         }

@@ -16,7 +16,7 @@ use libstas::daemon::describe;
 use libstas::daemon::event_loop::{FollowUp, Handle, Shell};
 use libstas::daemon::history::History;
 use libstas::daemon::journal::{self, Journal};
-use libstas::daemon::state::{STATE_MAX, Saver, StateFile};
+use libstas::daemon::state::{Saver, StateFile};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use tokio::sync::mpsc::UnboundedSender;
@@ -160,15 +160,7 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
     }
 
     fn save(&mut self, finder: &Finder) {
-        let mut saved = finder.saved();
-        let encode = |saved: &Saved| self.state_file.encode(saved, self.files.text());
-        let encoded = encode(&saved).and_then(|bytes| match bytes.len().checked_sub(STATE_MAX) {
-            None | Some(0) => Ok(bytes),
-            Some(excess) => {
-                saved.drop_pages(excess);
-                encode(&saved)
-            }
-        });
+        let encoded = self.state_file.encode_shortened(finder.saved(), self.files.text(), Saved::drop_pages);
         match encoded {
             Ok(bytes) => self.saver.save(bytes),
             Err(error) => tracing::error!("the state cannot be written as JSON: {error}"),
