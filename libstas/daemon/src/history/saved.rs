@@ -245,6 +245,22 @@ mod tests {
         }
     }
 
+    /// The state of the last run has ended although the controller has no connection.
+    #[test]
+    fn an_end_without_a_connection_is_final() {
+        for status in [Status::GivenUp, Status::Excluded, Status::Unresolved] {
+            let history = History::default();
+            list(&history, &[("a", Status::Connected, Some(CTRL))]);
+            let history = restarted(&history);
+            list(&history, &[("a", Status::Queued, None)]);
+            list(&history, &[("a", status, None)]);
+            history.lock().of.get_mut(&tid("a")).unwrap().since = Timestamp::UNIX_EPOCH;
+            let history = restarted(&history);
+            list(&history, &[("a", status, None)]);
+            assert_eq!(history.since(&tid("a")), Some(Timestamp::UNIX_EPOCH), "{status}");
+        }
+    }
+
     #[test]
     fn what_the_last_run_listed_is_kept_until_its_source_is_known_and_no_longer() {
         let history = History::default();
