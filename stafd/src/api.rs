@@ -31,6 +31,13 @@ use crate::finder::{DcView, Event, Finder, RefreshError};
 /// removed.
 const UNKNOWN_MAX: usize = 64;
 
+/// Maximum length of an answer with many pages, in bytes. The bus disconnects a daemon that sends more than its
+/// `max_message_size`: 32 MiB in dbus-daemon. Any host can announce discovery controllers with large pages.
+const ANSWER_MAX: usize = 16 << 20;
+
+/// Approximate length of an entry in an answer without its three strings, in bytes.
+const ENTRY_OVERHEAD: usize = 400;
+
 /// The D-Bus interface `org.nvmexpress.staf`.
 #[derive(Debug)]
 pub struct Staf {
@@ -111,7 +118,8 @@ impl Staf {
     }
 
     /// Returns all discovery controllers with their log pages, as JSON: an array of objects with the members
-    /// `discovery-controller` and `log-pages`. With `detailed`, each controller has the keys of the detailed list.
+    /// `discovery-controller` and `log-pages`. With `detailed`, each controller has the keys of the detailed list. Fails
+    /// with `LimitsExceeded` if all pages together are too long for an answer (16 MiB): use get_log_pages then.
     #[zbus(name = "get_all_log_pages", out_args("log_pages_json"))]
     async fn get_all_log_pages(
         &self,
@@ -126,9 +134,18 @@ impl Staf {
                 controller: describe_since(&dc, finder, &history, now, detailed),
                 log_pages: log_pages(&dc),
             };
-            finder.controllers().into_iter().map(publish).collect::<Vec<_>>()
+            let all = finder.controllers();
+            fits(&all).then(|| all.into_iter().map(publish).collect::<Vec<_>>())
         };
-        Ok(permit.answer(json(&self.finder.ask(list).await.map_err(stopping)?)?))
+        let Some(all) = self.finder.ask(list).await.map_err(stopping)? else {
+            let text = format!(
+                "all log pages together are longer than {} MiB, which is too long for the bus; request the page of each \
+                 discovery controller (get_log_pages, `stafctl dlp`)",
+                ANSWER_MAX >> 20
+            );
+            return Err(fdo::Error::LimitsExceeded(text));
+        };
+        Ok(permit.answer(json(&all)?))
     }
 
     /// Returns a discovery controller and its log page from the same moment, as JSON: an object as in get_all_log_pages
@@ -173,7 +190,8 @@ impl Staf {
     }
 
     /// Returns what stacd needs: the log pages of these controllers, or of all if the list is empty, and the removed
-    /// controllers. Its keys may change with the `version`; other programs should use get_all_log_pages. The bus lets
+    /// controllers. If all pages are too long for an answer (16 MiB), those that do not fit have only the key
+    /// `left-out`, and are to be requested alone. Its keys may change with the `version`; other programs should use get_all_log_pages. The bus lets
     /// only root call it.
     #[zbus(name = "get_published_pages", out_args("published"))]
     async fn get_published_pages(
@@ -183,8 +201,7 @@ impl Staf {
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<wire::Published>> {
         let permit = self.callers.admit(connection, &header).await?;
-        let publish =
-            move |finder: &Finder, _: Time| published(finder, &controllers).map(|view| wire::Published::of(&view));
+        let publish = move |finder: &Finder, _: Time| published(finder, &controllers, ANSWER_MAX);
         Ok(permit.answer(self.finder.ask(publish).await.map_err(stopping)??))
     }
 
@@ -324,13 +341,35 @@ fn best_match<'a>(finder: &'a Finder, tid: &Tid, id: &ControllerId) -> Option<Dc
     finder.controller(tid).or_else(|| finder.controllers().into_iter().find(|dc| id.may_mean(dc.member.tid)))
 }
 
-/// What is published to stacd: the pages of the `requested` controllers, each once, or of all if none is requested.
+/// The approximate length of a page in an answer, in bytes.
+fn length(dc: &DcView<'_>) -> usize {
+    let entries = dc.log_page.into_iter().flat_map(|page| &page.entries);
+    let entries = entries.map(|entry| ENTRY_OVERHEAD + entry.subnqn.len() + entry.traddr.len() + entry.trsvcid.len());
+    entries.sum::<usize>() + dc.unclear().len() * ENTRY_OVERHEAD
+}
+
+/// True if the pages of these discovery controllers fit into one answer.
+fn fits(dcs: &[DcView<'_>]) -> bool {
+    dcs.iter().map(length).sum::<usize>() <= ANSWER_MAX
+}
+
+/// What is published to stacd: the pages of the `requested` controllers, each once, or of all if none is requested. Of
+/// all pages, those are left out that would make the answer longer than `limit`.
 ///
 /// # Errors
 /// `InvalidArgs` if many more controllers are requested than there are: the search would block the event loop.
-fn published(finder: &Finder, requested: &[ControllerId]) -> fdo::Result<StafdView> {
+fn published(finder: &Finder, requested: &[ControllerId], limit: usize) -> fdo::Result<wire::Published> {
     if requested.is_empty() {
-        return Ok(finder.published());
+        let mut left = limit;
+        let page = |dc: &DcView<'_>| match left.checked_sub(length(dc)) {
+            Some(rest) => {
+                left = rest;
+                wire::Page::of(&dc.published())
+            }
+            None => wire::Page::left_out_of(&dc.published_without_page()),
+        };
+        let pages = finder.controllers().iter().map(page).collect();
+        return Ok(wire::Published { pages, ..wire::Published::of(&finder.published_without_controllers()) });
     }
     let (number, existing) = (requested.len(), finder.controllers().len());
     let limit = existing + UNKNOWN_MAX;
@@ -344,11 +383,8 @@ fn published(finder: &Finder, requested: &[ControllerId]) -> fdo::Result<StafdVi
     // Remove duplicates before copying: a page may have many entries.
     let found = requested.iter().filter_map(|id| Some(best_match(finder, &id.tid().ok()?, id)?.member.tid.clone()));
     let found: BTreeSet<Tid> = found.collect();
-    Ok(StafdView {
-        dcs: found.iter().filter_map(|tid| Some(finder.controller(tid)?.published())).collect(),
-        removed: Some(finder.removed().into_iter().map(|removed| removed.published()).collect()),
-        is_complete: finder.is_complete(),
-    })
+    let dcs = found.iter().filter_map(|tid| Some(finder.controller(tid)?.published())).collect();
+    Ok(wire::Published::of(&StafdView { dcs, ..finder.published_without_controllers() }))
 }
 
 /// As [`describe_dc`]; with `detailed` also the time since when it is in its state.

@@ -302,6 +302,34 @@ async fn the_contract_has_the_pages_and_the_removed_controllers() {
     assert_eq!(staf.get_published_pages(&[unknown, nonsense]).await.unwrap().pages, []);
 }
 
+/// The bus would disconnect stafd if it sent all of these pages in one message.
+#[tokio::test]
+async fn pages_that_are_too_long_for_one_answer_are_left_out_and_can_be_requested_alone() {
+    let mut state = saved();
+    let [one] = state.dcs.as_slice() else { panic!("{state:?}") };
+    let nqn = format!("nqn.2014-08.org.example:{}", "x".repeat(190));
+    let page = LogPage { entries: vec![fake_host::entry("192.0.2.7", &nqn); 16_384], ..LogPage::default() };
+    let large = |traddr: &str| SavedDc { dc: tid(traddr), page: Some(page.clone()), ..one.clone() };
+    let large: Vec<SavedDc> = ["192.0.2.21", "192.0.2.22", "192.0.2.23"].map(large).into();
+    state.dcs[0].referrals = large.iter().map(|dc| dc.dc.clone()).collect();
+    state.dcs.extend(large);
+    let world = start_with(state).await;
+    let staf = StafProxy::new(&world.client).await.unwrap();
+    let all = staf.get_published_pages(&[]).await.unwrap();
+    let numbers: Vec<(usize, bool)> =
+        all.pages.iter().map(|page| (page.entries.len(), page.left_out.unwrap_or_default())).collect();
+    assert_eq!(numbers, [(1, false), (16_384, false), (0, true), (0, true)]);
+    let left_out = all.left_out();
+    let view = all.view();
+    assert_eq!((view.dcs[2].state, view.dcs[3].state), (PageState::Unknown, PageState::Unknown), "they prove nothing");
+    for id in left_out {
+        let page = staf.get_published_pages(&[id]).await.unwrap().pages.remove(0);
+        assert_eq!((page.entries.len(), page.left_out), (16_384, None));
+    }
+    let error = staf.get_all_log_pages(true).await.unwrap_err().to_string();
+    assert!(error.contains("LimitsExceeded") && error.contains("`stafctl dlp`"), "{error}");
+}
+
 #[tokio::test]
 async fn a_request_for_pages_has_each_page_once_and_is_refused_if_it_is_longer_than_the_list_of_controllers() {
     let world = start().await;

@@ -62,7 +62,7 @@ impl StafdClient {
     pub fn start_all(&self, op: OpId, connector: &Handle<Connector>) {
         let (client, connector) = (self.clone(), connector.clone());
         tokio::spawn(async move {
-            let result = within(CALL_TIMEOUT, client.fetch_all()).await;
+            let result = client.fetch_all().await;
             connector.post(Event::AllFetched { op, result });
         });
     }
@@ -80,18 +80,33 @@ impl StafdClient {
     /// Fetches everything that stafd publishes.
     ///
     /// # Errors
-    /// Fails if stafd does not answer, or not in a known format.
+    /// Fails if stafd does not answer within [`CALL_TIMEOUT`], or not in a known format.
     pub async fn fetch_all(&self) -> Result<StafdView, FetchError> {
+        let (mut view, left_out) = within(CALL_TIMEOUT, self.fetch_most()).await?;
+        for id in left_out {
+            let Ok(dc) = id.tid() else { continue };
+            let page = within(CALL_TIMEOUT, self.fetch_page(&dc, false)).await?;
+            // `None`: it was removed meanwhile, which stafd signals. Without its page it proves nothing.
+            let places = view.dcs.iter_mut().filter(|place| place.dc == dc);
+            places.zip(page).for_each(|(place, page)| *place = page);
+        }
+        Ok(view)
+    }
+
+    /// Fetches what stafd publishes in one answer. Also returns the discovery controllers whose pages are left out.
+    async fn fetch_most(&self) -> Result<(StafdView, Vec<ControllerId>), FetchError> {
         let staf = self.proxy().await?;
-        let view = match staf.get_published_pages(&[]).await {
-            Ok(published) => decode(published),
+        let published = match staf.get_published_pages(&[]).await {
+            Ok(published) => published,
             Err(error) if is_unknown(&error) || is_unreadable(&error) => {
-                return self.fetch_all_dictionaries(&staf).await;
+                return Ok((self.fetch_all_dictionaries(&staf).await?, Vec::new()));
             }
             Err(error) => return Err(failed(error)),
         };
+        let left_out = published.left_out();
+        let view = decode(published);
         self.set_wire_ids(view.dcs.iter().map(|page| (page.dc.clone(), ControllerId::of(&page.dc))));
-        Ok(view)
+        Ok((view, left_out))
     }
 
     /// Fetches everything from a stafd without the contract: nvme-stas, or an earlier version of ours.

@@ -98,8 +98,15 @@ impl Finder {
     /// Everything that is published to stacd.
     #[must_use]
     pub fn published(&self) -> StafdView {
+        let dcs = self.controllers().iter().map(DcView::published).collect();
+        StafdView { dcs, ..self.published_without_controllers() }
+    }
+
+    /// What is published to stacd beside the discovery controllers.
+    #[must_use]
+    pub fn published_without_controllers(&self) -> StafdView {
         StafdView {
-            dcs: self.controllers().iter().map(DcView::published).collect(),
+            dcs: Vec::new(),
             removed: Some(self.removed.values().map(Removed::published).collect()),
             is_complete: self.is_complete(),
         }
@@ -148,14 +155,26 @@ impl DcView<'_> {
     #[must_use]
     pub fn published(&self) -> DcPage {
         DcPage {
-            dc: self.member.tid.clone(),
             state: self.log_page_state,
-            connected_since: self.connected_since,
-            origin: self.origin,
-            follows_configured: self.follows_configured,
             generation: self.log_page.map(|page| page.genctr),
             entries: self.log_page.map(|page| page.entries.clone()).unwrap_or_default(),
             unclear: self.unclear(),
+            ..self.published_without_page()
+        }
+    }
+
+    /// The discovery controller, as published to stacd, with a page that proves nothing.
+    #[must_use]
+    pub fn published_without_page(&self) -> DcPage {
+        DcPage {
+            dc: self.member.tid.clone(),
+            state: PageState::Unknown,
+            connected_since: self.connected_since,
+            origin: self.origin,
+            follows_configured: self.follows_configured,
+            generation: None,
+            entries: Vec::new(),
+            unclear: Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bus_tests::PrivateBus;
-use libstas::bus::contract::wire::Published;
+use libstas::bus::contract::wire::{Page, Published};
 use libstas::bus::contract::{DcPage, Origin, PageState, RemovalReason, RemovedDc, StafdView, VERSION, dictionary};
 use libstas::bus::{ControllerId, Dict, STAF_NAME, STAF_PATH};
 use libstas::core::Time;
@@ -171,6 +171,8 @@ impl Released {
 /// A stafd that publishes the contract, of this version or of a later one.
 struct Current {
     version: u32,
+    /// It leaves all pages out of the answer with all of them, as if they were too long.
+    leaves_out: bool,
 }
 
 /// A view with a field that only the dictionaries lack.
@@ -195,6 +197,10 @@ impl Current {
     fn get_published_pages(&self, controllers: Vec<ControllerId>) -> Published {
         let mut published = Published { version: self.version, ..Published::of(&current_view()) };
         published.pages.retain(|page| controllers.is_empty() || controllers.contains(&page.controller));
+        if self.leaves_out && controllers.is_empty() {
+            let without = |page: DcPage| DcPage { state: PageState::Unknown, entries: Vec::new(), ..page };
+            published.pages = current_view().dcs.into_iter().map(|page| Page::left_out_of(&without(page))).collect();
+        }
         published
     }
 }
@@ -258,7 +264,7 @@ async fn everything_is_fetched_from_the_first_release() {
 #[tokio::test]
 async fn the_contract_is_fetched_from_this_version() {
     let Some(bus) = PrivateBus::start() else { return };
-    let _stafd = serve(&bus, Current { version: VERSION }).await;
+    let _stafd = serve(&bus, Current { version: VERSION, leaves_out: false }).await;
     let client = StafdClient::new(connect(&bus).await);
     assert_eq!(client.fetch_all().await, Ok(current_view()));
     assert_eq!(client.fetch_page(&tid(), false).await, Ok(current_view().dcs.pop()));
@@ -267,9 +273,16 @@ async fn the_contract_is_fetched_from_this_version() {
 }
 
 #[tokio::test]
+async fn pages_that_are_left_out_of_the_answer_are_fetched_one_by_one() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let _stafd = serve(&bus, Current { version: VERSION, leaves_out: true }).await;
+    assert_eq!(StafdClient::new(connect(&bus).await).fetch_all().await, Ok(current_view()));
+}
+
+#[tokio::test]
 async fn a_contract_of_a_later_version_lists_controllers_and_proves_nothing() {
     let Some(bus) = PrivateBus::start() else { return };
-    let _stafd = serve(&bus, Current { version: VERSION + 1 }).await;
+    let _stafd = serve(&bus, Current { version: VERSION + 1, leaves_out: false }).await;
     let client = StafdClient::new(connect(&bus).await);
     let view = client.fetch_all().await.unwrap();
     let one = client.fetch_page(&tid(), false).await.unwrap().unwrap();

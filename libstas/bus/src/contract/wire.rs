@@ -59,6 +59,9 @@ pub struct Page {
     /// The unreadable entries. Only sent for a page that was read on the present connection. Its state is then `saved`
     /// for readers that do not know this key, and fresh for those that do.
     pub unclear: Option<Vec<UnclearEntry>>,
+    /// True if the page was left out because the answer would be too long: its state is then unknown, and a request for
+    /// this page alone returns it. Absent: false.
+    pub left_out: Option<bool>,
 }
 
 /// What an unreadable entry may mean: see [`Unclear`].
@@ -128,6 +131,13 @@ impl Published {
         }
     }
 
+    /// The discovery controllers whose pages were left out.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<ControllerId> {
+        let left_out = self.pages.iter().filter(|page| page.left_out.unwrap_or_default());
+        left_out.map(|page| page.controller.clone()).collect()
+    }
+
     /// Decodes what stafd has published. Controllers with an invalid identity are left out.
     ///
     /// If the publisher has a later [`VERSION`], only the identities are used: its pages and removals prove nothing.
@@ -145,7 +155,9 @@ impl Published {
 }
 
 impl Page {
-    fn of(page: &DcPage) -> Self {
+    /// Encodes a discovery controller and its page.
+    #[must_use]
+    pub fn of(page: &DcPage) -> Self {
         Self {
             controller: ControllerId::of(&page.dc),
             state: Some(page.state.sent(!page.unclear.is_empty())),
@@ -155,7 +167,14 @@ impl Page {
             generation: page.generation,
             entries: page.entries.iter().map(LogEntry::of).collect(),
             unclear: (!page.unclear.is_empty()).then(|| page.unclear.iter().map(UnclearEntry::of).collect()),
+            left_out: None,
         }
+    }
+
+    /// A discovery controller without its page, which is to be requested alone.
+    #[must_use]
+    pub fn left_out_of(without_page: &DcPage) -> Self {
+        Self { left_out: Some(true), ..Self::of(without_page) }
     }
 
     /// Decodes a page. A page with an entry that cannot be decoded proves nothing: the entry may name a connected
