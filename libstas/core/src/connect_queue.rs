@@ -417,10 +417,12 @@ impl ConnectQueue {
         }
     }
 
-    /// True while a controller waits for its write.
+    /// True while a controller of this trust level or a more trusted one waits for its write, or, for the least trusted
+    /// level, any controller.
     #[must_use]
-    pub fn has_queue(&self) -> bool {
-        !self.queue.is_empty()
+    pub fn has_queue_before(&self, trust: Trust) -> bool {
+        let next = self.queue.first_key_value().map(|(position, _)| position.urgency);
+        next.is_some_and(|urgency| trust.is_announced_only() || urgency <= Urgency::Trusted(trust))
     }
 
     /// The earliest time of the next attempt with the same parameters and identity, if one blocked the connect path.
@@ -502,9 +504,12 @@ impl ConnectQueue {
         }
         let penalized = self.portal_penalties.contains_key(portal);
         let is_trusted = |info: &EnqueueInfo| !info.trust.is_announced_only();
+        // Only trusted controllers are connected by a test. A portal that only mDNS lists must not count as one that
+        // waits for a test: it would keep the others from theirs.
+        let may_test = probe.waiting.values().any(is_trusted);
         let is_test = match outcome {
-            ProbeOutcome::Dead(_) => probe.waiting.values().any(is_trusted) && self.starts_test(ctx.now, portal),
-            ProbeOutcome::Unknown(_) => penalized && self.starts_test(ctx.now, portal),
+            ProbeOutcome::Dead(_) => may_test && self.starts_test(ctx.now, portal),
+            ProbeOutcome::Unknown(_) => penalized && may_test && self.starts_test(ctx.now, portal),
             ProbeOutcome::Alive | ProbeOutcome::Skipped => {
                 self.kept_out.remove(portal);
                 false

@@ -722,3 +722,71 @@ fn the_trial_for_a_shared_connection_has_the_priority_of_its_most_trusted_member
     scene.fail(busy);
     next_try(&mut scene);
 }
+
+/// Controllers at 80 portals with lost connections and new secrets.
+fn lost_at_many_portals(trust: Trust) -> Scene {
+    let mut scene = scene();
+    for port in 0..80 {
+        let tid = fake_host::at_port(&port.to_string(), &tid("a"));
+        scene.host.add(&tid);
+        scene.want(&tid, Want { trust, ..with(NEW) });
+    }
+    for _ in 0..1000 {
+        match scene.next() {
+            Some(HostEffect::RotateSecrets { op, .. }) => answer(&mut scene, op, Rotated::Later),
+            _ => scene.host.wait(0.1),
+        }
+    }
+    scene.host.kernel.iter_mut().for_each(|kernel| kernel.state = CtrlState::Connecting);
+    scene
+}
+
+/// The host makes 64 probes at the same time.
+#[test]
+fn lost_announced_controllers_leave_probes_to_the_trusted_ones() {
+    for (trust, expected) in [(Trust::ConfiguredDc, 80), (Trust::AnnouncedDc, 56)] {
+        let mut scene = lost_at_many_portals(trust);
+        let mut probes = 0;
+        for _ in 0..20 {
+            scene.host.wait(0.1);
+            while let Some(effect) = scene.host.next_held() {
+                probes += usize::from(matches!(effect, HostEffect::Probe { .. }));
+                if let HostEffect::TakeSnapshot(_) = effect {
+                    let snapshot = scene.host.carry_out(effect).unwrap();
+                    scene.host.feed(snapshot);
+                }
+            }
+        }
+        assert_eq!(probes, expected, "{trust}");
+    }
+}
+
+/// Such a test would delay those of trusted portals.
+#[test]
+fn a_verdict_on_a_portal_that_only_mdns_lists_is_not_tested() {
+    for (trust, is_tested) in [(Trust::ConfiguredDc, true), (Trust::AnnouncedDc, false)] {
+        let mut scene = lost_at_many_portals(trust);
+        let (_, trials) = with_dead_verdicts(&mut scene, ProbeFailure::Silent, 30, Duration::from_secs(3));
+        assert_eq!(!trials.is_empty(), is_tested, "{trust}: {trials:?}");
+    }
+}
+
+/// Any number of announced controllers may wait for their connects.
+#[test]
+fn the_comparison_for_a_trusted_controller_waits_for_no_announced_one() {
+    for (queued, waits) in [(Trust::ConfiguredDc, true), (Trust::AnnouncedDc, false)] {
+        let (mut scene, ctrl) = connected();
+        scene.want(&tid("x"), Want { trust: queued, ..Want::default() });
+        let (busy, _) = scene.next_connect();
+        scene.want(&tid("y"), Want { trust: queued, ..Want::default() });
+        scene.want(&tid("a"), Want { trust: Trust::ConfiguredDc, ..with(NEW) });
+        scene.host.wait(2);
+        assert_eq!(scene.next(), None);
+        scene.fail(busy);
+        match scene.next() {
+            Some(HostEffect::RotateSecrets { ctrl: compared, .. }) if !waits => assert_eq!(compared, ctrl),
+            Some(HostEffect::Connect { .. }) if waits => {}
+            other => panic!("{queued}: {other:?}"),
+        }
+    }
+}

@@ -492,6 +492,31 @@ fn a_verdict_of_the_probe_keeps_a_portal_out_for_ten_seconds_unless_only_mdns_li
     }
 }
 
+/// It blocked the connect path, and its probe has no outcome.
+#[test]
+fn a_portal_that_only_mdns_lists_delays_no_test() {
+    for (trust, tested) in [(Trust::ConfiguredDc, "192.0.2.1"), (Trust::AnnouncedDc, "192.0.2.2")] {
+        let mut scene = Scene::default();
+        let (slow_one, trusted) = (tid("192.0.2.1", "a"), tid("192.0.2.2", "a"));
+        let info = EnqueueInfo { trust, ..FIRST };
+        scene.enter(at(0), &slow_one, EnqueueInfo { portal_live: true, ..info.clone() });
+        let (op, _) = scene.write(at(0)).unwrap();
+        scene.ended(at(3), op, &slow_one, slow());
+        let again = EnqueueInfo { repeated: true, ..FIRST };
+        for now in 40..60 {
+            let unknown = ProbeOutcome::Unknown(ProbeError::NoAnswer);
+            verdict(&mut scene, at(now), &slow_one, EnqueueInfo { repeated: true, ..info.clone() }, &unknown);
+            if now > 40 && !scene.connect_queue.holds(&slow_one) {
+                verdict(&mut scene, at(now), &trusted, again.clone(), &ProbeOutcome::Dead(ProbeFailure::Silent));
+            }
+            if scene.connect_queue.has_queue_before(Trust::AnnouncedDc) {
+                break;
+            }
+        }
+        assert_eq!(scene.write(at(60)).map(|(_, tid)| tid.traddr.clone()).as_deref(), Some(tested), "{trust}");
+    }
+}
+
 #[test]
 fn a_portal_that_is_tested_comes_after_all_others() {
     let mut scene = Scene::default();

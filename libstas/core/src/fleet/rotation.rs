@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Fleet, Kind};
-use crate::connect_queue::{PENALTY_FACTOR, SILENT_WRITE};
+use crate::connect_queue::{PENALTY_FACTOR, PROBES, RESERVED_PROBES, SILENT_WRITE};
 use crate::context::Context;
 use crate::effect::{ConnectRequest, HostEffect, Level, Portal, Rotated};
 use crate::member::Member;
@@ -209,7 +209,8 @@ impl Fleet {
         let Rotation { pending, probes, .. } = &mut self.rotation;
         let pending = pending.get_mut(tid)?;
         let lost = self.inventory.get(pending.ctrl)?.state.is_reconnecting();
-        let is_announced = self.members.get(tid)?.is_announced_only();
+        let trust = self.members.get(tid)?.want.trust;
+        let is_announced = trust.is_announced_only();
         match (lost, pending.lost_since) {
             (true, None) => {
                 // Ignore the wait after an earlier slow trial: storage depends on this trial.
@@ -227,6 +228,14 @@ impl Fleet {
             Step::Trying { .. } => return None,
             Step::Probing(_, until) if ctx.now < until => return Some(until),
             Step::Waiting if ctx.now < at => return Some(at),
+            // The probes for trusted controllers come first: the host makes a limited number at the same time.
+            Step::Waiting
+                if lost
+                    && is_announced
+                    && (probes.len() >= PROBES - RESERVED_PROBES || self.connect_queue.has_queue_before(trust)) =>
+            {
+                return Some(ctx.now + LOST_EVERY);
+            }
             Step::Waiting if lost && let Some(portal) = Portal::of(tid) => {
                 let (op, until) = *probes.entry(portal).or_insert_with_key(|portal| {
                     let (op, portal) = (ctx.next_op(), portal.clone());
@@ -238,11 +247,11 @@ impl Fleet {
             }
             Step::Waiting | Step::Probing(..) | Step::Ready { .. } => {}
         }
-        // The trial for a lost trusted connection waits only for the write under way. All others wait until the connect
-        // queue is empty: an announced target can drop any number of its connections, and each trial can block the
-        // connect path for a minute.
+        // The trial for a lost trusted connection waits only for the write under way. All others wait for the connects
+        // that are as trusted, those of announced controllers for all: an announced target can drop any number of its
+        // connections, and each trial can block the connect path for a minute.
         let has_priority = lost && !is_announced;
-        if self.connect_queue.is_busy() || !has_priority && self.connect_queue.has_queue() {
+        if self.connect_queue.is_busy() || !has_priority && self.connect_queue.has_queue_before(trust) {
             return Some(ctx.now + LOST_EVERY);
         }
         if pending.step == (Step::Ready { is_test: true }) {
@@ -280,11 +289,14 @@ impl Fleet {
     /// Takes a portal's answer. Returns true if the probe belongs to a rotation.
     pub(super) fn rotation_probed(&mut self, now: Time, op: OpId, outcome: &ProbeOutcome) -> bool {
         self.rotation.probes.retain(|_, (asked, _)| *asked != op);
-        let asked = |pending: &&mut Pending| matches!(pending.step, Step::Probing(asked, _) if asked == op);
+        let Self { rotation, members, .. } = self;
+        let asked = |pending: &Pending| matches!(pending.step, Step::Probing(asked, _) if asked == op);
         let mut any = false;
-        for pending in self.rotation.pending.values_mut().filter(asked) {
+        for (tid, pending) in rotation.pending.iter_mut().filter(|(_, pending)| asked(pending)) {
             any = true;
-            let is_old = pending.lost_since.is_some_and(|since| now.since(since) >= TEST_VERDICT_AFTER);
+            // Tests of announced portals would delay those of the others.
+            let may_test = members.get(tid).is_some_and(|member| !member.is_announced_only());
+            let is_old = may_test && pending.lost_since.is_some_and(|since| now.since(since) >= TEST_VERDICT_AFTER);
             pending.step = match outcome {
                 ProbeOutcome::Alive | ProbeOutcome::Skipped | ProbeOutcome::Unknown(_) => {
                     Step::Ready { is_test: false }
