@@ -15,8 +15,13 @@ use tokio::time::Instant;
 enum Paths {
     /// I/O can use at least one path.
     Some,
-    /// No path is connected. The state of each one, with its reason.
-    None(Vec<String>),
+    /// No path is connected.
+    None {
+        /// The state of each one, with its reason.
+        lines: Vec<String>,
+        /// True if only announced discovery controllers list them.
+        announced_only: bool,
+    },
 }
 
 /// The start or the end of an outage.
@@ -38,6 +43,8 @@ pub(crate) struct Outages {
     down: BTreeSet<String>,
     /// Since when a subsystem has had no path, or one that is down is not wanted any more.
     since: BTreeMap<String, Instant>,
+    /// The listed subsystems that have had a path. Any host can announce any number of subsystems that do not exist.
+    had_path: BTreeSet<String>,
     /// True while the list is that of a running stacd.
     known: bool,
 }
@@ -45,7 +52,7 @@ pub(crate) struct Outages {
 impl Outages {
     /// `down`: the subsystems that were down when the last run ended.
     pub(crate) fn new(after: Duration, down: BTreeSet<String>) -> Self {
-        Self { after, down, since: BTreeMap::new(), known: false }
+        Self { after, had_path: down.clone(), down, since: BTreeMap::new(), known: false }
     }
 
     /// The subsystems that are down.
@@ -64,15 +71,21 @@ impl Outages {
         let mut subsystems = subsystems(listed);
         let known: BTreeSet<String> = subsystems.keys().chain(&self.down).cloned().collect();
         self.since.retain(|nqn, _| known.contains(nqn));
+        let with_path = subsystems.iter().filter(|(_, paths)| **paths == Paths::Some);
+        self.had_path.extend(with_path.map(|(nqn, _)| nqn.clone()));
+        self.had_path.retain(|nqn| known.contains(nqn));
+        let had_path = &self.had_path;
+        subsystems
+            .retain(|nqn, paths| !matches!(paths, Paths::None { announced_only: true, .. }) || had_path.contains(nqn));
         let mut changes = Vec::new();
         for nqn in known {
             let change = match (self.down.contains(&nqn), subsystems.remove(&nqn)) {
                 (true, Some(Paths::Some)) => Change::Up,
                 // After a start of stacd the list is complete only when stafd has answered.
                 (true, None) if self.is_over(now, &nqn) => Change::NotWanted,
-                (false, Some(Paths::None(paths))) if self.is_over(now, &nqn) => Change::Down(paths),
-                (true, None) | (false, Some(Paths::None(_))) => continue,
-                (true, Some(Paths::None(_))) | (false, _) => {
+                (false, Some(Paths::None { lines, .. })) if self.is_over(now, &nqn) => Change::Down(lines),
+                (true, None) | (false, Some(Paths::None { .. })) => continue,
+                (true, Some(Paths::None { .. })) | (false, _) => {
                     self.since.remove(&nqn);
                     continue;
                 }
@@ -104,10 +117,14 @@ fn subsystems(listed: &[Dict]) -> BTreeMap<String, Paths> {
     let mut subsystems: BTreeMap<String, Paths> = BTreeMap::new();
     let wanted = |path: &&Dict| is_wanted(&value(path, "state")) && !value(path, key::SUBSYSNQN).is_empty();
     for path in listed.iter().filter(wanted) {
-        let paths = subsystems.entry(value(path, key::SUBSYSNQN)).or_insert(Paths::None(Vec::new()));
+        let none = Paths::None { lines: Vec::new(), announced_only: true };
+        let paths = subsystems.entry(value(path, key::SUBSYSNQN)).or_insert(none);
         match paths {
             _ if value(path, "state") == "connected" => *paths = Paths::Some,
-            Paths::None(lines) => lines.push(table::controller_line(&json!(path))),
+            Paths::None { lines, announced_only } => {
+                lines.push(table::controller_line(&json!(path)));
+                *announced_only &= value(path, key::TRUST) == "announced-dc";
+            }
             Paths::Some => {}
         }
     }
@@ -169,6 +186,27 @@ mod tests {
                 (91, "a: connected waiting", "a up"),
             ],
         );
+    }
+
+    #[test]
+    fn what_was_only_announced_is_reported_after_it_had_a_path_and_not_before() {
+        let mut outages = Outages::new(AFTER, BTreeSet::new());
+        let begin = Instant::now();
+        let mut update = |seconds: u64, trust: &[&str], state: &str| -> usize {
+            let path = |trust: &&str| {
+                let pairs = [("subsysnqn", "a"), ("state", state), (key::TRUST, *trust)];
+                Dict::from(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())))
+            };
+            let listed: Vec<Dict> = trust.iter().map(path).collect();
+            outages.update(begin + Duration::from_secs(seconds), &listed).len()
+        };
+        assert_eq!(update(0, &["announced-dc", "announced-dc"], "waiting"), 0);
+        assert_eq!(update(100, &["announced-dc", "announced-dc"], "waiting"), 0);
+        assert_eq!(update(200, &["announced-dc", "configured-dc"], "waiting"), 0);
+        assert_eq!(update(230, &["announced-dc", "configured-dc"], "waiting"), 1, "another source lists it");
+        assert_eq!(update(240, &["announced-dc"], "connected"), 1, "it is back");
+        assert_eq!(update(250, &["announced-dc"], "waiting"), 0);
+        assert_eq!(update(280, &["announced-dc"], "waiting"), 1, "it had a path");
     }
 
     #[test]
