@@ -175,6 +175,107 @@ fn an_exclusion_by_interface_counts_for_that_interface_alone_with_and_without_ig
     assert_eq!(host.core.removed()[0].reason, RemovalReason::Excluded);
 }
 
+/// Announces A at eth1 and connects it, with eth2 excluded.
+fn connected_at_eth1(conf: &str, p: &str) -> Host {
+    let mut host = started(&format!("{}{conf}[Controllers]\nexclude=host-iface=eth2\n", persistence("100")));
+    hear(&mut host, announcement("x", p, &[(1, A)]));
+    assert_eq!(host.paths(), [(A, "")], "{p}");
+    host
+}
+
+const IGNORE_IFACE: &str = "[Global]\nignore-iface=true\n";
+/// Configurations and protocols with which the interface is not part of the TID.
+const UNBOUND: [(&str, &str); 2] = [(IGNORE_IFACE, "tcp"), ("", "roce")];
+
+#[test]
+fn an_announcement_on_an_excluded_interface_removes_no_controller_that_was_connected_elsewhere() {
+    let gone = |host: &mut Host| hear(host, BrowseEvent::Gone("x".into()));
+    let moved = |host: &mut Host| hear(host, announcement("x", "tcp", &[(2, A)]));
+    let gone_and_lost = |host: &mut Host| {
+        hear(host, BrowseEvent::Gone("x".into()));
+        host.lose(A);
+        host.wait(5.0);
+    };
+    let restarted = |host: &mut Host| {
+        hear(host, BrowseEvent::Gone("x".into()));
+        host.restart();
+    };
+    let restarted_and_lost = |host: &mut Host| {
+        hear(host, BrowseEvent::Gone("x".into()));
+        host.lose(A);
+        host.restart();
+    };
+    // The removal of an aged-out controller waits for quiet sources. Its I/O controllers are spared then.
+    let aged_out = |host: &mut Host| {
+        hear(host, BrowseEvent::Gone("x".into()));
+        host.lose(A);
+        host.wait(99.7);
+        hear(host, announcement("z", "tcp", &[(1, B)]));
+        host.wait(0.4);
+        assert_eq!(members(host), 2, "it waits for quiet sources");
+    };
+    let off_for_a_moment = |host: &mut Host| {
+        let conf = format!("{}{IGNORE_IFACE}[Controllers]\nexclude=host-iface=eth2\n", persistence("100"));
+        host.configure(&format!("{conf}[Service Discovery]\nzeroconf=disabled\n"));
+        host.configure(&conf);
+    };
+    let ends: [(&str, &dyn Fn(&mut Host)); 7] = [
+        ("gone", &gone),
+        ("moved", &moved),
+        ("gone and lost", &gone_and_lost),
+        ("restarted", &restarted),
+        ("restarted and lost", &restarted_and_lost),
+        ("aged out", &aged_out),
+        ("browsing was off", &off_for_a_moment),
+    ];
+    for (conf, p) in UNBOUND {
+        for (name, end) in ends {
+            let mut host = connected_at_eth1(conf, p);
+            end(&mut host);
+            hear(&mut host, announcement("y", p, &[(2, A)]));
+            host.wait(20.0);
+            assert!(host.paths().contains(&(A, "")), "{name}, {p}");
+            let excluded = host.core.removed().iter().any(|removed| removed.reason == RemovalReason::Excluded);
+            assert!(!excluded, "{name}, {p}");
+        }
+    }
+}
+
+#[test]
+fn an_exclusion_of_every_interface_on_which_it_was_found_removes_a_controller() {
+    let exclude = |ifaces: &[&str]| {
+        let lines: String = ifaces.iter().map(|iface| format!("exclude=host-iface={iface}\n")).collect();
+        format!("{}{IGNORE_IFACE}[Controllers]\n{lines}", persistence("100"))
+    };
+    let mut renamed = links();
+    renamed.0[0].name = "storage0".into();
+    for (name, links, ifaces, expected) in [
+        ("where it was found", links(), ["eth1", "eth2"], 0),
+        ("not where it was found", links(), ["eth2", "eth3"], 1),
+        ("renamed", renamed.clone(), ["storage0", "eth2"], 0),
+        ("the earlier name of a renamed one", renamed, ["eth1", "eth2"], 1),
+    ] {
+        let mut host = connected_at_eth1(IGNORE_IFACE, "tcp");
+        hear(&mut host, BrowseEvent::Gone("x".into()));
+        host.set_links(links);
+        host.configure(&exclude(&ifaces));
+        host.wait(1.0);
+        assert_eq!(members(&host), expected, "{name}");
+    }
+}
+
+/// Nothing depends on a controller that was never connected.
+#[test]
+fn a_controller_that_was_never_connected_is_excluded_where_it_is_announced_now() {
+    let mut host = started(&format!("{IGNORE_IFACE}[Controllers]\nexclude=host-iface=eth2\n"));
+    host.dead.insert(A.into());
+    hear(&mut host, announcement("x", "tcp", &[(1, A)]));
+    host.dead.remove(A);
+    hear(&mut host, announcement("x", "tcp", &[(2, A)]));
+    host.wait(120.0);
+    assert_eq!((host.paths(), members(&host)), (vec![], 0));
+}
+
 #[test]
 fn an_address_family_that_is_not_used_is_not_connected() {
     let mut host = started("[Global]\nip-family=ipv6");

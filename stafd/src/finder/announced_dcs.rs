@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use libstas::conf::Persistence;
 use libstas::core::browse::{BrowseEvent, ENDPOINTS_PER_SERVICE, Endpoint};
-use libstas::core::{Level, Links, Time};
+use libstas::core::{Interface, Level, Links, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::announcement::{self, Sanitized, ServiceOffer, TxtError};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ use super::admission_queue::AdmissionQueue;
 pub(super) const SERVICES: usize = 256;
 /// Maximum number of announced endpoints (address and interface) of all services. Each yields one controller.
 const ENDPOINTS: usize = 512;
+/// Maximum number of interfaces noted as those on which a discovery controller was received.
+const FOUND_ON: usize = 64;
 /// Maximum number of discovery controllers, including those that are no longer announced.
 const KEPT: usize = 1024;
 /// After a restart of the browser, services that still exist are received within this time: it sends queries after 0,
@@ -65,7 +67,7 @@ struct Service {
 /// One discovery controller that is or was announced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Dc {
-    /// The interfaces on which it was received.
+    /// The interfaces on which it was received: all of them once it was connected, otherwise the present ones.
     found_on: BTreeSet<String>,
     announced: bool,
     /// True if it has been connected at any time.
@@ -76,6 +78,24 @@ struct Dc {
     absent: Option<Time>,
     /// Since when it is known, in this run, to be disconnected.
     down: Option<Time>,
+}
+
+impl Dc {
+    /// Notes the interfaces on which it is received now. They replace those of a controller that was never connected.
+    /// Any host on an excluded interface can announce a connected controller: so its interfaces are only added to, and
+    /// the controller does not become excluded by that. A restored one may have been connected before stafd was killed.
+    fn received_on(&mut self, now: BTreeSet<String>) {
+        let may_have_been_connected = std::mem::take(&mut self.restored) || self.proven;
+        if !may_have_been_connected {
+            self.found_on = now;
+            return;
+        }
+        for name in now {
+            if self.found_on.len() < FOUND_ON {
+                self.found_on.insert(name);
+            }
+        }
+    }
 }
 
 /// A discovery controller in the saved state.
@@ -447,17 +467,36 @@ impl AnnouncedDcs {
         let mut fresh = Vec::new();
         for (tid, found_on) in found {
             // A controller that has aged out and is not removed yet keeps the mark that it has been connected.
-            let proven = self.aged.remove(&tid).is_some_and(|dc| dc.proven);
-            let dc = self.dcs.entry(tid.clone()).or_insert_with(|| Dc { proven, ..Dc::default() });
+            let aged = self.aged.remove(&tid).filter(|dc| dc.proven);
+            let kept = |Dc { proven, found_on, .. }| Dc { proven, found_on, ..Dc::default() };
+            let dc = self.dcs.entry(tid.clone()).or_insert_with(|| aged.map(kept).unwrap_or_default());
             if !std::mem::replace(&mut dc.announced, true) {
                 let on: Vec<&str> = found_on.iter().map(String::as_str).collect();
                 let text = format!("announced on {}", on.join(", "));
                 lines.push(MdnsLogLine { level: Level::Info, tid: Some(tid.clone()), text });
                 fresh.push(tid);
             }
-            (dc.found_on, dc.restored) = (found_on, false);
+            dc.received_on(found_on);
         }
         (fresh, lines)
+    }
+
+    /// Follows renamed interfaces: an exclusion of the new name counts where the old one was noted, and one of the old
+    /// name no longer does.
+    pub(super) fn interfaces_renamed(&mut self, before: &Links, now: &Links) {
+        let new_name = |interface: &Interface| {
+            let renamed = now.numbered(interface.index).filter(|renamed| renamed.name != interface.name)?;
+            Some((interface.name.clone(), renamed.name.clone()))
+        };
+        let renamed: BTreeMap<String, String> = before.0.iter().filter_map(new_name).collect();
+        if renamed.is_empty() {
+            return;
+        }
+        for dc in self.dcs.values_mut().chain(self.aged.values_mut()) {
+            let found_on = std::mem::take(&mut dc.found_on).into_iter();
+            let follow = |name: String| renamed.get(&name).cloned().unwrap_or(name);
+            dc.found_on = found_on.map(follow).collect();
+        }
     }
 
     /// An address on two interfaces is either two machines with one address, or one network connected twice.

@@ -130,6 +130,7 @@ impl Finder {
     pub(super) fn network_changed(&mut self, ctx: &mut Context<'_>, links: &Links) {
         self.announced.inputs_changed();
         let known = self.reconciler.fleet.links();
+        self.announced.interfaces_renamed(known, links);
         // The first report of the interfaces is no change: the browser has just read them itself.
         if self.browsing && !known.0.is_empty() && known != links {
             ctx.push(Effect::Browse(BrowseCommand::NetworkChanged));
