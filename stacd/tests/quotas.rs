@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fake_host::{Connector, FakeHost, Op, dc, dc_page, entry, interface};
 use libstas::core::trust::Trust;
-use libstas::core::{Links, Time};
+use libstas::core::{Level, Links, LogRecord, Time};
 use libstas::nvme::log_page::{Entry, Unclear};
 use stacd::connector::{DcPage, Event, MAX_IOCS_OF_ANNOUNCED_DCS, Origin, RemovalReason, RemovedDc, StafdView};
 
@@ -44,6 +44,93 @@ fn the_maximum_holds_for_discovery_controllers_that_only_mdns_names() {
             host.log_records().filter(|record| record.text.contains("max-controllers-per-announced-dc=")).count();
         assert_eq!(lines, usize::from(connected == 5), "{origin:?}");
     }
+}
+
+/// stafd publishes other pages.
+fn publishes(host: &mut Host, view: StafdView) {
+    match host.peer.view.replace(view) {
+        None => host.feed(Event::StafdOwner(Some(":1.5".into()))),
+        Some(_) => host.feed(Event::DcRemoved),
+    }
+}
+
+/// Entries that an announced discovery controller replaces all the time fill no log: neither those that are connected
+/// nor those that do not answer. Trusted controllers have no limit, nor what was connected for them.
+#[test]
+fn announced_entries_that_are_replaced_all_the_time_do_not_fill_the_log() {
+    const FLOOD: &str = "192.0.2.1";
+    let numbered = |at: &str, from: u32, many: u32| -> Vec<Entry> {
+        (from..from + many).map(|n| entry(at, &format!("nqn.2014-08.org.example:{n}"))).collect()
+    };
+    let page = |dc_at: &str, origin, entries| DcPage {
+        origin,
+        follows_configured: false,
+        ..dc_page(&dc(dc_at), Time(Duration::from_secs(900)), entries)
+    };
+    let shown = |flood: Vec<Entry>, trusted: u32, quiet: u32| StafdView {
+        dcs: vec![
+            page(FLOOD, Origin::Discovered, flood),
+            page("192.0.2.2", Origin::Configured, numbered("192.0.2.2", 0, trusted)),
+            page("192.0.2.3", Origin::Discovered, numbered("192.0.2.3", 0, quiet)),
+        ],
+        removed: Some(Vec::new()),
+        is_complete: true,
+    };
+    let lines_of = |host: &Host, at: &str| {
+        let of = |record: &&LogRecord| record.tid.as_ref().is_some_and(|tid| tid.traddr == at);
+        host.log_records().filter(|record| record.level > Level::Debug).filter(of).count()
+    };
+    for is_dead in [false, true] {
+        let mut host = started(4096);
+        host.probe_keeps_off = true;
+        if is_dead {
+            host.dead.insert(FLOOD.into());
+        }
+        for round in 0..4 {
+            publishes(&mut host, shown(numbered(FLOOD, round * 100, 100), 20, 20));
+            host.wait(8);
+        }
+        publishes(&mut host, shown(Vec::new(), 10, 10));
+        host.wait(20);
+        assert!(lines_of(&host, FLOOD) <= 512, "{}", lines_of(&host, FLOOD));
+        for at in ["192.0.2.2", "192.0.2.3"] {
+            // Each is connected; of those removed, the cause and the end are logged.
+            assert_eq!(lines_of(&host, at), 20 + 2 * 10, "{at}");
+        }
+        host.wait(700);
+        assert_eq!(host.logged("log lines caused by announced discovery controllers were logged at debug level"), 1);
+    }
+}
+
+/// What was connected for a configured discovery controller is logged when it is disconnected, although only an
+/// announced one has listed it since.
+#[test]
+fn the_disconnect_of_a_formerly_trusted_connection_is_always_logged() {
+    let view = |origin, listed: bool, round: u32| {
+        let many = (0..100).map(|n| entry("192.0.2.9", &format!("nqn.2014-08.org.example:{round}:{n}")));
+        let entries = many.chain(listed.then(|| entry("192.0.2.1", "nqn.2014-08.org.example:trusted"))).collect();
+        let page = dc_page(&dc("192.0.2.1"), Time(Duration::from_secs(900)), entries);
+        StafdView {
+            dcs: vec![DcPage { origin, follows_configured: origin == Origin::Configured, ..page }],
+            removed: Some(Vec::new()),
+            is_complete: true,
+        }
+    };
+    let mut host = started(4096);
+    host.stafd_is(":1.5", view(Origin::Configured, true, 0));
+    host.wait(10);
+    for round in 1..4 {
+        publishes(&mut host, view(Origin::Discovered, true, round));
+        host.wait(8);
+    }
+    publishes(&mut host, view(Origin::Discovered, false, 4));
+    host.wait(20);
+    let is_logged = host.log_records().any(|record| {
+        record.level > Level::Debug
+            && record.tid.as_ref().is_some_and(|tid| tid.subsysnqn.ends_with("trusted"))
+            && record.text.starts_with("disconnecting: ")
+    });
+    assert!(is_logged);
 }
 
 #[test]

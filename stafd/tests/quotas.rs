@@ -234,6 +234,34 @@ fn a_page_that_changes_all_the_time_does_not_fill_the_log() {
     assert!(lines < 200, "{lines}");
 }
 
+/// One referral of 64 stays, the others are replaced by new ones that are connected, too.
+#[test]
+fn referrals_of_an_announced_controller_that_are_replaced_all_the_time_do_not_fill_the_log() {
+    let line = "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.200\n";
+    let mut host = host(line);
+    hear(&mut host, at("192.0.2", 1..2));
+    host.wait(10);
+    for round in 0..6 {
+        let swapped = (1..64).map(|n| referral(&format!("198.18.{round}.{n}")));
+        host.page_is("192.0.2.1", swapped.chain([referral("192.0.2.100")]).collect());
+        host.wait(15);
+    }
+    assert!(host.gone.len() > 300, "{}", host.gone.len());
+    let logged = |host: &Host| host.log_records().filter(|record| record.level > Level::Debug).count();
+    assert!(logged(&host) < 200, "{}", logged(&host));
+    host.configure("");
+    host.wait(10);
+    let about_configured = host.log_records().filter(|record| {
+        record.level > Level::Debug && record.tid.as_ref().is_some_and(|tid| tid.traddr == "192.0.2.200")
+    });
+    let texts: Vec<&str> = about_configured.map(|record| record.text.as_str()).collect();
+    for text in ["given up", "disconnecting: controller= removed from stafd.conf", "disconnected and removed"] {
+        assert!(texts.iter().any(|logged| logged.starts_with(text)), "{text}: {texts:?}");
+    }
+    host.wait(600);
+    assert_eq!(host.logged("log lines caused by announced discovery controllers were logged at debug level"), 1);
+}
+
 /// Of each page, the first defects are logged that the page before did not have.
 #[test]
 fn the_defects_of_a_page_are_logged_once_and_not_all() {

@@ -21,6 +21,7 @@ mod host_error;
 pub mod inventory;
 pub mod keep_alive;
 pub mod kernel;
+pub mod line_budget;
 pub mod matching;
 pub mod member;
 pub mod ownership;

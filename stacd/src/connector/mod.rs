@@ -7,6 +7,7 @@
 
 mod audit;
 mod hostnqn_change;
+mod log_limit;
 mod nbft;
 mod plan;
 mod replacements;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::configured::Defaults;
 use libstas::core::fleet::{Fleet, Kind, Report};
+use libstas::core::line_budget::LineBudgets;
 use libstas::core::member::{RemovalPolicy, Want};
 use libstas::core::ownership::{Cause, Rules};
 use libstas::core::reconciler::{self, Excluded, Reconciler, RemovalCheck};
@@ -84,6 +86,7 @@ pub struct Connector {
     hostnqn_change: hostnqn_change::HostNqnChange,
     /// How many controllers of announced discovery controllers were refused last because of a limit.
     refused: usize,
+    lines: LineBudgets,
 }
 
 impl Connector {
@@ -98,6 +101,7 @@ impl Connector {
             nbft: nbft::NbftIocs::default(),
             hostnqn_change: hostnqn_change::HostNqnChange::default(),
             refused: 0,
+            lines: LineBudgets::new(log_limit::LINES),
         };
         connector.restore(saved);
         connector
@@ -278,7 +282,9 @@ impl Connector {
                 settings.conf.max_per_announced_dc,
                 limit_of_announced(settings)
             );
-            ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
+            let mut record = LogRecord { level: Level::Warning, tid: None, ctrl: None, text };
+            self.lines.admit(ctx.now, &mut record, None);
+            ctx.log(record);
         }
     }
 
@@ -547,9 +553,14 @@ impl Machine for Connector {
     type Effect = Effect;
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
+        let begin = out.len();
         let mut supply = std::mem::take(&mut self.supply);
-        self.take(&mut Context::new(now, &mut supply, out), event);
+        let ctx = &mut Context::new(now, &mut supply, out);
+        self.take(ctx, event);
+        self.lines.report_suppressed(now).into_iter().for_each(|record| ctx.log(record));
         self.supply = supply;
+        self.limit_lines(now, out.get_mut(begin..).unwrap_or_default());
+        self.reconciler.fleet.forget_just_removed();
     }
 
     fn deadline(&self) -> Option<Time> {

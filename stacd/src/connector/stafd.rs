@@ -81,6 +81,11 @@ impl Stafd {
         self.dc_reports.get(dc).is_none_or(|report| report.announced_only)
     }
 
+    /// True for a discovery controller that stafd publishes, and that only announcements list.
+    pub(super) fn publishes_as_announced(&self, dc: &Tid) -> bool {
+        self.dc_reports.get(dc).is_some_and(|report| report.announced_only)
+    }
+
     /// stafd reported in an earlier run that more than an announcement lists that discovery controller.
     pub(super) fn restore_trusted(&mut self, dc: Tid) {
         self.dc_reports.insert(dc, DcReport { announced_only: false, generation: None });

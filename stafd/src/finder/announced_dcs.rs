@@ -618,6 +618,11 @@ impl AnnouncedDcs {
         self.dcs.contains_key(tid) || self.aged.contains_key(tid)
     }
 
+    /// True for a controller that is announced or kept, and has been connected.
+    pub(super) fn is_proven(&self, tid: &Tid) -> bool {
+        self.dcs.get(tid).is_some_and(|dc| dc.proven)
+    }
+
     /// True for a controller that is known from announcements and has never been connected.
     pub(super) fn is_unproven(&self, tid: &Tid) -> bool {
         match self.dcs.get(tid) {

@@ -10,7 +10,6 @@ use libstas::core::{AdminError, CtrlRef, OpId, Time};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
-use super::line_budget::LineBudget;
 use super::optional::Optional;
 use super::registration::Registration;
 
@@ -98,8 +97,6 @@ pub(super) struct DiscoveryController {
     pub(super) depth_logged: bool,
     /// The registration of this host with it.
     pub(super) registration: Registration,
-    /// How many log lines about it are allowed, if only announcements list it.
-    pub(super) lines: LineBudget,
     /// Which optional commands may be sent to it.
     pub(super) optional: Optional,
 }

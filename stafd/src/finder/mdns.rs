@@ -1,5 +1,6 @@
 //! Turns announcements into discovery controllers: handles the events of the mDNS browser, and sends requests to it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,18 +8,18 @@ use std::time::Duration;
 use libstas::conf::Persistence;
 use libstas::core::browse::{BrowseCommand, BrowseEvent};
 use libstas::core::fleet::Status;
+use libstas::core::line_budget::{LineBudgets, LineLimits};
 use libstas::core::sources::SourceId;
-use libstas::core::{HostEffect, KernelController, Level, Links, LogRecord, Time};
+use libstas::core::{CtrlRef, HostEffect, KernelController, Links, LogRecord, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::tid::parse_ip;
 
 use super::announced_dcs::{DerivationInput, HostUse, MdnsLogLine};
 use super::{Context, Effect, Finder, polling};
 
-/// Maximum number of log lines about announcements in 10 minutes; further lines are logged at debug level (tron).
-const LINES: u32 = 128;
-/// The same for one announced discovery controller that has been connected.
-const LINES_OF_ONE: u32 = 32;
+/// The limits for log lines about announcements and what results from them. Announced discovery controllers that have
+/// been connected have budgets of their own: neither false announcements nor others can use them up.
+pub(super) const LINES: LineLimits = LineLimits { of_one: 32, common: 128, all: 1024 };
 
 /// If no event or tick comes for this long, the host was suspended or this process was stopped.
 const SUSPENDED_AFTER: Duration = Duration::from_secs(15);
@@ -179,27 +180,34 @@ impl Finder {
         self.reconciler.sources.sources_of(tid).any(|id| *id != SourceId::Announced)
     }
 
-    /// Limits the log lines about announced controllers: untrusted input must not flood the log. Lines about
-    /// controllers that have been connected have a limit for each of them: neither false announcements nor others can
-    /// use it up.
+    /// Limits the log lines about controllers that only announcements and announced controllers list, or listed last.
+    /// Their referrals have no budgets of their own: a page can refer to new ones without end.
     pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
+        let mut lines = std::mem::replace(&mut self.lines, LineBudgets::new(LINES));
+        let trusted = OnceCell::new();
         for effect in out {
             let Effect::Host(HostEffect::Log(record, _)) = effect else { continue };
-            let Some(tid) = record.tid.as_ref().filter(|_| record.level > Level::Debug) else { continue };
-            if self.is_from_announcements(tid) {
-                self.budget.admit(now, record, LINES);
-            } else if self.reconciler.fleet.is_announced_only(tid)
-                && let Some(dc) = self.dcs.get_mut(tid)
-            {
-                dc.lines.admit(now, record, LINES_OF_ONE);
-            }
+            let Some(tid) = record.tid.clone().filter(|tid| self.is_about_announced(tid, record.ctrl, &trusted)) else {
+                continue;
+            };
+            lines.admit(now, record, Some(&tid).filter(|tid| self.announced.is_proven(tid)));
         }
+        self.lines = lines;
     }
 
-    /// True for a controller that only announcements list or have listed.
-    fn is_from_announcements(&self, tid: &Tid) -> bool {
-        let forgotten = || !(self.dcs.contains_key(tid) || self.announced.knows(tid) || self.removed.contains_key(tid));
-        (self.announced.is_unproven(tid) || forgotten()) && !self.has_another_source(tid)
+    /// True for a log line about a controller that only announcements and announced controllers list, or listed last.
+    fn is_about_announced(&self, tid: &Tid, ctrl: Option<CtrlRef>, trusted: &OnceCell<BTreeSet<Tid>>) -> bool {
+        let fleet = &self.reconciler.fleet;
+        if ctrl.is_some_and(|ctrl| fleet.is_known_as_trusted(ctrl)) {
+            return false;
+        }
+        match fleet.last_want(tid) {
+            Some(want) => want.trust.is_announced_only(),
+            None => {
+                let trusted = trusted.get_or_init(|| self.listed_by_more_than_announcements());
+                !trusted.contains(tid) && !self.reconciler.configured.lists(tid)
+            }
+        }
     }
 
     #[track_caller]
@@ -207,7 +215,7 @@ impl Finder {
         let mut record = LogRecord { level, tid, ctrl: None, text };
         // Lines about a controller are counted in [`Finder::limit_lines`].
         if record.tid.is_none() {
-            self.budget.admit(ctx.now, &mut record, LINES);
+            self.lines.admit(ctx.now, &mut record, None);
         }
         ctx.log(record);
     }

@@ -8,7 +8,6 @@
 mod admission_queue;
 mod announced_dcs;
 mod discovery_controller;
-mod line_budget;
 mod mdns;
 mod nbft;
 mod optional;
@@ -29,6 +28,7 @@ use std::time::Duration;
 pub use libstas::bus::contract::RemovalReason;
 use libstas::core::configured::Defaults;
 use libstas::core::fleet::{Fleet, Kind, Report};
+use libstas::core::line_budget::LineBudgets;
 use libstas::core::member::{RemovalPolicy, Want};
 use libstas::core::ownership::{Cause, Rules, Why};
 use libstas::core::reconciler::{Excluded, Reconciler, RemovalCheck};
@@ -40,7 +40,6 @@ use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
 pub use announced_dcs::SavedAnnounced;
 use discovery_controller::{Connection, DiscoveryController};
-use line_budget::LineBudget;
 pub use saved::{Saved, SavedDc};
 use wire::Context;
 pub use wire::{DcView, Effect, Event, NotRegistered, RefreshError, RegisterError, RegisterRequest, Removed, Settings};
@@ -64,7 +63,7 @@ pub struct Finder {
     announced: announced_dcs::AnnouncedDcs,
     nbft: nbft::NbftDcs,
     browsing: bool,
-    budget: LineBudget,
+    lines: LineBudgets,
     unmanaged: Vec<unmanaged_dcs::UnmanagedEvent>,
     /// Discovery controllers that aged out. A controller stays in this set while it is a member, and while a controller
     /// to which it referred is kept because that one is live. If the two refer to each other, the controller that aged
@@ -100,7 +99,7 @@ impl Finder {
             announced: announced_dcs::AnnouncedDcs::default(),
             nbft: nbft::NbftDcs::default(),
             browsing: false,
-            budget: LineBudget::default(),
+            lines: LineBudgets::new(mdns::LINES),
             unmanaged: Vec::new(),
             aged_out: BTreeSet::new(),
             was_booted: BTreeSet::new(),
@@ -691,10 +690,12 @@ impl Machine for Finder {
         let ctx = &mut Context::new(now, &mut supply, out);
         self.take(ctx, event);
         self.signal_withdrawn_proofs(ctx);
+        self.lines.report_suppressed(now).into_iter().for_each(|record| ctx.log(record));
         self.supply = supply;
         if !is_stopping {
             self.limit_lines(now, out.get_mut(begin..).unwrap_or_default());
         }
+        self.reconciler.fleet.forget_just_removed();
     }
 
     fn deadline(&self) -> Option<Time> {

@@ -27,21 +27,24 @@ pub(super) struct Refused {
     pub(super) announced: usize,
     /// Because of `max-referrals`.
     pub(super) referrals: usize,
+    /// True if a log page that does not depend on mDNS refers to one of these.
+    by_trusted: bool,
 }
 
 impl Finder {
     /// Leaves out new controllers that exceed the limits.
-    pub(super) fn leave_out_beyond_quotas(&mut self, ctx: &mut Context<'_>, news: &mut Vec<(Tid, Want)>) {
-        let refused = self.refuse(news);
+    pub(super) fn leave_out_beyond_quotas(&mut self, ctx: &mut Context<'_>, wanted: &mut Vec<(Tid, Want)>) {
+        let refused = self.refuse(wanted);
         let before = std::mem::replace(&mut self.refused, refused);
         let Some(settings) = &self.settings else { return };
+        let mut news = Vec::new();
         if refused.announced > 0 && before.announced == 0 {
             let text = format!(
                 "{} discovery controllers found by mDNS alone are not connected, because {} are connected. To connect \
                  them, raise max-announced= in stafd.conf, or configure them with controller=",
                 refused.announced, settings.conf.max_announced
             );
-            ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
+            news.push((text, true));
         }
         if refused.referrals > 0 && before.referrals == 0 {
             let text = format!(
@@ -49,7 +52,14 @@ impl Finder {
                  than {}. To connect them, raise max-referrals= in stafd.conf, or configure them with controller=",
                 refused.referrals, settings.conf.max_referrals
             );
-            ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
+            news.push((text, !refused.by_trusted));
+        }
+        for (text, is_limited) in news {
+            let mut record = LogRecord { level: Level::Warning, tid: None, ctrl: None, text };
+            if is_limited {
+                self.lines.admit(ctx.now, &mut record, None);
+            }
+            ctx.log(record);
         }
     }
 
@@ -87,6 +97,7 @@ impl Finder {
             let page = pages.find(|id| *room.entry(id).or_insert_with(|| room_of_page(id)) > 0);
             if is_referral && page.is_none() {
                 refused.referrals += 1;
+                refused.by_trusted |= !want.trust.is_announced_only();
                 return false;
             }
             if want.trust.is_announced_only() && announced >= settings.conf.max_announced {

@@ -66,6 +66,8 @@ pub struct Fleet {
     kind: Kind,
     identity: Option<Arc<HostIdentity>>,
     members: BTreeMap<Tid, Member>,
+    /// The members that were removed since [`Fleet::forget_just_removed`]: the last log lines about them come then.
+    just_removed: BTreeMap<Tid, Want>,
     inventory: Inventory,
     links: Arc<Links>,
     connect_queue: ConnectQueue,
@@ -138,6 +140,7 @@ impl Fleet {
             kind,
             identity: None,
             members: BTreeMap::new(),
+            just_removed: BTreeMap::new(),
             inventory: Inventory::default(),
             links: Arc::default(),
             connect_queue: ConnectQueue::default(),
@@ -425,6 +428,24 @@ impl Fleet {
     #[must_use]
     pub fn is_announced_only(&self, tid: &Tid) -> bool {
         self.members.get(tid).is_some_and(Member::is_announced_only)
+    }
+
+    /// Why and how a member is wanted, or was last. Members that this event has removed are included.
+    #[must_use]
+    pub fn last_want(&self, tid: &Tid) -> Option<&Want> {
+        self.members.get(tid).map(|member| &member.want).or_else(|| self.just_removed.get(tid))
+    }
+
+    /// Forgets the members that this event has removed. Call it after each event.
+    pub fn forget_just_removed(&mut self) {
+        self.just_removed.clear();
+    }
+
+    /// True for an existing connection that a member has held which more than announced discovery controllers list, or
+    /// listed.
+    #[must_use]
+    pub fn is_known_as_trusted(&self, ctrl: CtrlRef) -> bool {
+        self.path_trust.get(&ctrl).is_some_and(|level| !level.is_announced_only())
     }
 
     /// True for a member that is no longer wanted, but is kept because its storage is or may be in use.

@@ -443,7 +443,9 @@ impl Fleet {
         self.encrypted.remove(tid);
         ctx.timers.cancel(&Timer::Retry(tid.clone()));
         ctx.timers.cancel(&Timer::RetryDisconnect(tid.clone()));
-        self.members.remove(tid);
+        if let Some(member) = self.members.remove(tid) {
+            self.just_removed.insert(tid.clone(), member.want);
+        }
         self.counters.leaves_queue(tid);
         self.reports.push(Report::Left(tid.clone()));
         ctx.host(HostEffect::Save);
