@@ -6,7 +6,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
-use crate::wire::{Frames, MdnsEvent, Record};
+use crate::wire::{Frames, MdnsEvent, Record, SERVICES_PER_RECORD};
 use log_lines::LogLines;
 
 /// A false stas-net, and stafd's browser.
@@ -116,6 +116,7 @@ async fn a_process_that_sends_what_is_no_event_is_replaced() {
 #[tokio::test(start_paused = true)]
 async fn a_process_that_reports_without_a_pause_is_read_at_the_pace_of_a_normal_one() {
     const REPORTS: u32 = 200;
+    const PER_BATCH: u32 = 8;
     let mut scene = Scene::start();
     scene.browser.request(BrowseCommand::Start);
     let mut process = scene.process().await;
@@ -126,12 +127,40 @@ async fn a_process_that_reports_without_a_pause_is_read_at_the_pace_of_a_normal_
     for _ in 0..REPORTS {
         assert_eq!(scene.events.recv().await, Some(BrowseEvent::Restarted));
     }
-    assert!(begin.elapsed() >= (REPORTS - 1) * BATCH_PACE, "{:?}", begin.elapsed());
+    let normal = (REPORTS / PER_BATCH) * BATCH_PACE;
+    assert!((normal - 2 * BATCH_PACE..=normal).contains(&begin.elapsed()), "{:?}", begin.elapsed());
     // Requests do not wait for the next report.
     let begin = Instant::now();
     scene.browser.request(BrowseCommand::Stop);
     assert_eq!(process.received().await, None);
     assert!(begin.elapsed() < BATCH_PACE, "{:?}", begin.elapsed());
+}
+
+/// A service that is not received again within 10 s counts as no longer announced.
+#[tokio::test(start_paused = true)]
+async fn reports_are_read_as_fast_as_stas_net_sends_them() {
+    const SERVICES: usize = 1536;
+    let mut scene = Scene::start();
+    scene.browser.request(BrowseCommand::Start);
+    let mut process = scene.process().await;
+    let begin = Instant::now();
+    let sending = async {
+        for _ in 0..SERVICES / BATCH {
+            for _ in 0..BATCH / SERVICES_PER_RECORD {
+                process.sends(vec![MdnsEvent::Restarted; SERVICES_PER_RECORD]).await;
+            }
+            tokio::time::sleep(BATCH_PACE).await;
+        }
+        begin.elapsed()
+    };
+    let receiving = async {
+        for _ in 0..SERVICES {
+            assert_eq!(scene.events.recv().await, Some(BrowseEvent::Restarted));
+        }
+        begin.elapsed()
+    };
+    let (sent, received) = tokio::join!(sending, receiving);
+    assert!(received <= sent, "{received:?}, {sent:?}");
 }
 
 /// Paused time: the back-off takes no time.

@@ -10,7 +10,7 @@
 //! of one query and its answers. The instance is also replaced when the interfaces have changed, because it attributes
 //! a service to the interface on which it was first seen, and every 15 minutes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
@@ -171,14 +171,30 @@ struct Inbox {
 
 #[derive(Debug, Default)]
 struct News {
-    /// Newest event of each service. HashMap order is random, so no service is starved.
+    /// Newest event of each service.
     services: HashMap<String, MdnsEvent>,
+    /// The same services, the one that waits longest first: services that announce themselves all the time do not
+    /// starve others.
+    order: VecDeque<String>,
     /// Number of events received.
     events: usize,
     /// True if a service was dropped because the limit was reached.
     full: bool,
     /// True if mdns-sd dropped the listener or has ended.
     closed: bool,
+}
+
+impl News {
+    fn add(&mut self, service: String, event: MdnsEvent) {
+        if let Some(waiting) = self.services.get_mut(&service) {
+            *waiting = event;
+        } else if self.services.len() < WAITING {
+            self.order.push_back(service.clone());
+            self.services.insert(service, event);
+        } else {
+            self.full = true;
+        }
+    }
 }
 
 impl Inbox {
@@ -193,11 +209,7 @@ impl Inbox {
             let mut news = self.lock();
             news.events += 1;
             if let Some((service, event)) = translated {
-                if news.services.len() < WAITING || news.services.contains_key(&service) {
-                    news.services.insert(service, event);
-                } else {
-                    news.full = true;
-                }
+                news.add(service, event);
                 drop(news);
                 self.there.notify_one();
             }
@@ -209,7 +221,8 @@ impl Inbox {
     /// Takes up to [`BATCH`] services.
     fn take(&self) -> Vec<MdnsEvent> {
         let mut news = self.lock();
-        let some: Vec<String> = news.services.keys().take(BATCH).cloned().collect();
+        let some = news.order.len().min(BATCH);
+        let some: Vec<String> = news.order.drain(..some).collect();
         let batch = some.iter().filter_map(|service| news.services.remove(service)).collect();
         if !news.services.is_empty() {
             self.there.notify_one();
@@ -493,6 +506,32 @@ mod tests {
         sleep(START_AGAIN_AFTER / 2).await;
         drop(browser);
         assert_eq!(events.recv().await, None);
+    }
+
+    /// Services that announce themselves all the time do not delay others.
+    #[test]
+    fn waiting_services_are_reported_in_the_order_in_which_they_were_received() {
+        let inbox = Inbox::default();
+        let gone = |number: usize| MdnsEvent::Gone(format!("service {number}"));
+        let add = |number: usize| inbox.lock().add(format!("service {number}"), gone(number));
+        let mut reported = Vec::new();
+        (0..WAITING).for_each(add);
+        for round in 0..WAITING / BATCH {
+            reported.extend(inbox.take());
+            // Again what was reported, and what still waits.
+            (round * BATCH..(round + 1) * BATCH).for_each(add);
+            add(WAITING - 1);
+        }
+        assert_eq!(reported, (0..WAITING).map(gone).collect::<Vec<_>>());
+        let (mut rest, mut known) = (inbox.take(), 0);
+        while !rest.is_empty() {
+            known += rest.len();
+            rest = inbox.take();
+        }
+        assert_eq!(known, WAITING);
+        assert!(!inbox.lock().full);
+        (0..=WAITING).for_each(add);
+        assert!(inbox.lock().full);
     }
 
     #[test]
