@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use fake_host::{FakeHost, Finder, announced, interface, own_entry, referral};
+use fake_host::{FakeHost, Finder, Op, announced, interface, own_entry, referral};
 use libstas::core::browse::{BrowseEvent, Endpoint};
 use libstas::core::{Level, Links};
 use libstas::nvme::announcement::offer;
@@ -232,6 +232,31 @@ fn a_page_that_changes_all_the_time_does_not_fill_the_log() {
     }
     let lines = host.log_records().filter(|record| record.level > Level::Debug).count();
     assert!(lines < 200, "{lines}");
+}
+
+/// A read costs up to 16 MiB, a reconcile, a signal and a save. A discovery controller that only mDNS announces cannot
+/// make stafd read in a loop, neither with events nor with new connections.
+#[test]
+fn an_announced_controller_that_reports_changes_all_the_time_is_read_once_a_second() {
+    for (is_announced, is_allowed) in [(true, 9..=13), (false, 200..=400)] {
+        let mut host = if is_announced { host("") } else { Host::with(&["192.0.2.1"]).started() };
+        if is_announced {
+            hear(&mut host, at("192.0.2", 1..2));
+        }
+        assert_eq!(host.count_of(Op::ReadPage), 1, "the first read is not delayed");
+        for round in 0..200 {
+            host.page_is("192.0.2.1", vec![referral(&format!("10.1.1.{round}"))]);
+            host.wait(0.05);
+        }
+        let reads = host.count_of(Op::ReadPage);
+        assert!(is_allowed.contains(&reads), "announced: {is_announced}: {reads}");
+        // The last change is read, too.
+        host.page_is("192.0.2.1", vec![referral("10.1.2.1")]);
+        host.wait(1.1);
+        let view = host.core.controllers();
+        let page = view.iter().find(|dc| dc.member.tid.traddr == "192.0.2.1").unwrap().log_page.unwrap();
+        assert_eq!(page.entries[0].traddr, "10.1.2.1", "announced: {is_announced}");
+    }
 }
 
 /// One referral of 64 stays, the others are replaced by new ones that are connected, too.

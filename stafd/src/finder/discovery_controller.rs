@@ -19,6 +19,9 @@ pub(super) const SECOND_READ: Duration = SETTLED_READ;
 /// A page that is stale for this long is signalled as stale. Most changed pages are read sooner, so that each change
 /// causes one signal. Shorter than the shortest wait of a removal ([`libstas::core::sources::DEBOUNCE`]).
 pub(super) const SIGNAL_STALE_AFTER: Duration = Duration::from_millis(400);
+/// Shortest time between two reads of a page that only announced discovery controllers can make stafd read: a read costs
+/// up to 16 MiB, and the discovery controller itself decides when it reports a change.
+pub(super) const ANNOUNCED_READ_PACE: Duration = Duration::from_secs(1);
 /// A read that takes longer than this is logged; its slot stays occupied.
 pub(super) const READ_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -73,6 +76,8 @@ pub(super) struct DiscoveryController {
     pub(super) was_fresh: bool,
     /// When this run has read it last.
     pub(super) read_at: Option<Time>,
+    /// When the last read of its page ended, successful or not.
+    pub(super) read_ended: Option<Time>,
     /// The read under way.
     pub(super) reading: Option<Reading>,
     /// Reads whose device is gone or whose connection was replaced: their answers are late.

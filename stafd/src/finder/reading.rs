@@ -9,7 +9,9 @@ use libstas::nvme::log_page::{Candidates, Entry, EntryError, LogPage, Subtype, U
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
 
-use super::discovery_controller::{DiscoveryController, READ_DEADLINE, ReadKind, Reading, SIGNAL_STALE_AFTER};
+use super::discovery_controller::{
+    ANNOUNCED_READ_PACE, DiscoveryController, READ_DEADLINE, ReadKind, Reading, SIGNAL_STALE_AFTER,
+};
 use super::optional::Command;
 use super::{Context, Effect, Finder, RefreshError};
 
@@ -63,11 +65,18 @@ impl Finder {
         }
     }
 
-    /// Starts the next read, if one is pending and none is in flight. A hanging read of the same device blocks it.
+    /// Starts the next read, if one is pending and none is in flight. A hanging read of the same device blocks it. Reads
+    /// of a discovery controller that depends on mDNS alone have a minimum interval.
     fn read_next(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+        let is_paced = self.reconciler.fleet.is_announced_only(tid);
         let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let (Some(connection), true, None) = (dc.connection, dc.read_pending, dc.reading) else { return };
+        let not_before = dc.read_ended.filter(|_| is_paced).map(|ended| ended + ANNOUNCED_READ_PACE);
+        if let Some(not_before) = not_before.filter(|not_before| ctx.now < *not_before) {
+            ctx.timers.set(Timer::Read(tid.clone()), not_before);
+            return;
+        }
         let op = ctx.next_op();
         let ctrl = connection.ctrl;
         let what = match dc.supported {
@@ -95,6 +104,9 @@ impl Finder {
         let is_it = |reading: &Reading| reading.op == op && reading.what == what;
         let mut dcs = self.dcs.iter_mut();
         let (tid, dc) = dcs.find(|(_, dc)| dc.late.contains(&op) || dc.reading.as_ref().is_some_and(is_it))?;
+        if what == ReadKind::LogPage {
+            dc.read_ended = Some(ctx.now);
+        }
         if dc.late.remove(&op) {
             return None;
         }
