@@ -187,6 +187,9 @@ const IGNORE_IFACE: &str = "[Global]\nignore-iface=true\n";
 /// Configurations and protocols with which the interface is not part of the TID.
 const UNBOUND: [(&str, &str); 2] = [(IGNORE_IFACE, "tcp"), ("", "roce")];
 
+/// An end of an announcement.
+type End<'a> = &'a dyn Fn(&mut Host);
+
 #[test]
 fn an_announcement_on_an_excluded_interface_removes_no_controller_that_was_connected_elsewhere() {
     let gone = |host: &mut Host| hear(host, BrowseEvent::Gone("x".into()));
@@ -219,7 +222,7 @@ fn an_announcement_on_an_excluded_interface_removes_no_controller_that_was_conne
         host.configure(&format!("{conf}[Service Discovery]\nzeroconf=disabled\n"));
         host.configure(&conf);
     };
-    let ends: [(&str, &dyn Fn(&mut Host)); 7] = [
+    let ends: [(&str, End<'_>); 7] = [
         ("gone", &gone),
         ("moved", &moved),
         ("gone and lost", &gone_and_lost),
