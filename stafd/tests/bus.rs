@@ -96,11 +96,13 @@ fn saved() -> Saved {
             encrypted_only: Default::default(),
             booted: false,
             signal_removal: false,
+            was_trusted: false,
         }],
         removed: vec![Removed {
             dc: tid("192.0.2.66"),
             reason: RemovalReason::ReferralGone,
             at: libstas::core::Time::default(),
+            announced_only: false,
         }],
         ..Saved::default()
     }
@@ -259,7 +261,12 @@ async fn removed_controllers_are_published_with_the_reason() {
 /// The first released stacd knows only the words `fresh` and `aged out`.
 #[tokio::test]
 async fn the_first_released_stacd_finds_what_it_reads() {
-    let removed = |traddr: &str, reason| Removed { dc: tid(traddr), reason, at: libstas::core::Time::default() };
+    let removed = |traddr: &str, reason| Removed {
+        dc: tid(traddr),
+        reason,
+        at: libstas::core::Time::default(),
+        announced_only: false,
+    };
     let reasons = [
         ("192.0.2.60", RemovalReason::Configuration),
         ("192.0.2.61", RemovalReason::Excluded),

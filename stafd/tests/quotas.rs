@@ -8,7 +8,7 @@ use libstas::core::browse::{BrowseEvent, Endpoint};
 use libstas::core::{Level, Links};
 use libstas::nvme::announcement::offer;
 use libstas::nvme::log_page::{Entry, TrType};
-use stafd::finder::Event;
+use stafd::finder::{Event, Removed};
 
 type Host = FakeHost<Finder>;
 
@@ -218,6 +218,49 @@ fn referrals_of_an_announced_controller_do_not_displace_removed_controllers() {
     }
     assert!(removed(&host));
     assert!(host.core.removed().len() < 100, "{}", host.core.removed().len());
+}
+
+/// While stacd is down, it learns of removals from that list only. Referrals that answer are listed there.
+#[test]
+fn removed_controllers_that_only_mdns_announced_are_displaced_first() {
+    const CONFIGURED: [&str; 2] = ["192.0.2.200", "192.0.2.201"];
+    let lines: String =
+        CONFIGURED.iter().map(|at| format!("controller=transport=tcp;traddr={at}\n")).collect::<Vec<_>>().concat();
+    let unbound = "[Global]\nignore-iface=true\n";
+    let mut host = host(&format!("{unbound}[Controllers]\n{lines}"));
+    hear(&mut host, at("192.0.2", 1..2));
+    host.wait(10);
+    host.configure(unbound);
+    host.wait(10);
+    // The second one is announced for a while, and removed again.
+    hear(&mut host, at("192.0.2", 201..202));
+    host.wait(10);
+    assert_eq!(host.core.removed().len(), 1);
+    let mut saved = host.core.saved();
+    let announced = |n: u32| Removed {
+        dc: fake_host::dc(&format!("198.18.{}.{}", n / 250, n % 250)),
+        announced_only: true,
+        ..saved.removed[0].clone()
+    };
+    let many: Vec<Removed> = (0..1023).map(announced).collect();
+    saved.removed.extend(many);
+    host.kill_with(serde_json::to_string(&saved).unwrap());
+    host.write(unbound);
+    host.start();
+    for n in 1..5 {
+        host.page_is("192.0.2.1", vec![referral(&format!("192.0.2.{}", 100 + n))]);
+        host.wait(10);
+    }
+    host.configure(&format!("{unbound}[Service Discovery]\nzeroconf=disabled\n"));
+    host.lose("192.0.2.201");
+    host.wait(60);
+    let removed = host.core.removed();
+    assert!(removed.len() <= 1024, "{}", removed.len());
+    let listed = |at: &str| removed.iter().find(|removed| removed.dc.traddr == at);
+    assert!(listed("192.0.2.103").unwrap().announced_only);
+    for at in CONFIGURED {
+        assert!(!listed(at).unwrap().announced_only, "{at}");
+    }
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub(super) struct DiscoveryController {
     /// True if it was removed earlier and is wanted again, or if its page was too long to be saved: its removal is
     /// signalled even if it is never read.
     pub(super) was_removed: bool,
+    /// True if it was removed earlier, and more than announcements listed it then.
+    pub(super) was_trusted: bool,
     /// Its connection, while it is live.
     pub(super) connection: Option<Connection>,
     /// The content of its supported-log-pages page, if it was read on this connection.

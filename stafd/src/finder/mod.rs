@@ -194,9 +194,7 @@ impl Finder {
         self.leave_out_too_deep(ctx, &mut changed);
         self.leave_out_beyond_quotas(ctx, &mut changed);
         for (tid, _) in &changed {
-            let was_removed = self.removed.remove(tid).is_some();
-            self.dcs.entry(tid.clone()).or_default().was_removed |= was_removed;
-            if was_removed {
+            if self.take_from_removed(tid) {
                 self.use_again(ctx, tid);
             }
         }
@@ -225,12 +223,20 @@ impl Finder {
                 let restored = Want { parameters, trust: Trust::AnnouncedDc, ..Want::default() };
                 self.reconciler.fleet.restore_want(&tid, restored);
             }
-            let was_removed = self.removed.remove(&tid).is_some();
-            self.dcs.entry(tid.clone()).or_default().was_removed |= was_removed;
+            self.take_from_removed(&tid);
             self.use_again(ctx, &tid);
             self.report_if_live(ctx, &tid);
         }
         excluded
+    }
+
+    /// A controller is wanted, and no longer in the list of the removed ones. Returns true if it was.
+    fn take_from_removed(&mut self, tid: &Tid) -> bool {
+        let removed = self.removed.remove(tid);
+        let dc = self.dcs.entry(tid.clone()).or_default();
+        dc.was_removed |= removed.is_some();
+        dc.was_trusted |= removed.as_ref().is_some_and(|removed| !removed.announced_only);
+        removed.is_some()
     }
 
     /// A removed controller is wanted again. Marks its page as stale, and signals this, because stacd counts the
@@ -403,6 +409,14 @@ impl Finder {
         found
     }
 
+    /// True if only announcements and announced controllers list that controller, and its connection was not made for
+    /// a more trusted source.
+    fn is_announced_only(&self, tid: &Tid) -> bool {
+        let fleet = &self.reconciler.fleet;
+        let is_trusted = fleet.kernel(tid).is_some_and(|kernel| fleet.is_known_as_trusted(kernel.ctrl));
+        fleet.is_announced_only(tid) && !is_trusted
+    }
+
     /// Stops using connections that match an exclusion, although the controller that uses them is not excluded.
     fn end_excluded(&mut self, ctx: &mut Context<'_>) {
         let reports = self.reconciler.fleet.end_excluded(ctx, |_| false);
@@ -415,6 +429,7 @@ impl Finder {
         let known = self.dcs.remove(tid);
         let news = known.is_some();
         let was_removed = known.as_ref().is_some_and(|dc| dc.was_removed);
+        let was_trusted = known.as_ref().is_some_and(|dc| dc.was_trusted);
         let has_page = known.as_ref().is_some_and(|dc| dc.page.is_some());
         for token in known.map(|mut dc| dc.disconnected()).unwrap_or_default() {
             ctx.push(Effect::Refreshed { token, result: Err(RefreshError::GivenUp) });
@@ -437,12 +452,15 @@ impl Finder {
             // stacd has no entries of a discovery controller whose log page was never read. An announced one can refer
             // to any number of these, which would displace older ones of the bounded list.
             if was_published || has_page || !self.reconciler.fleet.is_announced_only(tid) {
-                self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: ctx.now });
+                let was_trusted = was_trusted || self.removed.get(tid).is_some_and(|before| !before.announced_only);
+                let announced_only = !was_trusted && self.is_announced_only(tid);
+                self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: ctx.now, announced_only });
             }
             while self.removed.len() > REMOVED_KEPT {
-                let Some(oldest) = self.removed.values().min_by_key(|removed| removed.at).map(|r| r.dc.clone()) else {
-                    break;
-                };
+                // Announced controllers and their referrals can fill the list while stacd is down: those are displaced
+                // first.
+                let oldest = self.removed.values().min_by_key(|removed| (!removed.announced_only, removed.at));
+                let Some(oldest) = oldest.map(|removed| removed.dc.clone()) else { break };
                 self.removed.remove(&oldest);
             }
             self.reconciler.sources.retire(&page, reason.spares_live());

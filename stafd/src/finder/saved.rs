@@ -37,6 +37,10 @@ pub struct SavedDc {
     /// is wanted again, or its page was too long to be saved. Earlier versions did not save it: then it may be true.
     #[serde(default = "may_have_been_removed")]
     pub signal_removal: bool,
+    /// True if it was removed earlier, and more than announcements listed it then. Earlier versions did not save it:
+    /// then it may be true.
+    #[serde(default = "may_have_been_trusted")]
+    pub was_trusted: bool,
 }
 
 fn may_be_booted() -> bool {
@@ -44,6 +48,10 @@ fn may_be_booted() -> bool {
 }
 
 fn may_have_been_removed() -> bool {
+    true
+}
+
+fn may_have_been_trusted() -> bool {
     true
 }
 
@@ -168,6 +176,7 @@ impl Finder {
             encrypted_only: BTreeSet::new(),
             booted: false,
             signal_removal: false,
+            was_trusted: false,
         })
     }
 
@@ -186,6 +195,7 @@ impl Finder {
                 .collect(),
             booted: self.nbft.record_of(dc).is_some() || self.was_booted.contains(dc),
             signal_removal: known.was_removed,
+            was_trusted: known.was_trusted,
         }
     }
 
@@ -196,7 +206,7 @@ impl Finder {
     pub(super) fn restore(&mut self, saved: Saved) {
         self.announced.restore(saved.announced);
         self.nbft.restore(saved.boot);
-        for SavedDc { dc, page, referrals, encrypted_only, booted, signal_removal } in saved.dcs {
+        for SavedDc { dc, page, referrals, encrypted_only, booted, signal_removal, was_trusted } in saved.dcs {
             if booted {
                 self.was_booted.insert(dc.clone());
             }
@@ -213,6 +223,7 @@ impl Finder {
             let known = self.dcs.entry(dc).or_default();
             known.page = page.or(known.page.take());
             known.was_removed |= signal_removal;
+            known.was_trusted |= was_trusted;
         }
         for (dc, spared) in saved.aged_out {
             if !spared.is_empty() {
@@ -263,6 +274,7 @@ mod tests {
             encrypted_only: BTreeSet::new(),
             booted: false,
             signal_removal: false,
+            was_trusted: false,
         }
     }
 

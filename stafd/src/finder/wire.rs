@@ -216,6 +216,10 @@ pub struct Removed {
     pub reason: RemovalReason,
     /// When it was removed.
     pub at: Time,
+    /// True if only announcements and announced discovery controllers listed it. Earlier versions did not save it: then
+    /// more may have listed it.
+    #[serde(default)]
+    pub announced_only: bool,
 }
 
 /// A discovery controller, as D-Bus shows it.

@@ -47,6 +47,7 @@ fn saved_stafd(page: &LogPage) -> stafd::finder::Saved {
         encrypted_only: Default::default(),
         booted: false,
         signal_removal: false,
+        was_trusted: false,
     };
     stafd::finder::Saved { dcs: vec![saved], configured: [dc].into(), ..Default::default() }
 }
