@@ -21,7 +21,7 @@ fn file(lines: &[String]) -> String {
 }
 
 fn view(dcs: Vec<DcPage>) -> StafdView {
-    StafdView { dcs, removed: Some(Vec::new()), is_complete: true }
+    StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() }
 }
 
 fn secured(nqn: &str, sectype: u8, treq: u8) -> Entry {
@@ -151,7 +151,7 @@ fn a_referred_discovery_controller_of_a_stafd_with_another_host_nqn_takes_nothin
     ]);
     let never =
         DcPage { state: PageState::Never, connected_since: None, ..dc_page(&as_host(RENAMED, &one), since, vec![]) };
-    host.stafd_is(":1.9", StafdView { dcs: vec![never], removed, is_complete: true });
+    host.stafd_is(":1.9", StafdView { dcs: vec![never], removed, is_complete: true, left_out: Vec::new() });
     host.wait(600);
     assert_eq!(host.disconnected(), [""; 0]);
 }
@@ -165,7 +165,7 @@ fn a_removal_whose_proof_is_withdrawn_while_the_storage_is_in_use_needs_a_new_pr
     host.wait(5);
     let page = host.peer.first().clone();
     let removed = Some(vec![RemovedDc { dc: page.dc.clone(), reason: RemovalReason::Excluded }]);
-    host.peer.view = Some(StafdView { dcs: Vec::new(), removed, is_complete: true });
+    host.peer.view = Some(StafdView { dcs: Vec::new(), removed, is_complete: true, left_out: Vec::new() });
     host.feed(Event::DcRemoved);
     host.wait(30);
     assert_eq!(host.logged("is kept"), 1);
@@ -242,7 +242,10 @@ fn only_what_more_than_an_announcement_lists_makes_this_host_connect_to_itself()
             host.start();
             let page = dc_page(&dc("192.0.2.1"), host.now, vec![entry(address, "a"), entry("192.0.2.1", "b")]);
             let page = DcPage { origin, follows_configured, ..page };
-            host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+            host.stafd_is(
+                ":1.5",
+                StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
+            );
             host.wait(60);
             assert_eq!(host.nqns().contains(&"a"), is_trusted || !is_own, "{case}: {:?}", host.nqns());
             assert!(host.nqns().contains(&"b"), "{case}");
@@ -264,7 +267,10 @@ fn an_address_that_becomes_one_of_this_host_takes_nothing() {
         host.start();
         let page = dc_page(&dc("192.0.2.1"), host.now, vec![entry("192.0.2.78", "a")]);
         let page = DcPage { origin: Origin::Discovered, ..page };
-        host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+        host.stafd_is(
+            ":1.5",
+            StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
+        );
         host.wait(60);
         assert_eq!(host.nqns(), ["a"]);
         host.set_links(network_with("192.0.2.78"));

@@ -54,7 +54,10 @@ fn booted_with(nqns: &[&str], scope: DisconnectScope, exclusions: &[&str]) -> Ho
 fn start(host: &mut Host, page: &[&str]) {
     host.start();
     let page = dc_page(&as_host(BOOT, &dc(TARGET)), Time(Duration::from_secs(500)), entries(page));
-    host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+    host.stafd_is(
+        ":1.5",
+        StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
+    );
     host.wait(3600);
 }
 
@@ -187,7 +190,10 @@ fn a_boot_connection_is_kept_under_every_spelling_while_its_table_cannot_be_read
                 host.start();
                 let dc = on_iface(of_source, &as_host(BOOT, &dc(TARGET)));
                 let page = dc_page(&dc, Time(Duration::from_secs(500)), entries(&["data"]));
-                host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+                host.stafd_is(
+                    ":1.5",
+                    StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
+                );
                 host.wait(60);
                 // The table cannot be read at the next reload, or at a restart.
                 host.tables = Some(BootTables::default());
@@ -247,7 +253,10 @@ fn what_the_boot_table_lists_is_trusted_like_the_firmware_even_if_only_an_announ
     host.start();
     let page = dc_page(&as_host(BOOT, &dc(TARGET)), Time(Duration::from_secs(500)), entries(&["root", "data"]));
     let page = DcPage { origin: Origin::Discovered, ..page };
-    host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+    host.stafd_is(
+        ":1.5",
+        StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
+    );
     host.wait(600);
     let views = host.core.controllers();
     let level =

@@ -42,7 +42,10 @@ fn restart_as(host: &mut Host, host_nqn: &str, nqns: &[&str]) {
     let page = dc_page(&as_host(host_nqn, &dc()), host.now, entries);
     let other = if host_nqn == HOST { RENAMED } else { HOST };
     let removed = vec![RemovedDc { dc: as_host(other, &dc()), reason: RemovalReason::Configuration }];
-    host.stafd_is(":1.7", StafdView { dcs: vec![page], removed: Some(removed), is_complete: true });
+    host.stafd_is(
+        ":1.7",
+        StafdView { dcs: vec![page], removed: Some(removed), is_complete: true, left_out: Vec::new() },
+    );
     host.wait(600);
 }
 
@@ -132,11 +135,37 @@ fn a_vanished_stafd_disconnects_nothing() {
 fn a_stafd_that_comes_back_empty_disconnects_nothing() {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
-    host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete: true });
+    host.peer.view =
+        Some(StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() });
     host.feed(Event::StafdOwner(None));
     host.feed(Event::StafdOwner(Some(":1.9".into())));
     host.wait(600.0);
     assert_eq!(host.nqns(), ["a", "b"]);
+}
+
+/// The page was too long for the answer with all pages.
+#[test]
+fn a_page_that_is_left_out_is_fetched_alone_and_proves_nothing_until_then() {
+    let mut host = started();
+    host.stafd_with(&["a", "b"], 100);
+    let full = host.peer.view.clone().unwrap();
+    let without = DcPage { state: PageState::Unknown, entries: Vec::new(), generation: None, ..full.dcs[0].clone() };
+    let left_out = vec![without.dc.clone()];
+    host.peer.view = Some(StafdView { dcs: vec![without], left_out, ..full.clone() });
+    host.hold(Op::FetchPage);
+    host.feed(Event::StafdOwner(None));
+    host.feed(Event::StafdOwner(Some(":1.9".into())));
+    host.wait(600.0);
+    assert_eq!(host.nqns(), ["a", "b"]);
+    let Some(Effect::FetchPage { op, dc, refresh: false }) = host.take_held(Op::FetchPage) else {
+        panic!("the page was not fetched")
+    };
+    assert_eq!(dc, full.dcs[0].dc);
+    let page = DcPage { entries: vec![entry(TARGET, "a"), entry(TARGET, "c")], ..full.dcs[0].clone() };
+    host.release(Op::FetchPage);
+    host.feed(Event::PageFetched { op, result: Ok(Some(page)) });
+    host.wait(60.0);
+    assert!(host.nqns().contains(&"c"), "{:?}", host.nqns());
 }
 
 #[test]
@@ -199,7 +228,10 @@ fn a_page_that_arrives_after_the_removal_of_its_dc_is_not_applied() {
 fn a_reload_that_changes_ignore_iface_takes_the_pages_anew() {
     let mut host = started();
     let page = dc_page(&on_iface("eth0", &dc()), host.now, vec![listed("a")]);
-    host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+    host.stafd_is(
+        ":1.5",
+        StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
+    );
     let members = |host: &Host| host.core.controllers().iter().map(|ioc| ioc.member.tid.clone()).collect::<Vec<_>>();
     assert_eq!(members(&host), [on_iface("eth0", &ioc("a"))]);
     host.configure("[Global]\nignore-iface=true\n");
@@ -417,7 +449,10 @@ fn a_controller_that_moves_from_the_configuration_to_a_new_page_is_kept_by_a_res
         let (mut host, dc) = moved_to_a_page(restarts);
         let mut page = dc_page(&dc, host.now, Vec::new());
         (page.state, page.connected_since) = (PageState::Never, None);
-        host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+        host.stafd_is(
+            ":1.5",
+            StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
+        );
         host.wait(8.0);
         let page = host.peer.first();
         (page.state, page.connected_since, page.entries) = (PageState::Fresh, Some(host.now), vec![listed("x")]);
@@ -438,7 +473,7 @@ fn a_restart_waits_for_stafd_before_it_removes_what_is_no_longer_configured() {
         let (mut host, _) = moved_to_a_page(true);
         if let Some(seconds) = appears_after {
             host.wait(seconds);
-            let view = StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete };
+            let view = StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete, left_out: Vec::new() };
             host.stafd_is(":1.5", view);
         }
         let start = host.now;
@@ -667,6 +702,7 @@ fn a_discovery_controller_removed_from_the_configuration_removes_its_controllers
         dcs: Vec::new(),
         removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]),
         is_complete: true,
+        left_out: Vec::new(),
     });
     host.feed(Event::DcRemoved);
     host.wait(1.0);
@@ -692,6 +728,7 @@ fn edited_in_place() -> (Host, Tid) {
         dcs: vec![page],
         removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]),
         is_complete: true,
+        left_out: Vec::new(),
     });
     host.feed(Event::DcRemoved);
     (host, moved)
@@ -756,6 +793,7 @@ fn an_aged_out_discovery_controller_removes_only_controllers_that_are_not_live()
         dcs: Vec::new(),
         removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::AgedOut }]),
         is_complete: true,
+        left_out: Vec::new(),
     });
     host.feed(Event::DcRemoved);
     host.wait(2.0);
@@ -777,13 +815,15 @@ fn an_empty_page_of_a_python_stafd_proves_nothing_before_that_owner_has_shown_en
         unclear: Vec::new(),
     };
     host.feed(Event::StafdOwner(None));
-    host.peer.view = Some(StafdView { dcs: vec![page(&[])], removed: None, is_complete: true });
+    host.peer.view = Some(StafdView { dcs: vec![page(&[])], removed: None, is_complete: true, left_out: Vec::new() });
     host.feed(Event::StafdOwner(Some(":1.77".into())));
     host.wait(120.0);
     assert_eq!(host.nqns(), ["a", "b"]);
-    host.peer.view = Some(StafdView { dcs: vec![page(&["a", "b"])], removed: None, is_complete: true });
+    host.peer.view =
+        Some(StafdView { dcs: vec![page(&["a", "b"])], removed: None, is_complete: true, left_out: Vec::new() });
     host.feed(Event::PageChanged(dc()));
-    host.peer.view = Some(StafdView { dcs: vec![page(&["a"])], removed: None, is_complete: true });
+    host.peer.view =
+        Some(StafdView { dcs: vec![page(&["a"])], removed: None, is_complete: true, left_out: Vec::new() });
     host.feed(Event::PageChanged(dc()));
     host.wait(1.0);
     assert_eq!(host.nqns(), ["a"]);
@@ -978,7 +1018,8 @@ fn a_stafd_that_comes_back_with_another_host_nqn_takes_nothing_before_it_is_conn
     let renamed =
         |nqns: &[&str], since| dc_page(&as_host(RENAMED, &dc()), since, nqns.iter().map(|nqn| listed(nqn)).collect());
     let removed = Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]);
-    host.peer.view = Some(StafdView { dcs: vec![renamed(&[], host.now)], removed, is_complete: true });
+    host.peer.view =
+        Some(StafdView { dcs: vec![renamed(&[], host.now)], removed, is_complete: true, left_out: Vec::new() });
     host.feed(Event::StafdOwner(Some(":1.9".into())));
     host.wait(600.0);
     assert!(host.disconnected().is_empty(), "{:?}", host.disconnected());
@@ -1001,6 +1042,7 @@ fn a_stafd_that_gets_its_host_nqn_back_is_as_before() {
         dcs: vec![page],
         removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]),
         is_complete: true,
+        left_out: Vec::new(),
     });
     host.feed(Event::StafdOwner(Some(":1.9".into())));
     host.wait(60.0);

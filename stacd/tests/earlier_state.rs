@@ -38,7 +38,7 @@ fn stafd() -> StafdView {
     let page =
         |dc| DcPage { state: PageState::Saved, connected_since: None, ..dc_page(dc, Time::default(), Vec::new()) };
     let dcs = saved.sources.iter().map(|source| page(&source.dc)).collect();
-    StafdView { dcs, removed: Some(Vec::new()), is_complete: true }
+    StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() }
 }
 
 #[test]

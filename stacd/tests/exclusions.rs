@@ -121,7 +121,7 @@ fn a_restart_connects_nothing_that_a_removed_discovery_controller_listed_while_i
             assert!(host.nqns().is_empty(), "{exclusion:?}: excluded");
             let dc = host.peer.first().dc.clone();
             let removed = Some(vec![RemovedDc { dc, reason }]);
-            host.peer.view = Some(StafdView { dcs: Vec::new(), removed, is_complete: true });
+            host.peer.view = Some(StafdView { dcs: Vec::new(), removed, is_complete: true, left_out: Vec::new() });
             host.feed(Event::DcRemoved);
             host.wait(5);
             host.configure("");

@@ -126,7 +126,10 @@ impl World {
         self.published.insert(nqn, shown.clone());
         self.stafd = Some(nqn);
         let owner = self.owner();
-        self.host.stafd_is(&owner, StafdView { dcs: vec![page], removed: Some(removed), is_complete: true });
+        self.host.stafd_is(
+            &owner,
+            StafdView { dcs: vec![page], removed: Some(removed), is_complete: true, left_out: Vec::new() },
+        );
     }
 
     /// The host NQNs of the connections, with the subsystem of each.

@@ -220,7 +220,10 @@ fn a_fibre_channel_page_is_recognised_in_each_spelling() {
         let of =
             |nqn| Entry { trtype: TrType::FC, traddr: FC.to_uppercase(), trsvcid: trsvcid.into(), ..entry(FC, nqn) };
         let page = dc_page(&fc_dc(), Time(host.now.0 - std::time::Duration::from_secs(100)), vec![of("a"), of("b")]);
-        host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+        host.stafd_is(
+            ":1.5",
+            StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
+        );
         host.wait(60);
         assert_eq!(host.nqns(), ["a", "b"], "{trsvcid:?}");
         let before = host.ctrls();

@@ -117,6 +117,7 @@ fn what_only_an_announced_discovery_controller_lists_is_used_and_never_claimed_o
                 dcs: vec![DcPage { origin, follows_configured, ..page }],
                 removed: Some(Vec::new()),
                 is_complete: true,
+                left_out: Vec::new(),
             }
         };
         host.stafd_is(":1.5", page(vec![entry(TARGET, A), entry(TARGET, B)]));
@@ -480,7 +481,7 @@ fn an_audit_needs_a_source_and_time_to_hear_of_others() {
 }
 
 fn libstas_view() -> stacd::connector::StafdView {
-    stacd::connector::StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete: true }
+    stacd::connector::StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() }
 }
 
 #[test]
@@ -521,7 +522,12 @@ fn an_audit_waits_for_a_settled_page_of_each_of_several_discovery_controllers() 
                 connected_since: connected_since(now),
                 ..dc_page(&dc("192.0.2.2"), host_time(900), Vec::new())
             };
-            let view = StafdView { dcs: vec![read, unread], removed: Some(Vec::new()), is_complete: true };
+            let view = StafdView {
+                dcs: vec![read, unread],
+                removed: Some(Vec::new()),
+                is_complete: true,
+                left_out: Vec::new(),
+            };
             host.stafd_is(":1.5", view.clone());
             host.wait(300);
             if restart {
@@ -787,7 +793,8 @@ fn each_disconnect_is_announced_with_its_cause() {
     let removed = RemovedDc { dc: host.peer.first().dc.clone(), reason: RemovalReason::AgedOut };
     host.kernel.iter_mut().find(|kernel| kernel.subsysnqn == A).unwrap().state = CtrlState::Connecting;
     host.send_snapshot();
-    host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(vec![removed]), is_complete: true });
+    host.peer.view =
+        Some(StafdView { dcs: Vec::new(), removed: Some(vec![removed]), is_complete: true, left_out: Vec::new() });
     host.feed(Event::DcRemoved);
     host.wait(60);
     assert_eq!(host.disconnected(), [A], "live storage is spared");
@@ -839,7 +846,12 @@ fn a_state_that_is_not_known_yet_counts_as_live() {
     let removed = stacd::connector::RemovedDc { dc, reason: stacd::connector::RemovalReason::AgedOut };
     host.stafd_is(
         ":1.6",
-        stacd::connector::StafdView { dcs: Vec::new(), removed: Some(vec![removed]), is_complete: true },
+        stacd::connector::StafdView {
+            dcs: Vec::new(),
+            removed: Some(vec![removed]),
+            is_complete: true,
+            left_out: Vec::new(),
+        },
     );
     host.wait(5);
     host.release(Op::Snapshot);

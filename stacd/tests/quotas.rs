@@ -14,7 +14,12 @@ type Host = FakeHost<Connector>;
 fn view(origin: Origin, follows_configured: bool, many: u32) -> StafdView {
     let entries = (0..many).map(|n| entry("192.0.2.1", &format!("nqn.2014-08.org.example:{n}"))).collect();
     let page = dc_page(&dc("192.0.2.1"), Time(Duration::from_secs(900)), entries);
-    StafdView { dcs: vec![DcPage { origin, follows_configured, ..page }], removed: Some(Vec::new()), is_complete: true }
+    StafdView {
+        dcs: vec![DcPage { origin, follows_configured, ..page }],
+        removed: Some(Vec::new()),
+        is_complete: true,
+        left_out: Vec::new(),
+    }
 }
 
 fn conf(most: u32) -> String {
@@ -75,6 +80,7 @@ fn announced_entries_that_are_replaced_all_the_time_do_not_fill_the_log() {
         ],
         removed: Some(Vec::new()),
         is_complete: true,
+        left_out: Vec::new(),
     };
     let lines_of = |host: &Host, at: &str| {
         let of = |record: &&LogRecord| record.tid.as_ref().is_some_and(|tid| tid.traddr == at);
@@ -114,6 +120,7 @@ fn the_disconnect_of_a_formerly_trusted_connection_is_always_logged() {
             dcs: vec![DcPage { origin, follows_configured: origin == Origin::Configured, ..page }],
             removed: Some(Vec::new()),
             is_complete: true,
+            left_out: Vec::new(),
         }
     };
     let mut host = started(4096);
@@ -193,7 +200,7 @@ fn two_pages(entries: Vec<Entry>) -> StafdView {
     let page = |traddr, entries| DcPage { origin: Origin::Discovered, ..dc_page(&dc(traddr), since, entries) };
     let unclear = vec![Unclear { subnqn: "x".into(), ..Unclear::default() }];
     let dcs = vec![page("192.0.2.1", entries), DcPage { unclear, ..page("192.0.2.2", Vec::new()) }];
-    StafdView { dcs, removed: Some(Vec::new()), is_complete: true }
+    StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() }
 }
 
 /// Entries on these ports.
@@ -248,7 +255,7 @@ fn a_discovery_controller_that_reconnects_with_new_entries_cannot_exceed_the_max
     for round in 0..20_u16 {
         let page = dc_page(&dc("192.0.2.1"), host.now, on_ports(10 * round..10 * round + 5, "x"));
         let dcs = vec![DcPage { origin: Origin::Discovered, ..page }];
-        host.stafd_is(":1.5", StafdView { dcs, removed: Some(Vec::new()), is_complete: true });
+        host.stafd_is(":1.5", StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() });
         host.feed(Event::DcRemoved);
         host.wait(3);
         most = most.max(host.kernel.len());
@@ -274,7 +281,7 @@ fn all_announced_discovery_controllers_together_have_a_maximum() {
             DcPage { origin, ..dc_page(&dc(&traddr), Time(Duration::from_secs(900)), entries) }
         };
         let dcs = (1..=5).map(page).collect();
-        host.stafd_is(":1.5", StafdView { dcs, removed: Some(Vec::new()), is_complete: true });
+        host.stafd_is(":1.5", StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() });
         let members = host.core.controllers();
         let at = |n: u32| members.iter().filter(|ioc| ioc.member.tid.traddr == format!("192.0.2.{n}")).count();
         assert_eq!([1, 2, 3, 4, 5].map(at), connected, "{origin:?}");
@@ -291,7 +298,7 @@ fn refused_controllers_are_connected_when_there_is_room() {
     let view = |traddr: &str| {
         let entries = (0..5).map(|n| entry(traddr, &format!("nqn.{n}"))).collect();
         let page = DcPage { origin: Origin::Discovered, ..dc_page(&dc("192.0.2.1"), since, entries) };
-        StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true }
+        StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() }
     };
     host.stafd_is(":1.5", view("192.0.2.9"));
     host.wait(60);
@@ -308,7 +315,7 @@ fn a_new_path_to_storage_in_use_is_not_refused_because_of_the_old_one() {
     let since = host.now;
     let view = |traddr: &str| {
         let page = DcPage { origin: Origin::Discovered, ..dc_page(&dc("192.0.2.1"), since, vec![entry(traddr, "a")]) };
-        StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true }
+        StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() }
     };
     host.stafd_is(":1.5", view("192.0.2.1"));
     host.in_use.insert("a".into());
@@ -336,7 +343,10 @@ fn a_target_that_moves_again_and_again_gets_few_paths_beyond_the_maximum() {
     for n in 1..10 {
         let entries = vec![entry(&format!("192.0.2.{n}"), "a")];
         let page = DcPage { origin: Origin::Discovered, ..dc_page(&dc("192.0.2.1"), since, entries) };
-        host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+        host.stafd_is(
+            ":1.5",
+            StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
+        );
         host.feed(Event::DcRemoved);
         host.wait(60);
     }
@@ -351,7 +361,10 @@ fn a_target_that_moves_with_all_its_portals_is_connected_at_the_maximum() {
     for net in ["192.0.2", "198.51.100"] {
         let entries = (1..5).map(|n| entry(&format!("{net}.{n}"), "a")).collect();
         let page = DcPage { origin: Origin::Discovered, ..dc_page(&dc("192.0.2.1"), since, entries) };
-        host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+        host.stafd_is(
+            ":1.5",
+            StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
+        );
         host.feed(Event::DcRemoved);
         host.wait(60);
     }

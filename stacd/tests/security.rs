@@ -26,7 +26,12 @@ fn secured(nqn: &str, sectype: u8, treq: u8) -> Entry {
 /// Lets stafd list these entries.
 fn list(host: &mut FakeHost<Connector>, entries: Vec<Entry>) {
     let page = dc_page(&fake_host::dc(TARGET), host.now, entries);
-    let view = stacd::connector::StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true };
+    let view = stacd::connector::StafdView {
+        dcs: vec![page],
+        removed: Some(Vec::new()),
+        is_complete: true,
+        left_out: Vec::new(),
+    };
     host.stafd_is(":1.5", view);
 }
 

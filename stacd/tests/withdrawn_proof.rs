@@ -169,7 +169,8 @@ fn what_a_removed_discovery_controller_listed_is_kept_when_stafd_uses_it_again()
         begin(&mut host, waits_for);
         let page = host.peer.first().clone();
         let removed = vec![RemovedDc { dc: page.dc.clone(), reason: RemovalReason::Excluded }];
-        host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(removed), is_complete: true });
+        host.peer.view =
+            Some(StafdView { dcs: Vec::new(), removed: Some(removed), is_complete: true, left_out: Vec::new() });
         host.feed(Event::DcRemoved);
         host.wait(1.0);
         assert!(host.nqns().contains(&"b"), "{waits_for:?}");
@@ -222,7 +223,12 @@ fn an_answer_that_is_older_than_a_signal_proves_nothing() {
             let present = host.peer.view.clone();
             if let Late::Removal = late {
                 let removed = vec![RemovedDc { dc: dc.clone(), reason: RemovalReason::Excluded }];
-                host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(removed), is_complete: true });
+                host.peer.view = Some(StafdView {
+                    dcs: Vec::new(),
+                    removed: Some(removed),
+                    is_complete: true,
+                    left_out: Vec::new(),
+                });
             }
             host.feed(event);
             let asked = host.take_held(op).unwrap();

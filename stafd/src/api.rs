@@ -361,6 +361,9 @@ fn fits(dcs: &[DcView<'_>]) -> bool {
 fn published(finder: &Finder, requested: &[ControllerId], limit: usize) -> fdo::Result<wire::Published> {
     if requested.is_empty() {
         let mut left = limit;
+        // The trusted pages first: pages of announced controllers must not use up the answer.
+        let mut controllers = finder.controllers();
+        controllers.sort_by_key(|dc| dc.published_without_page().is_announced_only());
         let page = |dc: &DcView<'_>| match left.checked_sub(length(dc)) {
             Some(rest) => {
                 left = rest;
@@ -368,7 +371,7 @@ fn published(finder: &Finder, requested: &[ControllerId], limit: usize) -> fdo::
             }
             None => wire::Page::left_out_of(&dc.published_without_page()),
         };
-        let pages = finder.controllers().iter().map(page).collect();
+        let pages = controllers.iter().map(page).collect();
         return Ok(wire::Published { pages, ..wire::Published::of(&finder.published_without_controllers()) });
     }
     let (number, existing) = (requested.len(), finder.controllers().len());

@@ -326,10 +326,10 @@ async fn pages_that_are_too_long_for_one_answer_are_left_out_and_can_be_requeste
     let numbers: Vec<(usize, bool)> =
         all.pages.iter().map(|page| (page.entries.len(), page.left_out.unwrap_or_default())).collect();
     assert_eq!(numbers, [(1, false), (16_384, false), (0, true), (0, true)]);
-    let left_out = all.left_out();
     let view = all.view();
     assert_eq!((view.dcs[2].state, view.dcs[3].state), (PageState::Unknown, PageState::Unknown), "they prove nothing");
-    for id in left_out {
+    for dc in view.left_out {
+        let id = ControllerId::of(&dc);
         let page = staf.get_published_pages(&[id]).await.unwrap().pages.remove(0);
         assert_eq!((page.entries.len(), page.left_out), (16_384, None));
     }

@@ -191,6 +191,8 @@ pub struct ConnectQueue {
     /// The probes under way that are not late.
     probing: BTreeMap<OpId, Portal>,
     late: BTreeSet<OpId>,
+    /// Probes under way that the queue has not started.
+    other_probes: usize,
     queue: BTreeMap<QueuePosition, Tid>,
     positions: BTreeMap<Tid, QueuePosition>,
     tickets: u64,
@@ -417,6 +419,17 @@ impl ConnectQueue {
         }
     }
 
+    /// The number of probes under way, those of others included.
+    #[must_use]
+    pub fn probes_running(&self) -> usize {
+        self.probing.len() + self.late.len() + self.other_probes
+    }
+
+    /// Sets how many probes are under way that this queue has not started: the host makes [`PROBES`] altogether.
+    pub fn set_other_probes(&mut self, number: usize) {
+        self.other_probes = number;
+    }
+
     /// True while a controller of this trust level or a more trusted one waits for its write, or, for the least trusted
     /// level, any controller.
     #[must_use]
@@ -632,7 +645,7 @@ impl ConnectQueue {
     }
 
     fn start_probes(&mut self, ctx: &mut Context<'_>) {
-        let mut running = self.probing.len() + self.late.len();
+        let mut running = self.probes_running();
         if running >= PROBES {
             return;
         }

@@ -109,8 +109,8 @@ impl Record {
 
     /// The start of the present state. If the last run of the daemon ended in the same state, that state has continued.
     fn start(&mut self, now: Timestamp, status: Status, ctrl: Option<CtrlRef>) -> Timestamp {
-        // Before a restarted daemon uses an existing connection again, the controller is queued or waits.
-        let may_continue = matches!(status, Status::Queued | Status::Connecting | Status::Waiting);
+        // Before a restarted daemon uses an existing connection again, the controller is queued.
+        let may_continue = status == Status::Queued;
         match self.before.take() {
             Some(before) if (before.status, before.ctrl) == (status, ctrl) => before.since,
             Some(before) if may_continue => {

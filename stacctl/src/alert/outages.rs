@@ -10,6 +10,9 @@ use stas_cli::listing::is_wanted;
 use stas_cli::table;
 use tokio::time::Instant;
 
+/// Number of subsystems above which those are forgotten that stacd does not list.
+const HAD_PATH: usize = 65_536;
+
 /// What stacd lists of a subsystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Paths {
@@ -43,7 +46,7 @@ pub(crate) struct Outages {
     down: BTreeSet<String>,
     /// Since when a subsystem has had no path, or one that is down is not wanted any more.
     since: BTreeMap<String, Instant>,
-    /// The listed subsystems that have had a path. Any host can announce any number of subsystems that do not exist.
+    /// The subsystems that have had a path. Any host can announce any number of subsystems that do not exist.
     had_path: BTreeSet<String>,
     /// True while the list is that of a running stacd.
     known: bool,
@@ -73,7 +76,10 @@ impl Outages {
         self.since.retain(|nqn, _| known.contains(nqn));
         let with_path = subsystems.iter().filter(|(_, paths)| **paths == Paths::Some);
         self.had_path.extend(with_path.map(|(nqn, _)| nqn.clone()));
-        self.had_path.retain(|nqn| known.contains(nqn));
+        // After a start of stacd the list is incomplete for a moment: what is not listed is forgotten only if it is much.
+        if self.had_path.len() > HAD_PATH {
+            self.had_path.retain(|nqn| known.contains(nqn));
+        }
         let had_path = &self.had_path;
         subsystems
             .retain(|nqn, paths| !matches!(paths, Paths::None { announced_only: true, .. }) || had_path.contains(nqn));

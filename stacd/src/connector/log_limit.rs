@@ -10,7 +10,7 @@ use libstas::nvme::Tid;
 use super::{Connector, Effect};
 
 /// The limits for log lines about what only announced discovery controllers list. Each of these has a budget of its
-/// own, so that one does not use up those of the others.
+/// own. All together have a limit, too.
 pub(super) const LINES: LineLimits = LineLimits { of_one: 512, common: 128, all: 2048 };
 
 impl Connector {

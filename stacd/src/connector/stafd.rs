@@ -281,6 +281,9 @@ impl Connector {
         self.stafd.signalled.retain(|_, signalled| *signalled > op);
         self.stafd.read_again.retain(|dc| listed.contains(dc));
         self.overtake_pages_in_flight(ctx, &listed);
+        for dc in view.left_out {
+            self.fetch_page(ctx, dc, false);
+        }
     }
 
     /// A page in flight of a discovery controller that stafd does not list may have been sent before the controller

@@ -13,6 +13,7 @@ use libstas::core::OpId;
 use libstas::daemon::event_loop::Handle;
 use libstas::nvme::Tid;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use zbus::Connection;
 use zbus::DBusError as _;
 use zbus::fdo::{self, DBusProxy};
@@ -21,6 +22,9 @@ use crate::connector::{Connector, Event, FetchError};
 
 /// Longer than the 60 s within which stafd reports the success or failure of a read.
 pub const REFRESH_LIMIT: Duration = Duration::from_secs(90);
+
+/// Maximum number of pages that are fetched at the same time.
+const PAGES_IN_FLIGHT: usize = 8;
 
 /// An event of stafd on the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,20 +53,22 @@ pub struct StafdClient {
     connection: Connection,
     /// The exact strings that stafd uses for its discovery controllers: nvme-stas compares text, not addresses.
     wire_ids: Arc<Mutex<BTreeMap<Tid, ControllerId>>>,
+    /// Limits the number of pages in flight.
+    permits: Arc<Semaphore>,
 }
 
 impl StafdClient {
     /// Creates a client on a bus.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
-        Self { connection, wire_ids: Arc::default() }
+        Self { connection, wire_ids: Arc::default(), permits: Arc::new(Semaphore::new(PAGES_IN_FLIGHT)) }
     }
 
     /// Starts a full fetch; the answer is [`Event::AllFetched`].
     pub fn start_all(&self, op: OpId, connector: &Handle<Connector>) {
         let (client, connector) = (self.clone(), connector.clone());
         tokio::spawn(async move {
-            let result = client.fetch_all().await;
+            let result = within(CALL_TIMEOUT, client.fetch_all()).await;
             connector.post(Event::AllFetched { op, result });
         });
     }
@@ -80,33 +86,18 @@ impl StafdClient {
     /// Fetches everything that stafd publishes.
     ///
     /// # Errors
-    /// Fails if stafd does not answer within [`CALL_TIMEOUT`], or not in a known format.
+    /// Fails if stafd does not answer, or not in a known format.
     pub async fn fetch_all(&self) -> Result<StafdView, FetchError> {
-        let (mut view, left_out) = within(CALL_TIMEOUT, self.fetch_most()).await?;
-        for id in left_out {
-            let Ok(dc) = id.tid() else { continue };
-            let page = within(CALL_TIMEOUT, self.fetch_page(&dc, false)).await?;
-            // `None`: it was removed meanwhile, which stafd signals. Without its page it proves nothing.
-            let places = view.dcs.iter_mut().filter(|place| place.dc == dc);
-            places.zip(page).for_each(|(place, page)| *place = page);
-        }
-        Ok(view)
-    }
-
-    /// Fetches what stafd publishes in one answer. Also returns the discovery controllers whose pages are left out.
-    async fn fetch_most(&self) -> Result<(StafdView, Vec<ControllerId>), FetchError> {
         let staf = self.proxy().await?;
-        let published = match staf.get_published_pages(&[]).await {
-            Ok(published) => published,
+        let view = match staf.get_published_pages(&[]).await {
+            Ok(published) => decode(published),
             Err(error) if is_unknown(&error) || is_unreadable(&error) => {
-                return Ok((self.fetch_all_dictionaries(&staf).await?, Vec::new()));
+                return self.fetch_all_dictionaries(&staf).await;
             }
             Err(error) => return Err(failed(error)),
         };
-        let left_out = published.left_out();
-        let view = decode(published);
         self.set_wire_ids(view.dcs.iter().map(|page| (page.dc.clone(), ControllerId::of(&page.dc))));
-        Ok((view, left_out))
+        Ok(view)
     }
 
     /// Fetches everything from a stafd without the contract: nvme-stas, or an earlier version of ours.
@@ -124,7 +115,7 @@ impl StafdClient {
             Err(error) => return Err(failed(error)),
         };
         self.set_wire_ids(published.iter().map(|(id, page)| (page.dc.clone(), id.clone())));
-        Ok(StafdView { dcs: published.into_iter().map(|(_, page)| page).collect(), removed, is_complete: false })
+        Ok(StafdView { dcs: published.into_iter().map(|(_, page)| page).collect(), removed, ..StafdView::default() })
     }
 
     /// Fetches one page; `None` if stafd does not have the discovery controller. With `refresh`, stafd reads the page
@@ -142,6 +133,8 @@ impl StafdClient {
                 _ => {}
             }
         }
+        // Many pages can change at the same time, and each can have 16 MiB.
+        let _permit = self.permits.acquire().await;
         let page = match staf.get_published_pages(std::slice::from_ref(&id)).await {
             Ok(published) => decode(published).dcs.into_iter().next(),
             Err(error) if is_unknown(&error) || is_unreadable(&error) => fetch_dictionary(&staf, dc, &id).await?,

@@ -18,7 +18,7 @@ use super::announced_dcs::{DerivationInput, HostUse, MdnsLogLine};
 use super::{Context, Effect, Finder, polling};
 
 /// The limits for log lines about announcements and what results from them. Announced discovery controllers that have
-/// been connected have budgets of their own: neither false announcements nor others can use them up.
+/// been connected have budgets of their own. All together have a limit, too.
 pub(super) const LINES: LineLimits = LineLimits { of_one: 32, common: 128, all: 1024 };
 
 /// If no event or tick comes for this long, the host was suspended or this process was stopped.
@@ -168,11 +168,16 @@ impl Finder {
         self.announced.names().filter(is_stuck).cloned().collect()
     }
 
-    /// True if a controller is excluded on every interface on which it was found.
+    /// True if a controller is excluded on every interface on which it was found. Of these, interfaces that no longer
+    /// exist count only if none of them exists.
     pub(super) fn is_barred_where_found(&self, tid: &Tid) -> bool {
-        let mut found_on = self.announced.found_on(tid).peekable();
-        let barred = found_on.peek().is_some() && found_on.all(|iface| self.reconciler.configured.excludes(tid, iface));
-        barred && !self.has_another_source(tid)
+        let links = self.reconciler.fleet.links();
+        let exists = |iface: &&str| links.0.iter().any(|link| link.name == **iface);
+        let found_on: Vec<&str> = self.announced.found_on(tid).collect();
+        let existing: Vec<&str> = found_on.iter().copied().filter(exists).collect();
+        let judged = if existing.is_empty() { found_on } else { existing };
+        let is_excluded = |iface: &&str| self.reconciler.configured.excludes(tid, iface);
+        !judged.is_empty() && judged.iter().all(is_excluded) && !self.has_another_source(tid)
     }
 
     /// True if a source other than announcements lists that controller.

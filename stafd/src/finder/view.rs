@@ -109,6 +109,7 @@ impl Finder {
             dcs: Vec::new(),
             removed: Some(self.removed.values().map(Removed::published).collect()),
             is_complete: self.is_complete(),
+            left_out: Vec::new(),
         }
     }
 

@@ -125,7 +125,10 @@ impl FakeHost<Connector> {
     pub fn stafd_with(&mut self, nqns: &[&str], connected_for: u64) {
         let since = Time(self.now.0.saturating_sub(std::time::Duration::from_secs(connected_for)));
         let page = dc_page(&dc(TARGET), since, nqns.iter().map(|nqn| entry(TARGET, nqn)).collect());
-        self.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+        self.stafd_is(
+            ":1.5",
+            StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
+        );
     }
 
     /// Starts a stafd with that unique bus name and these pages.

@@ -258,7 +258,7 @@ impl World {
                 let known = self.oracle.stac.pages.keys();
                 let removed =
                     known.map(|dc| RemovedDc { dc: dc.clone(), reason: RemovalReason::Configuration }).collect();
-                Ok(PublishedView { pages: Vec::new(), removed, is_complete: true })
+                Ok(PublishedView { pages: Vec::new(), removed, is_complete: true, left_out: Vec::new() })
             }
             Ok(mut view) if self.has_bug(Bug::AgedOutIsDecided) => {
                 view.removed.iter_mut().for_each(|removed| removed.reason = RemovalReason::Configuration);

@@ -51,6 +51,8 @@ def memory():
     for each in daemons.BOTH:
         wait_until(lambda: len(each.controllers(detailed=False)) >= (1 if each is daemons.stafd else COUNT), 30,
                    f"{each} lists what it manages", poll=1.0)
+        data, program = (each.resident(part) / MB for part in ("RssAnon", "RssFile"))
+        note(f"{each}: {data:.1f} MB of data, {program:.1f} MB of its program")
         measure(f"{each}, resident with {COUNT} connections", each.resident() / MB, "MB", at_most=10, peer=40)
 
 

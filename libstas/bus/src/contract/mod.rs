@@ -231,6 +231,8 @@ pub struct StafdView {
     /// True if `dcs` contains every discovery controller that stafd's configuration means. False while a line is
     /// invalid or a host name is not resolved, and if stafd does not say.
     pub is_complete: bool,
+    /// Discovery controllers whose pages are left out because they are too long for one answer.
+    pub left_out: Vec<Tid>,
 }
 
 #[cfg(test)]

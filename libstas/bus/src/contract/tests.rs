@@ -95,7 +95,7 @@ struct LaterRemoval {
 
 /// What stafd sends if it has only this page.
 fn published_with(page: DcPage) -> wire::Published {
-    wire::Published::of(&StafdView { dcs: vec![page], removed: None, is_complete: true })
+    wire::Published::of(&StafdView { dcs: vec![page], removed: None, is_complete: true, left_out: Vec::new() })
 }
 
 fn later(version: u32, state: Option<&str>, reason: Option<&str>) -> Later {
@@ -129,6 +129,7 @@ fn what_stafd_publishes_crosses_the_bus_unchanged() {
         dcs: [PageState::Never, PageState::Saved, PageState::Fresh].map(page).into(),
         removed: Some(reasons.map(|reason| RemovedDc { dc: dc(), reason }).into()),
         is_complete: true,
+        left_out: Vec::new(),
     };
     assert_eq!(view_of(&wire::Published::of(&view)), view);
 }
@@ -180,11 +181,15 @@ fn controllers_that_are_none_are_left_out() {
         dcs: vec![page(PageState::Fresh)],
         removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Excluded }]),
         is_complete: false,
+        left_out: Vec::new(),
     };
     let mut published = wire::Published::of(&view);
     published.pages[0].controller.transport = "carrier pigeon".into();
     published.removed[0].controller.transport = "carrier pigeon".into();
-    assert_eq!(view_of(&published), StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete: false });
+    assert_eq!(
+        view_of(&published),
+        StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete: false, left_out: Vec::new() }
+    );
 }
 
 #[test]

@@ -131,26 +131,22 @@ impl Published {
         }
     }
 
-    /// The discovery controllers whose pages were left out.
-    #[must_use]
-    pub fn left_out(&self) -> Vec<ControllerId> {
-        let left_out = self.pages.iter().filter(|page| page.left_out.unwrap_or_default());
-        left_out.map(|page| page.controller.clone()).collect()
-    }
-
     /// Decodes what stafd has published. Controllers with an invalid identity are left out.
     ///
     /// If the publisher has a later [`VERSION`], only the identities are used: its pages and removals prove nothing.
     #[must_use]
     pub fn view(self) -> StafdView {
         let is_known = self.version <= VERSION;
+        let left_out = self.pages.iter().filter(|page| page.left_out.unwrap_or_default());
+        let left_out = left_out.filter_map(|page| page.controller.tid().ok()).collect();
         let mut dcs: Vec<DcPage> = self.pages.into_iter().filter_map(Page::dc_page).collect();
         let mut removed: Vec<RemovedDc> = self.removed.into_iter().filter_map(Removal::removed_dc).collect();
         if !is_known {
             dcs.iter_mut().for_each(|page| page.state = PageState::Unknown);
             removed.iter_mut().for_each(|removed| removed.reason = RemovalReason::Unknown);
         }
-        StafdView { dcs, removed: Some(removed), is_complete: is_known && self.complete.unwrap_or_default() }
+        let is_complete = is_known && self.complete.unwrap_or_default();
+        StafdView { dcs, removed: Some(removed), is_complete, left_out }
     }
 }
 

@@ -272,7 +272,7 @@ impl Fleet {
             let Some(kernel) = self.inventory.get(ctrl) else { continue };
             let Some(exclusion) = self.rules.exclusions.matching_connection(kernel) else { continue };
             // The resolver may give a wrong answer: what an exclusion matches by a host name is removed only after the
-            // check for storage in use.
+            // check for storage in use, as a controller. A connection that no controller uses stays.
             if exclusion.is_name && self.kind == Kind::Io && self.rules.in_use == InUse::Keep {
                 continue;
             }

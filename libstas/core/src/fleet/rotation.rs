@@ -191,12 +191,13 @@ impl Fleet {
 
     /// Performs the next step of each pending change.
     pub(super) fn rotate(&mut self, ctx: &mut Context<'_>) {
-        let Self { rotation, members, inventory, .. } = self;
+        let Self { rotation, members, inventory, connect_queue, .. } = self;
         rotation.pending.retain(|tid, pending| {
             let held = members.get(tid).filter(|member| member.is_wanted()).and_then(Member::ctrl);
             held == Some(pending.ctrl) && inventory.get(pending.ctrl).is_some()
         });
         rotation.probes.retain(|_, (_, until)| ctx.now < *until);
+        connect_queue.set_other_probes(rotation.probes.len());
         let firsts = rotation.firsts(|tid| members.get(tid).map(|member| member.want.trust));
         match firsts.iter().filter_map(|tid| self.rotate_one(ctx, tid)).min() {
             Some(at) => ctx.timers.set(Timer::Rotate, at),
@@ -232,7 +233,8 @@ impl Fleet {
             Step::Waiting
                 if lost
                     && is_announced
-                    && (probes.len() >= PROBES - RESERVED_PROBES || self.connect_queue.has_queue_before(trust)) =>
+                    && (self.connect_queue.probes_running() >= PROBES - RESERVED_PROBES
+                        || self.connect_queue.has_queue_before(trust)) =>
             {
                 return Some(ctx.now + LOST_EVERY);
             }
@@ -242,6 +244,7 @@ impl Fleet {
                     ctx.host(HostEffect::Probe { op, portal, only_if_others_wait: false });
                     (op, ctx.now + ANSWER_WITHIN)
                 });
+                self.connect_queue.set_other_probes(probes.len());
                 pending.step = Step::Probing(op, until);
                 return Some(until);
             }
@@ -289,6 +292,7 @@ impl Fleet {
     /// Takes a portal's answer. Returns true if the probe belongs to a rotation.
     pub(super) fn rotation_probed(&mut self, now: Time, op: OpId, outcome: &ProbeOutcome) -> bool {
         self.rotation.probes.retain(|_, (asked, _)| *asked != op);
+        self.connect_queue.set_other_probes(self.rotation.probes.len());
         let Self { rotation, members, .. } = self;
         let asked = |pending: &Pending| matches!(pending.step, Step::Probing(asked, _) if asked == op);
         let mut any = false;

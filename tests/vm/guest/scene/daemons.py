@@ -99,10 +99,10 @@ class Daemon:
             return now["ActiveState"] == "active" and int(now["MainPID"]) not in (0, other_than)
         return wait_until(up, timeout, lambda: f"{self} active again\n    seen: {self.properties()}", poll=0.05)[1]
 
-    def resident(self):
-        """Returns its resident memory in bytes."""
+    def resident(self, part="VmRSS"):
+        """Returns its resident memory in bytes, or one part of it: RssAnon (its data) or RssFile (its program)."""
         for line in read(f"/proc/{self.pid}/status").splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{part}:"):
                 return int(line.split()[1]) * 1024
         raise Failed(f"expected: {self} runs\n    seen: {self.properties()}")
 
