@@ -244,6 +244,22 @@ fn an_announcement_on_an_excluded_interface_removes_no_controller_that_was_conne
     }
 }
 
+/// Otherwise it could never be excluded: the first interface may have another name since a reboot.
+#[test]
+fn an_interface_that_no_longer_exists_protects_no_controller_from_an_exclusion() {
+    for (exists, expected) in [(true, 1), (false, 0)] {
+        let mut host = connected_at_eth1(IGNORE_IFACE, "tcp");
+        hear(&mut host, BrowseEvent::Gone("x".into()));
+        hear(&mut host, announcement("y", "tcp", &[(2, A)]));
+        let mut now = links();
+        now.0.retain(|link| exists || link.name != "eth1");
+        host.set_links(now);
+        host.configure(&format!("{}{IGNORE_IFACE}[Controllers]\nexclude=host-iface=eth2\n", persistence("100")));
+        host.wait(1.0);
+        assert_eq!(members(&host), expected, "eth1 exists: {exists}");
+    }
+}
+
 #[test]
 fn an_exclusion_of_every_interface_on_which_it_was_found_removes_a_controller() {
     let exclude = |ifaces: &[&str]| {
