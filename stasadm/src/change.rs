@@ -98,17 +98,26 @@ impl Change {
             (value, _) => value.clone(),
         };
 
-        let _locked = conf.lock().map_err(Failure::file("cannot lock the directory of", conf_file))?;
-        let old = conf.read().map_err(Failure::file("cannot read", conf_file))?;
-        let text = old.as_deref().unwrap_or_default();
-        let new = match value {
-            Some(value) => sys::set_value(text, self.key, &value)?,
-            None => sys::clear_value(text, self.key),
-        };
-        if new != text {
+        // A change that changes nothing needs no lock: the file system may be read-only.
+        if self.changed(&conf, conf_file, value.as_deref())?.is_none() {
+            return Ok(());
+        }
+        let _locked = conf.lock().map_err(Failure::file("cannot lock", conf_file))?;
+        if let Some(new) = self.changed(&conf, conf_file, value.as_deref())? {
             conf.replace(&new).map_err(Failure::file("cannot write", conf_file))?;
         }
         Ok(())
+    }
+
+    /// The configuration with the new value; `None` if it has that already.
+    fn changed(&self, conf: &AtomicFile, conf_file: &Path, value: Option<&str>) -> Result<Option<String>, Failure> {
+        let old = conf.read().map_err(Failure::file("cannot read", conf_file))?;
+        let text = old.as_deref().unwrap_or_default();
+        let new = match value {
+            Some(value) => sys::set_value(text, self.key, value)?,
+            None => sys::clear_value(text, self.key),
+        };
+        Ok((new != text).then_some(new))
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -68,6 +71,55 @@ fn a_guarded_file_stays_guarded_and_a_link_stays_a_link() {
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(mode(&conf), 0o600);
     assert!(fs::read_to_string(&conf).unwrap().contains("\nid=x\n"));
+}
+
+/// Applies a change on another thread: it may block.
+fn applied(conf: &Path) -> Result<(), String> {
+    let (conf, (sender, result)) = (conf.to_owned(), mpsc::channel());
+    thread::spawn(move || sender.send(Change::set("id", "x".into(), None).apply(&conf)));
+    let result = result.recv_timeout(Duration::from_secs(20)).map_err(|_| "it blocks".to_owned())?;
+    result.map_err(|failure| failure.to_string())
+}
+
+/// Every user may open the directory and the file for reading, and lock what is open.
+#[test]
+fn a_lock_that_every_user_can_hold_blocks_nothing() {
+    let (directory, conf) = with_conf(COMMENTED);
+    for path in [directory.path(), conf.as_path()] {
+        fs::write(&conf, COMMENTED).unwrap();
+        let held = fs::File::open(path).unwrap();
+        held.lock().unwrap();
+        assert_eq!(applied(&conf), Ok(()), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_run_that_hangs_ends_the_wait_of_another_with_an_error() {
+    let (directory, conf) = with_conf(COMMENTED);
+    let path = directory.path().join(".sys.conf.lock");
+    let held = fs::File::create(&path).unwrap();
+    held.lock().unwrap();
+    let error = applied(&conf).unwrap_err();
+    assert!(error.contains("/.sys.conf.lock for more than 5 s") && error.contains("lslocks"), "{error}");
+    // A change that changes nothing needs no lock: the file system may be read-only.
+    let text = fs::read_to_string(&conf).unwrap();
+    Change::set("nqn", "nqn.2014-08.org.example:old".into(), None).apply(&conf).unwrap();
+    assert_eq!(fs::read_to_string(&conf).unwrap(), text);
+    drop(held);
+    assert_eq!(applied(&conf), Ok(()), "a lock file that a killed run has left");
+    assert!(!path.exists());
+}
+
+#[test]
+fn only_root_may_open_the_lock_file_and_a_link_in_its_place_is_not_followed() {
+    let (directory, conf) = with_conf(COMMENTED);
+    let path = directory.path().join(".sys.conf.lock");
+    let lock = AtomicFile::of(&conf).unwrap().lock().unwrap();
+    assert_eq!(mode(&path), 0o600);
+    drop(lock);
+    std::os::unix::fs::symlink(directory.path().join("other"), &path).unwrap();
+    assert!(AtomicFile::of(&conf).unwrap().lock().is_err());
+    assert!(!directory.path().join("other").exists());
 }
 
 #[test]

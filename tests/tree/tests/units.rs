@@ -189,6 +189,17 @@ fn a_daemon_comes_back_however_often_it_dies() {
     }
 }
 
+/// A oneshot service has no time limit by default. The daemons wait for the identity of the host.
+#[test]
+fn every_oneshot_service_has_a_time_limit_for_its_start() {
+    for path in files("systemd") {
+        let unit = read(&path);
+        if values(&unit, "Type") == ["oneshot"] {
+            assert_eq!(values(&unit, "TimeoutStartSec").len(), 1, "{}", path.display());
+        }
+    }
+}
+
 #[test]
 fn file_systems_go_before_the_daemons_at_shutdown() {
     for daemon in DAEMONS {
