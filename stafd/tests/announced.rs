@@ -11,7 +11,7 @@ use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, Gained, HostEffect, Interface, Level, Links, Owner};
 use libstas::nvme::announcement::offer;
 use libstas::nvme::{Purpose, Tid};
-use stafd::finder::{Effect, Event, RemovalReason};
+use stafd::finder::{Effect, Event, RemovalReason, SavedAnnounced};
 
 type Host = FakeHost<Finder>;
 
@@ -382,6 +382,47 @@ fn the_persistence_restarts_when_the_controller_returns() {
     assert_eq!(members(&host), 1);
     host.wait(41.0);
     assert_eq!(members(&host), 0);
+}
+
+/// A genuine controller that is being restarted is absent for longer than false ones that connect once.
+#[test]
+fn controllers_that_connected_first_are_kept_among_any_number_of_later_ones() {
+    const C: &str = "203.0.113.1";
+    let mut host = started("");
+    hear(&mut host, announcement("x", "tcp", &[(1, A)]));
+    host.wait(10);
+    hear(&mut host, announcement("z", "tcp", &[(1, C)]));
+    let gone = |host: &mut Host, service: &str, at: &str| {
+        hear(host, BrowseEvent::Gone(service.into()));
+        host.lose(at);
+        host.wait(1);
+    };
+    gone(&mut host, "x", A);
+    let mut saved = host.core.saved();
+    let late = |n: usize| SavedAnnounced {
+        dc: dc(&format!("10.1.{}.{}", n / 250, n % 250), "eth1"),
+        absent: Some(host.now),
+        proven_since: Some(host.now),
+        ..saved.announced[0].clone()
+    };
+    let fakes: Vec<SavedAnnounced> = (0..1022).map(late).collect();
+    saved.announced.extend(fakes);
+    host.kill_with(serde_json::to_string(&saved).unwrap());
+    host.write("");
+    host.start();
+    host.wait(12);
+    let kept = |host: &Host| {
+        let saved = host.core.saved().announced;
+        (saved.len(), saved.iter().any(|saved| saved.dc.traddr == A))
+    };
+    assert_eq!(kept(&host), (1024, true));
+    for (service, at) in [("f", "203.0.113.7"), ("g", "203.0.113.8")] {
+        hear(&mut host, announcement(service, "tcp", &[(2, at)]));
+        host.wait(5);
+        gone(&mut host, service, at);
+    }
+    assert_eq!(kept(&host), (1024, true));
+    assert!(host.core.controller(&dc(A, "eth1")).is_some());
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //!
 //! All input is untrusted, so every table has a limit.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -72,6 +73,8 @@ struct Dc {
     announced: bool,
     /// True if it has been connected at any time.
     proven: bool,
+    /// Since when that is known; `None` if it is not, or for a controller that an earlier version saved.
+    proven_since: Option<Time>,
     /// True if it is from the saved state and has not been received in this run yet.
     restored: bool,
     /// Since when it is neither announced nor connected.
@@ -81,6 +84,15 @@ struct Dc {
 }
 
 impl Dc {
+    /// Records that it has or had a connection. Returns true if that is new.
+    fn prove(&mut self, now: Time) -> bool {
+        let is_new = !std::mem::replace(&mut self.proven, true);
+        if is_new {
+            self.proven_since = Some(now);
+        }
+        is_new
+    }
+
     /// Notes the interfaces on which it is received now. They replace those of a controller that was never connected.
     /// Any host on an excluded interface can announce a connected controller: so its interfaces are only added to, and
     /// the controller does not become excluded by that. A restored one may have been connected before stafd was killed.
@@ -110,6 +122,9 @@ pub struct SavedAnnounced {
     /// True if it has been connected at any time. Earlier versions saved no others.
     #[serde(default = "was_connected")]
     pub proven: bool,
+    /// Since when it is known that it has been connected. Earlier versions did not save it: then it has been for long.
+    #[serde(default)]
+    pub proven_since: Option<Time>,
 }
 
 fn was_connected() -> bool {
@@ -209,8 +224,8 @@ impl AnnouncedDcs {
     /// Restores the saved state.
     pub(super) fn restore(&mut self, saved: Vec<SavedAnnounced>) {
         let dc = |saved: SavedAnnounced| {
-            let SavedAnnounced { dc, found_on, absent, proven } = saved;
-            (dc, Dc { found_on, proven, restored: true, absent, ..Dc::default() })
+            let SavedAnnounced { dc, found_on, absent, proven, proven_since } = saved;
+            (dc, Dc { found_on, proven, proven_since, restored: true, absent, ..Dc::default() })
         };
         self.dcs = saved.into_iter().take(KEPT).map(dc).collect();
     }
@@ -223,6 +238,7 @@ impl AnnouncedDcs {
             found_on: dc.found_on.clone(),
             absent: dc.absent,
             proven: dc.proven,
+            proven_since: dc.proven_since,
         };
         self.dcs.iter().map(saved).collect()
     }
@@ -256,9 +272,9 @@ impl AnnouncedDcs {
     }
 
     /// Records that a discovery controller has or had a connection. Returns true if that is new.
-    pub(super) fn was_connected(&mut self, tid: &Tid) -> bool {
+    pub(super) fn was_connected(&mut self, now: Time, tid: &Tid) -> bool {
         let known = self.dcs.get_mut(tid).or_else(|| self.aged.get_mut(tid));
-        known.is_some_and(|dc| !std::mem::replace(&mut dc.proven, true))
+        known.is_some_and(|dc| dc.prove(now))
     }
 
     /// The configuration or the interfaces have changed.
@@ -468,7 +484,8 @@ impl AnnouncedDcs {
         for (tid, found_on) in found {
             // A controller that has aged out and is not removed yet keeps the mark that it has been connected.
             let aged = self.aged.remove(&tid).filter(|dc| dc.proven);
-            let kept = |Dc { proven, found_on, .. }| Dc { proven, found_on, ..Dc::default() };
+            let kept =
+                |Dc { proven, proven_since, found_on, .. }| Dc { proven, proven_since, found_on, ..Dc::default() };
             let dc = self.dcs.entry(tid.clone()).or_insert_with(|| aged.map(kept).unwrap_or_default());
             if !std::mem::replace(&mut dc.announced, true) {
                 let on: Vec<&str> = found_on.iter().map(String::as_str).collect();
@@ -539,14 +556,13 @@ impl AnnouncedDcs {
         let known_since = self.known_since();
         let aged = &mut self.aged;
         for (_, dc) in aged.iter_mut().filter(|(tid, _)| connection(tid).is_some()) {
-            dc.proven = true;
+            dc.prove(now);
         }
         self.dcs.retain(|tid, dc| {
             let connection = connection(tid);
             let live = connection == Some(true);
             // A connection that the kernel is restoring was live before, perhaps in another run.
-            news |= connection.is_some() && !dc.proven;
-            dc.proven |= connection.is_some();
+            news |= connection.is_some() && dc.prove(now);
             if live {
                 dc.down = None;
             } else {
@@ -578,10 +594,12 @@ impl AnnouncedDcs {
             !over
         });
         while self.dcs.len() > KEPT {
-            let absent = self.dcs.iter().filter_map(|(tid, dc)| Some((dc.absent?, tid)));
-            let Some(longest) = absent.min().map(|(_, tid)| tid.clone()) else { break };
-            let dc = self.dcs.remove(&longest).unwrap_or_default();
-            self.aged.insert(longest, Dc { proven: true, ..dc });
+            // False controllers that connect once can be many, but a genuine one that is absent has been connected
+            // before: the newest ones are dropped first.
+            let absent = self.dcs.iter().filter_map(|(tid, dc)| Some((dc.proven_since, Reverse(dc.absent?), tid)));
+            let Some(newest) = absent.max().map(|(.., tid)| tid.clone()) else { break };
+            let dc = self.dcs.remove(&newest).unwrap_or_default();
+            self.aged.insert(newest, Dc { proven: true, ..dc });
         }
         news
     }
@@ -640,7 +658,7 @@ impl AnnouncedDcs {
     pub(super) fn dc_removed(&mut self, tid: &Tid) {
         self.aged.remove(tid);
         match self.dcs.get_mut(tid) {
-            Some(dc) if dc.announced => dc.proven = false,
+            Some(dc) if dc.announced => (dc.proven, dc.proven_since) = (false, None),
             _ => drop(self.dcs.remove(tid)),
         }
     }

@@ -510,7 +510,7 @@ impl Finder {
 
     fn connection_up(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         // Save at once: the connection may be lost before anything else happens.
-        if self.announced.was_connected(tid) {
+        if self.announced.was_connected(ctx.now, tid) {
             ctx.host(HostEffect::Save);
         }
         let seqnum = self.reconciler.fleet.inventory().snapshot().seqnum;
