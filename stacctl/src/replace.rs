@@ -1,15 +1,12 @@
 //! Replaces a file so that nobody sees half of it, even if the program is killed meanwhile.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
-/// Longest wait for another run that writes into the same folder.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+use stas_cli::lock_file::LockFile;
 
 /// Replaces a file as a whole: a reader sees the old or the new content. A link to a file is replaced, not its target.
 ///
@@ -19,9 +16,8 @@ pub(crate) fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
     if fs::metadata(file).is_ok_and(|old| !old.is_file()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let new = temporary(file).ok_or(io::ErrorKind::InvalidInput)?;
-    let _locked = lock(folder)?;
+    let _locked = lock(file)?;
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -33,29 +29,14 @@ pub(crate) fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
     written
 }
 
-/// Locks a folder until the returned file is dropped: two runs at the same time would share the name of the new file.
+/// Locks a file for its replacement: two runs at the same time would share the name of the new file.
 ///
 /// # Errors
-/// Fails if the lock is held for longer than [`LOCK_WAIT`]. The folder may belong to another user, whose programs could
-/// otherwise block this one for ever.
-fn lock(folder: &Path) -> io::Result<File> {
-    const INTERVAL: Duration = Duration::from_millis(10);
-    let file = File::open(folder)?;
-    let begin = Instant::now();
-    loop {
-        match file.try_lock() {
-            // Not every file system can lock a folder.
-            Ok(()) | Err(TryLockError::Error(_)) => return Ok(file),
-            Err(TryLockError::WouldBlock) if begin.elapsed() < LOCK_WAIT => thread::sleep(INTERVAL),
-            Err(TryLockError::WouldBlock) => {
-                let text = format!(
-                    "another program holds a lock on {} for more than {} s; `lslocks` shows the program: end it",
-                    folder.display(),
-                    LOCK_WAIT.as_secs()
-                );
-                return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
-            }
-        }
+/// Fails if another program holds the lock for too long. Not every file system can lock a file: there it goes on without.
+fn lock(file: &Path) -> io::Result<Option<LockFile>> {
+    match LockFile::beside(file) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+        locked => Ok(locked.ok()),
     }
 }
 
@@ -78,6 +59,10 @@ fn write_new(file: &Path, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs::File;
+
+    use stas_cli::lock_file::LOCK_WAIT;
+
     use super::*;
 
     #[test]
@@ -135,16 +120,28 @@ mod tests {
         });
     }
 
+    /// Every user may open the folder and the file for reading, and lock what is open.
     #[test]
-    fn a_lock_that_another_program_holds_ends_in_an_error_that_names_the_folder() {
+    fn a_lock_that_every_user_can_hold_blocks_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let (file, lock) = (folder.path().join("x.prom"), File::open(folder.path()).unwrap());
-        lock.lock().unwrap();
+        let file = folder.path().join("x.prom");
+        std::fs::write(&file, b"old").unwrap();
+        let held = [folder.path(), &file].map(|path| File::open(path).unwrap());
+        held.iter().for_each(|held| held.lock().unwrap());
+        replace(&file, b"new").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
+    }
+
+    #[test]
+    fn a_lock_that_another_run_holds_ends_in_an_error_that_names_the_lock_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.prom");
+        let lock = LockFile::beside(&file).unwrap();
         let (sender, result) = std::sync::mpsc::channel();
         let path = file.clone();
         std::thread::spawn(move || sender.send(replace(&path, b"new")));
         let error = result.recv_timeout(2 * LOCK_WAIT).unwrap().unwrap_err().to_string();
-        assert!(error.contains(&format!("lock on {}", folder.path().display())), "{error}");
+        assert!(error.contains("/.x.prom.lock for more than 5 s"), "{error}");
         assert!(!file.exists());
         drop(lock);
         replace(&file, b"new").unwrap();

@@ -1,76 +1,15 @@
 //! Replaces files atomically: a reader sees either the old or the new content, even after a power failure.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use libstas::daemon::conf_file::broken_link_error;
-use nix::fcntl::OFlag;
+use stas_cli::lock_file::LockFile;
 
 /// Every user may read the identity: tools without privileges need it.
 const READABLE: u32 = 0o644;
-
-/// Longest wait for another run: it holds the lock for a moment only.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
-
-/// A lock file while it is locked. Dropping it deletes the file.
-///
-/// Only its owner may open the file. Every user can open the directory or sys.conf for reading, and a program that has a
-/// file open can lock it: such a lock would keep this host from getting its identity, and the daemons from starting.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl Lock {
-    fn take(path: PathBuf) -> io::Result<Self> {
-        const INTERVAL: Duration = Duration::from_millis(10);
-        let mut options = OpenOptions::new();
-        // A FIFO in its place must not block: with read access it does not.
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
-        let begin = Instant::now();
-        loop {
-            let file = options.open(&path)?;
-            match file.try_lock() {
-                Ok(()) if is_at(&file, &path)? => return Ok(Self { path, _file: file }),
-                // The run that held the lock has deleted the file.
-                Ok(()) => {}
-                Err(TryLockError::Error(error)) => return Err(error),
-                Err(TryLockError::WouldBlock) if begin.elapsed() < LOCK_WAIT => thread::sleep(INTERVAL),
-                Err(TryLockError::WouldBlock) => {
-                    let text = format!(
-                        "another program has locked {} for more than {} s; `lslocks` shows the program: end it",
-                        path.display(),
-                        LOCK_WAIT.as_secs()
-                    );
-                    return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // If it cannot be deleted, the next run uses it.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// True if that path leads to this open file.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let open = file.metadata()?;
-    match fs::symlink_metadata(path) {
-        Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
 
 /// A file and its directory.
 pub(crate) struct AtomicFile {
@@ -107,12 +46,9 @@ impl AtomicFile {
     /// At boot the host NQN and the host ID are created at the same time, and both change sys.conf.
     ///
     /// # Errors
-    /// Also fails if another program holds the lock for longer than [`LOCK_WAIT`].
-    pub(crate) fn lock(&self) -> io::Result<Lock> {
-        let mut name = OsString::from(".");
-        name.push(self.file.file_name().ok_or(io::ErrorKind::IsADirectory)?);
-        name.push(".lock");
-        Lock::take(self.directory.join(name))
+    /// As [`LockFile::beside`].
+    pub(crate) fn lock(&self) -> io::Result<LockFile> {
+        LockFile::beside(&self.file)
     }
 
     /// The content, or `None` if the file does not exist.

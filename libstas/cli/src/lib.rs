@@ -11,6 +11,7 @@
 //! | [`literal`] | reads Python's notation |
 //! | [`listing`] | `ls`: selects and sorts controllers, and checks that all are connected |
 //! | [`kernel`] | what the kernel shows of a controller: namespaces, ANA states, time limits |
+//! | [`lock_file`] | locks a file for the time in which a tool replaces it |
 //! | `time` | times as text |
 //! | [`watch`] | prints each change of the controllers |
 //! | [`why`] | `why`: the history of a controller |
@@ -21,6 +22,7 @@ pub mod daemon;
 pub mod kernel;
 pub mod listing;
 pub mod literal;
+pub mod lock_file;
 pub mod output;
 pub mod pprint;
 pub mod schema;

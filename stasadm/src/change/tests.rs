@@ -111,18 +111,6 @@ fn a_run_that_hangs_ends_the_wait_of_another_with_an_error() {
 }
 
 #[test]
-fn only_root_may_open_the_lock_file_and_a_link_in_its_place_is_not_followed() {
-    let (directory, conf) = with_conf(COMMENTED);
-    let path = directory.path().join(".sys.conf.lock");
-    let lock = AtomicFile::of(&conf).unwrap().lock().unwrap();
-    assert_eq!(mode(&path), 0o600);
-    drop(lock);
-    std::os::unix::fs::symlink(directory.path().join("other"), &path).unwrap();
-    assert!(AtomicFile::of(&conf).unwrap().lock().is_err());
-    assert!(!directory.path().join("other").exists());
-}
-
-#[test]
 fn nothing_is_left_beside_the_files() {
     let (directory, conf) = with_conf(COMMENTED);
     let file = directory.path().join("name");
