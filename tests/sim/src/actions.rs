@@ -175,9 +175,10 @@ impl World {
     /// Only the clock advances. Connections are lost in a long suspend.
     fn suspend(&mut self, time: Duration) {
         self.sleep(time);
-        let now = self.time();
-        self.oracle.excused_until = self.oracle.excused_until.max(now);
-        self.oracle.announced.resumed(now);
+        // A frozen stafd notices nothing until it goes on.
+        let resumed = self.time() + self.staf.frozen_until.saturating_sub(self.now);
+        self.oracle.excused_until = self.oracle.excused_until.max(resumed);
+        self.oracle.announced.resumed(resumed);
         if time > DEEP_SLEEP {
             let all: Vec<_> = self.kernel.controllers.iter().map(|known| (known.shown.ctrl, known.epoch)).collect();
             for (ctrl, epoch) in all {
