@@ -324,9 +324,8 @@ fn storage_in_use_is_disconnected_with_in_use_disconnect() {
     assert_eq!(host.nqns(), ["a"]);
 }
 
-/// The check found another path; an exclusion ends that path before the answer arrives.
-#[test]
-fn a_path_that_is_disconnected_while_a_check_runs_counts_no_longer() {
+/// Storage with two paths is in use. The one at TARGET is to be removed, and its check finds the other one.
+fn with_a_check_under_way() -> Host {
     let mut host = started();
     let other = || controller("192.0.2.2", "4420", "a");
     host.conf.controllers = vec![configured("a"), other()];
@@ -338,13 +337,25 @@ fn a_path_that_is_disconnected_while_a_check_runs_counts_no_longer() {
     host.conf.controllers = vec![other()];
     host.reload();
     host.wait(1.0);
-    host.conf.exclusions.push(Exclusion { traddr: Some("192.0.2.2".into()), ..Exclusion::default() });
-    host.reload();
-    assert_eq!(host.addresses(), [TARGET]);
+    host
+}
+
+/// The answer to that check arrives: the storage has another path.
+fn check_finds_another_path(host: &mut Host) {
     let Some(Effect::Host(HostEffect::CheckUse { op, .. })) = host.take_held(Op::CheckUse) else {
         panic!("nothing was checked")
     };
     host.feed(Event::Host(HostEvent::UseChecked { op, usage: Usage::Free }));
+}
+
+/// The check found another path; an exclusion ends that path before the answer arrives.
+#[test]
+fn a_path_that_is_disconnected_while_a_check_runs_counts_no_longer() {
+    let mut host = with_a_check_under_way();
+    host.conf.exclusions.push(Exclusion { traddr: Some("192.0.2.2".into()), ..Exclusion::default() });
+    host.reload();
+    assert_eq!(host.addresses(), [TARGET]);
+    check_finds_another_path(&mut host);
     assert_eq!(host.addresses(), [TARGET]);
     host.release(Op::CheckUse);
     host.wait(60.0);
@@ -355,25 +366,13 @@ fn a_path_that_is_disconnected_while_a_check_runs_counts_no_longer() {
 #[test]
 fn a_path_that_is_lost_while_a_check_runs_counts_no_longer() {
     for is_gone in [false, true] {
-        let mut host = started();
-        let other = || controller("192.0.2.2", "4420", "a");
-        host.conf.controllers = vec![configured("a"), other()];
-        host.reload();
-        host.stafd_with(&[], 60);
-        host.in_use.insert("a".into());
-        host.hold(Op::CheckUse);
-        host.conf.controllers = vec![other()];
-        host.reload();
-        host.wait(1.0);
+        let mut host = with_a_check_under_way();
         match is_gone {
             true => host.kernel.retain(|kernel| kernel.traddr != "192.0.2.2"),
             false => host.lose("192.0.2.2"),
         }
         host.send_snapshot();
-        let Some(Effect::Host(HostEffect::CheckUse { op, .. })) = host.take_held(Op::CheckUse) else {
-            panic!("nothing was checked")
-        };
-        host.feed(Event::Host(HostEvent::UseChecked { op, usage: Usage::Free }));
+        check_finds_another_path(&mut host);
         assert!(host.addresses().contains(&TARGET), "gone: {is_gone}");
         host.release(Op::CheckUse);
         host.wait(1.0);

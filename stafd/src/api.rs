@@ -201,7 +201,7 @@ impl Staf {
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<wire::Published>> {
         let permit = self.callers.admit(connection, &header).await?;
-        let publish = move |finder: &Finder, _: Time| published(finder, &controllers, ANSWER_MAX);
+        let publish = move |finder: &Finder, _: Time| published(finder, &controllers);
         Ok(permit.answer(self.finder.ask(publish).await.map_err(stopping)??))
     }
 
@@ -345,7 +345,7 @@ fn best_match<'a>(finder: &'a Finder, tid: &Tid, id: &ControllerId) -> Option<Dc
 fn length(dc: &DcView<'_>) -> usize {
     let entries = dc.log_page.into_iter().flat_map(|page| &page.entries);
     let entries = entries.map(|entry| ENTRY_OVERHEAD + entry.subnqn.len() + entry.traddr.len() + entry.trsvcid.len());
-    entries.sum::<usize>() + dc.unclear().len() * ENTRY_OVERHEAD
+    entries.sum::<usize>() + dc.unclear_entries().count() * ENTRY_OVERHEAD
 }
 
 /// True if the pages of these discovery controllers fit into one answer.
@@ -354,16 +354,16 @@ fn fits(dcs: &[DcView<'_>]) -> bool {
 }
 
 /// What is published to stacd: the pages of the `requested` controllers, each once, or of all if none is requested. Of
-/// all pages, those are left out that would make the answer longer than `limit`.
+/// all pages, those are left out that would make the answer longer than [`ANSWER_MAX`].
 ///
 /// # Errors
 /// `InvalidArgs` if many more controllers are requested than there are: the search would block the event loop.
-fn published(finder: &Finder, requested: &[ControllerId], limit: usize) -> fdo::Result<wire::Published> {
+fn published(finder: &Finder, requested: &[ControllerId]) -> fdo::Result<wire::Published> {
     if requested.is_empty() {
-        let mut left = limit;
+        let mut left = ANSWER_MAX;
         // The trusted pages first: pages of announced controllers must not use up the answer.
         let mut controllers = finder.controllers();
-        controllers.sort_by_key(|dc| dc.published_without_page().is_announced_only());
+        controllers.sort_by_key(DcView::is_announced_only);
         let page = |dc: &DcView<'_>| match left.checked_sub(length(dc)) {
             Some(rest) => {
                 left = rest;

@@ -78,7 +78,7 @@ pub struct Saved {
 impl Saved {
     /// Makes the state shorter: of the announced discovery controllers that list the same I/O controller, only the first
     /// is saved with it. The others list it again when their pages are read.
-    pub fn drop_repeated(&mut self, _excess: usize) {
+    pub fn drop_repeated(&mut self) {
         let mut seen = BTreeSet::new();
         for source in self.sources.iter_mut().filter(|source| !source.trusted) {
             source.claims.retain(|claim| seen.insert(claim.ioc.clone()));
@@ -177,7 +177,7 @@ mod tests {
             ],
             ..Saved::default()
         };
-        saved.drop_repeated(1);
+        saved.drop_repeated();
         let left: Vec<Vec<&str>> = saved
             .sources
             .iter()

@@ -99,7 +99,8 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
     }
 
     fn save(&mut self, connector: &Connector) {
-        let encoded = self.state_file.encode_shortened(connector.saved(), self.files.text(), Saved::drop_repeated);
+        let shorten = |saved: &mut Saved, _: usize| saved.drop_repeated();
+        let encoded = self.state_file.encode_shortened(connector.saved(), self.files.text(), shorten);
         match encoded {
             Ok(bytes) => self.saver.save(bytes),
             Err(error) => tracing::error!("the state cannot be written as JSON: {error}"),

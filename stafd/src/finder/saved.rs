@@ -31,27 +31,20 @@ pub struct SavedDc {
     #[serde(default)]
     pub encrypted_only: BTreeSet<Tid>,
     /// True if a boot table lists it. Earlier versions did not save it: then it may be true.
-    #[serde(default = "may_be_booted")]
+    #[serde(default = "may_be")]
     pub booted: bool,
     /// True if its removal must be signalled although no page shows that it was ever read: it was removed earlier and
     /// is wanted again, or its page was too long to be saved. Earlier versions did not save it: then it may be true.
-    #[serde(default = "may_have_been_removed")]
+    #[serde(default = "may_be")]
     pub signal_removal: bool,
     /// True if it was removed earlier, and more than announcements listed it then. Earlier versions did not save it:
     /// then it may be true.
-    #[serde(default = "may_have_been_trusted")]
+    #[serde(default = "may_be")]
     pub was_trusted: bool,
 }
 
-fn may_be_booted() -> bool {
-    true
-}
-
-fn may_have_been_removed() -> bool {
-    true
-}
-
-fn may_have_been_trusted() -> bool {
+/// An earlier version did not save it.
+fn may_be() -> bool {
     true
 }
 

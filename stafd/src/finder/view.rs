@@ -184,8 +184,19 @@ impl DcView<'_> {
     /// The unclear entries of a fresh page.
     #[must_use]
     pub fn unclear(&self) -> Vec<Unclear> {
+        self.unclear_entries().cloned().collect()
+    }
+
+    /// The unclear entries of a fresh page, not copied.
+    pub fn unclear_entries(&self) -> impl Iterator<Item = &Unclear> {
         let page = self.log_page.filter(|_| self.log_page_state == PageState::Fresh);
-        page.into_iter().flat_map(LogPage::unclear).cloned().collect()
+        page.into_iter().flat_map(LogPage::unclear)
+    }
+
+    /// True if only an announcement (mDNS) lists the discovery controller, directly or by referrals.
+    #[must_use]
+    pub fn is_announced_only(&self) -> bool {
+        self.origin.is_announced_only(self.follows_configured)
     }
 }
 

@@ -113,6 +113,12 @@ impl Origin {
         }
     }
 
+    /// True if only an announcement (mDNS) lists a discovery controller with this origin, directly or by referrals.
+    #[must_use]
+    pub fn is_announced_only(self, follows_configured: bool) -> bool {
+        self != Self::Configured && !follows_configured
+    }
+
     /// Parses the word of a dictionary. An unknown word gives the unknown origin.
     #[must_use]
     pub fn from_word(word: &str) -> Self {
@@ -208,7 +214,7 @@ impl DcPage {
     /// True if only an announcement (mDNS) lists the discovery controller, directly or by referrals.
     #[must_use]
     pub fn is_announced_only(&self) -> bool {
-        self.origin != Origin::Configured && !self.follows_configured
+        self.origin.is_announced_only(self.follows_configured)
     }
 }
 

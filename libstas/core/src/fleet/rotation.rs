@@ -298,16 +298,17 @@ impl Fleet {
         let mut any = false;
         for (tid, pending) in rotation.pending.iter_mut().filter(|(_, pending)| asked(pending)) {
             any = true;
+            let is_old = pending.lost_since.is_some_and(|since| now.since(since) >= TEST_VERDICT_AFTER);
             // Tests of announced portals would delay those of the others.
-            let may_test = members.get(tid).is_some_and(|member| !member.is_announced_only());
-            let is_old = may_test && pending.lost_since.is_some_and(|since| now.since(since) >= TEST_VERDICT_AFTER);
+            let is_trusted = members.get(tid).is_some_and(|member| !member.is_announced_only());
+            let may_test = is_trusted && is_old && !pending.tested;
             pending.step = match outcome {
                 ProbeOutcome::Alive | ProbeOutcome::Skipped | ProbeOutcome::Unknown(_) => {
                     Step::Ready { is_test: false }
                 }
                 // A connect to a portal that accepts connections and sends nothing takes a minute. In that time other
                 // connections may be lost.
-                ProbeOutcome::Dead(failure) if is_old && !pending.tested && !failure.accepted_connection() => {
+                ProbeOutcome::Dead(failure) if may_test && !failure.accepted_connection() => {
                     Step::Ready { is_test: true }
                 }
                 ProbeOutcome::Dead(_) => {
