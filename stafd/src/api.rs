@@ -118,8 +118,8 @@ impl Staf {
     }
 
     /// Returns all discovery controllers with their log pages, as JSON: an array of objects with the members
-    /// `discovery-controller` and `log-pages`. With `detailed`, each controller has the keys of the detailed list. Fails
-    /// with `LimitsExceeded` if all pages together are too long for an answer (16 MiB): use get_log_pages then.
+    /// `discovery-controller` and `log-pages`. With `detailed`, each controller has the keys of the detailed list.
+    /// Fails with `LimitsExceeded` if all pages together are too long for an answer (16 MiB): use get_log_pages then.
     #[zbus(name = "get_all_log_pages", out_args("log_pages_json"))]
     async fn get_all_log_pages(
         &self,
@@ -191,8 +191,8 @@ impl Staf {
 
     /// Returns what stacd needs: the log pages of these controllers, or of all if the list is empty, and the removed
     /// controllers. If all pages are too long for an answer (16 MiB), those that do not fit have only the key
-    /// `left-out`, and are to be requested alone. Its keys may change with the `version`; other programs should use get_all_log_pages. The bus lets
-    /// only root call it.
+    /// `left-out`, and are to be requested alone. Its keys may change with the `version`; other programs should use
+    /// get_all_log_pages. The bus lets only root call it.
     #[zbus(name = "get_published_pages", out_args("published"))]
     async fn get_published_pages(
         &self,
