@@ -190,7 +190,7 @@ impl Staf {
     }
 
     /// Returns what stacd needs: the log pages of these controllers, or of all if the list is empty, and the removed
-    /// controllers. If all pages are too long for an answer (16 MiB), those that do not fit have only the key
+    /// controllers. If all pages are too long for an answer (16 MiB), those that do not fit are replaced by the key
     /// `left-out`, and are to be requested alone. Its keys may change with the `version`; other programs should use
     /// get_all_log_pages. The bus lets only root call it.
     #[zbus(name = "get_published_pages", out_args("published"))]
