@@ -7,7 +7,7 @@ use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::browse::BrowseEvent;
 use libstas::core::fleet::Status;
 use libstas::core::{AdminError, CtrlRef, CtrlState, HostEvent, KernelController, Machine, OpId, Owner, Time};
-use libstas::nvme::log_page::{Entry, LogPage, Subtype};
+use libstas::nvme::log_page::{Entry, LogPage, Subtype, Unclear};
 use libstas::nvme::{DISCOVERY_NQN, Tid};
 use stacd::connector::{DcPage, FetchError, PageState};
 
@@ -244,9 +244,11 @@ impl World {
             let took: Vec<_> = took.into_iter().filter(|(dc, _)| !is_late(dc)).collect();
             for (dc, (since, is_current)) in took {
                 let listed = controllers_of(&dc, &page.entries);
-                let is_damaged = |entry: &&Entry| is_damaged_referral(entry);
+                let readable = page.entries.iter().filter(|entry| is_damaged_referral(entry));
+                let unreadable = page.unclear().filter(|entry| may_be_a_referral(entry));
+                let readable = readable.map(|entry| entry.traddr.as_str());
                 let damaged: BTreeSet<&str> =
-                    page.entries.iter().filter(is_damaged).map(|entry| entry.traddr.as_str()).collect();
+                    readable.chain(unreadable.map(|entry| entry.traddr.as_str())).collect();
                 let protected = self.oracle.staf.ever_listed_where(&dc, |tid| {
                     tid.subsysnqn == DISCOVERY_NQN && !listed.contains(tid) && damaged.contains(tid.traddr.as_str())
                 });
@@ -376,21 +378,22 @@ impl World {
         let ignore_iface = self.oracle.stac_file.as_ref().is_some_and(|file| file.ignore_iface);
         let listed: BTreeSet<Tid> = listed.map(|tid| if ignore_iface { tid.unbound() } else { tid }).collect();
         self.oracle.stac.forget_all_but(members);
-        let is_unclear = |entry: &&Entry| entry.controller(&page.dc).is_err();
+        let readable = page.entries.iter().filter(|entry| entry.controller(&page.dc).is_err());
+        let readable = readable.map(|entry| (entry.subnqn.as_str(), entry.traddr.as_str()));
+        let unreadable = page.unclear.iter().filter(|entry| !may_be_a_referral(entry));
+        let unreadable = unreadable.map(|entry| (entry.subnqn.as_str(), entry.traddr.as_str()));
+        // The NQN and the address of each unclear entry.
+        let unclear: Vec<(&str, &str)> = readable.chain(unreadable).collect();
         // An entry without a usable NQN may mean every controller at its address.
-        let may_mean = |entry: &Entry, tid: &Tid| match Subsystem::of(&entry.subnqn) {
-            Some(_) => entry.subnqn == tid.subsysnqn,
+        let may_mean = |(subnqn, traddr): &(&str, &str), tid: &Tid| match Subsystem::of(subnqn) {
+            Some(_) => *subnqn == tid.subsysnqn,
             None => {
                 let has_own_entry = listed.contains(&tid.clone().unbound());
-                entry.traddr == tid.traddr && !has_own_entry && !self.oracle.stac.had_own_entry(&page.dc, tid)
+                *traddr == tid.traddr && !has_own_entry && !self.oracle.stac.had_own_entry(&page.dc, tid)
             }
         };
-        let unclear: Vec<&Entry> = page.entries.iter().filter(is_unclear).collect();
-        let unclear_addresses: BTreeSet<&str> = unclear
-            .iter()
-            .filter(|entry| Subsystem::of(&entry.subnqn).is_none())
-            .map(|entry| entry.traddr.as_str())
-            .collect();
+        let without_nqn = unclear.iter().filter(|(subnqn, _)| Subsystem::of(subnqn).is_none());
+        let unclear_addresses: BTreeSet<&str> = without_nqn.map(|(_, traddr)| *traddr).collect();
         let is_at_unclear_address = |tid: &&Tid| unclear_addresses.contains(tid.traddr.as_str());
         let with_own_entry =
             (!unclear_addresses.is_empty()).then(|| listed.iter().filter(is_at_unclear_address).cloned().collect());
@@ -672,6 +675,12 @@ fn serves(shown: &KernelController, tid: &Tid) -> bool {
 pub(crate) fn is_damaged_referral(entry: &Entry) -> bool {
     let is_sound = entry.subtype == Subtype::REFERRAL && entry.controller(&Target(0).dc(None)).is_ok();
     entry.subnqn == DISCOVERY_NQN && !is_sound
+}
+
+/// True for an entry that could not be decoded and may have been a referral: the port is that of the discovery
+/// controllers.
+pub(crate) fn may_be_a_referral(unclear: &Unclear) -> bool {
+    unclear.subnqn.is_empty() && unclear.trsvcid == "8009"
 }
 
 /// The controllers of a page's entries, with the host side of the discovery controller that lists them.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libstas::core::Dctype;
-use libstas::nvme::log_page::{Entry, LogPage, Subtype, TrType};
+use libstas::nvme::log_page::{Entry, LogPage, Malformed, Subtype, TrType};
 
 use crate::names::{Subsystem, Target, entry};
 use crate::plan::{Defect, EntryOf, InitialWorld, Outage};
@@ -103,7 +103,7 @@ impl Fabric {
         site.map(|site| site.refers.clone()).unwrap_or_default()
     }
 
-    /// Builds its discovery log page.
+    /// Builds its discovery log page, as a host decodes it.
     pub(crate) fn page(&self, target: Target) -> LogPage {
         let with_defect = |mut entry: Entry, of: EntryOf| {
             match self.site(target).and_then(|site| site.damaged.get(&of)) {
@@ -125,7 +125,15 @@ impl Fabric {
             .into_iter()
             .filter_map(|other| Some(with_defect(entry(other, None)?, EntryOf::Dc(other))));
         let genctr = self.site(target).map_or(0, |site| site.genctr);
-        LogPage { genctr, entries: iocs.chain(referrals).collect(), ..LogPage::default() }
+        let mut page = LogPage { genctr, ..LogPage::default() };
+        for (index, sent) in (0..).zip(iocs.chain(referrals)) {
+            let bytes = sent.encode();
+            match Entry::parse(&bytes) {
+                Ok(entry) => page.entries.push(entry),
+                Err(reason) => page.dropped.push(Malformed::new(index, reason, &bytes)),
+            }
+        }
+        page
     }
 }
 

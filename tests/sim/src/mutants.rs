@@ -9,7 +9,7 @@ use libstas::nvme::{Tid, Transport};
 use stacd::connector::{DcPage, FetchError, RemovalReason, RemovedDc, StafdView};
 
 use crate::bus::PublishedView;
-use crate::checks::{is_damaged_referral, served};
+use crate::checks::{is_damaged_referral, may_be_a_referral, served};
 use crate::kernel::SimController;
 use crate::mdns::target_of;
 use crate::names::{Daemon, Iface, Subsystem, Target};
@@ -242,6 +242,7 @@ impl World {
             Err(_) if self.has_bug(Bug::NoAnswerIsEmpty) => Ok(LogPage::default()),
             Ok(mut page) if self.has_bug(Bug::DamagedReferralIsAbsent) => {
                 page.entries.retain(|entry| !is_damaged_referral(entry));
+                page.dropped.retain(|malformed| !may_be_a_referral(&malformed.unclear));
                 Ok(page)
             }
             other => other,
@@ -273,9 +274,11 @@ impl World {
         let is_clear = |entry: &Entry| entry.controller(&page.dc).is_ok();
         if self.has_bug(Bug::UnclearIsAbsent) {
             page.entries.retain(is_clear);
+            page.unclear.clear();
         }
         if self.has_bug(Bug::NoNqnProtectsNothing) {
             page.entries.retain(|entry| is_clear(entry) || Subsystem::of(&entry.subnqn).is_some());
+            page.unclear.retain(|entry| !entry.subnqn.is_empty());
         }
         page
     }
