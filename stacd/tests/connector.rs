@@ -157,7 +157,7 @@ fn a_page_that_is_left_out_is_fetched_alone_and_proves_nothing_until_then() {
     host.feed(Event::StafdOwner(Some(":1.9".into())));
     host.wait(600.0);
     assert_eq!(host.nqns(), ["a", "b"]);
-    let Some(Effect::FetchPage { op, dc, refresh: false }) = host.take_held(Op::FetchPage) else {
+    let Some(Effect::FetchPage { op, dc, refresh: false, .. }) = host.take_held(Op::FetchPage) else {
         panic!("the page was not fetched")
     };
     assert_eq!(dc, full.dcs[0].dc);
@@ -166,6 +166,73 @@ fn a_page_that_is_left_out_is_fetched_alone_and_proves_nothing_until_then() {
     host.feed(Event::PageFetched { op, result: Ok(Some(page)) });
     host.wait(60.0);
     assert!(host.nqns().contains(&"c"), "{:?}", host.nqns());
+}
+
+/// The discovery controller got another address, and its new page did not fit into the answer.
+#[test]
+fn a_removal_waits_for_a_page_that_is_left_out() {
+    for signalled in [false, true] {
+        let mut host = started();
+        host.stafd_with(&["a"], 100);
+        let old = host.peer.first().dc.clone();
+        let moved = dc_page(&fake_host::dc("192.0.2.2"), host.now, vec![entry("192.0.2.2", "a")]);
+        let without = DcPage { state: PageState::Unknown, entries: Vec::new(), generation: None, ..moved.clone() };
+        host.peer.view = Some(StafdView {
+            left_out: vec![moved.dc.clone()],
+            dcs: vec![without],
+            removed: Some(vec![RemovedDc { dc: old, reason: RemovalReason::Configuration }]),
+            is_complete: true,
+        });
+        host.hold(Op::FetchPage);
+        if signalled {
+            host.feed(Event::PageChanged(moved.dc.clone()));
+        }
+        host.feed(Event::DcRemoved);
+        host.wait(5);
+        assert!(host.disconnected().is_empty(), "signalled: {signalled}");
+        let Some(Effect::FetchPage { op, .. }) = host.take_held(Op::FetchPage) else { panic!("no fetch") };
+        host.release(Op::FetchPage);
+        host.feed(Event::PageFetched { op, result: Ok(Some(moved)) });
+        host.wait(5);
+        assert_eq!(host.disconnected().len(), 1, "signalled: {signalled}");
+        assert_eq!(host.nqns(), ["a"], "signalled: {signalled}");
+        assert_eq!(host.core.controller(&io("192.0.2.2", "a")).map(|view| view.member.status), Some(Status::Connected));
+    }
+}
+
+/// It need not be fetched again: nothing has changed since the answer in flight was requested.
+#[test]
+fn an_answer_in_flight_of_a_page_that_is_left_out_is_applied() {
+    let mut host = started();
+    host.stafd_with(&["a"], 100);
+    let page = host.peer.first().clone();
+    let without = DcPage { state: PageState::Unknown, entries: Vec::new(), generation: None, ..page.clone() };
+    host.peer.view.as_mut().unwrap().dcs = vec![without];
+    host.peer.view.as_mut().unwrap().left_out = vec![page.dc.clone()];
+    host.hold(Op::FetchPage);
+    host.feed(Event::PageChanged(page.dc.clone()));
+    let Some(Effect::FetchPage { op, .. }) = host.take_held(Op::FetchPage) else { panic!("no fetch") };
+    host.feed(Event::DcRemoved);
+    host.feed(Event::DcRemoved);
+    let page = DcPage { entries: vec![listed("a"), listed("b")], ..page };
+    host.feed(Event::PageFetched { op, result: Ok(Some(page)) });
+    assert_eq!(host.nqns(), ["a", "b"]);
+    assert!(host.take_held(Op::FetchPage).is_none(), "it is fetched again");
+}
+
+/// An announced discovery controller can make the fetch of its page fail at any time.
+#[test]
+fn pages_that_cannot_be_fetched_do_not_defer_the_next_full_fetch() {
+    let mut host = started();
+    host.stafd_with(&["a"], 100);
+    host.peer.page_calls_fail = true;
+    let full = |host: &Host| host.count(|effect| matches!(effect, Effect::FetchAll(_)));
+    let before = full(&host);
+    for _ in 0..100 {
+        host.feed(Event::PageChanged(dc()));
+        host.wait(0.5);
+    }
+    assert!(full(&host) >= before + 10, "{} full fetches in 50 s", full(&host) - before);
 }
 
 #[test]

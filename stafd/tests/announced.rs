@@ -260,6 +260,31 @@ fn an_interface_that_no_longer_exists_protects_no_controller_from_an_exclusion()
     }
 }
 
+/// An interface may vanish for a moment (a VLAN or bond is made again). Only the administrator's next reload, or the next
+/// start of stafd, decides that it is gone.
+#[test]
+fn an_interface_that_vanishes_excludes_no_controller_until_the_next_reload() {
+    for (conf, p) in UNBOUND {
+        let mut host = connected_at_eth1(conf, p);
+        let conf = format!("{}{conf}[Controllers]\nexclude=host-iface=eth2\n", persistence("100"));
+        host.configure(&conf);
+        hear(&mut host, announcement("y", p, &[(2, A)]));
+        let mut now = links();
+        now.0.retain(|link| link.name != "eth1");
+        host.set_links(now.clone());
+        host.wait(20.0);
+        assert_eq!(members(&host), 1, "{p}");
+        host.set_links(links());
+        host.configure(&conf);
+        host.wait(1.0);
+        assert_eq!(members(&host), 1, "it is back, {p}");
+        host.set_links(now);
+        host.configure(&conf);
+        host.wait(1.0);
+        assert_eq!(members(&host), 0, "reloaded while it is gone, {p}");
+    }
+}
+
 #[test]
 fn an_exclusion_of_every_interface_on_which_it_was_found_removes_a_controller() {
     let exclude = |ifaces: &[&str]| {

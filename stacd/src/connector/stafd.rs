@@ -184,7 +184,8 @@ impl Connector {
         }
         let op = ctx.next_op();
         self.stafd.pages.insert(op, (dc.clone(), refresh));
-        ctx.push(Effect::FetchPage { op, dc, refresh });
+        let announced = self.stafd.publishes_as_announced(&dc);
+        ctx.push(Effect::FetchPage { op, dc, refresh, announced });
     }
 
     /// Requests pages again: doubtful pages, and pages that were read too early to prove the absence of controllers
@@ -211,7 +212,10 @@ impl Connector {
                 self.reconciler.debounce.restart(ctx.now);
                 ctx.host(HostEffect::Save);
             }
-            Err(reason) => self.fetch_failed(ctx, &reason.to_string()),
+            Err(reason) => {
+                let text = format!("stafd does not answer ({reason}); existing connections are kept, retrying");
+                self.fetch_failed(ctx, None, text);
+            }
         }
         if std::mem::take(&mut self.stafd.fetch_all_pending) {
             self.fetch_all(ctx);
@@ -219,12 +223,13 @@ impl Connector {
         self.reconcile(ctx);
     }
 
-    fn fetch_failed(&mut self, ctx: &mut Context<'_>, reason: &str) {
+    /// A fetch of one page, or of everything, has failed: fetches everything soon. Further failures do not defer that:
+    /// an announced discovery controller can make the fetch of its page fail at any time.
+    fn fetch_failed(&mut self, ctx: &mut Context<'_>, dc: Option<Tid>, text: String) {
         let wait = self.stafd.backoff.next(ctx.jitter()).max(FETCH_AGAIN);
-        ctx.timers.set(Timer::FetchAll, ctx.now + wait);
+        ctx.timers.set_once(Timer::FetchAll, ctx.now + wait);
         if !std::mem::replace(&mut self.stafd.failure_logged, true) {
-            let text = format!("stafd does not answer ({reason}); existing connections are kept, retrying");
-            ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
+            ctx.log(LogRecord { level: Level::Warning, tid: dc, ctrl: None, text });
         }
     }
 
@@ -248,8 +253,11 @@ impl Connector {
         self.stafd.dc_reports.retain(|dc, _| listed.contains(dc) || before.contains(dc));
         self.stafd.shown = listed.clone();
         let former_nqns = former_host_nqns(&listed, view.removed.as_deref().unwrap_or_default());
+        let left_out: BTreeSet<Tid> = view.left_out.into_iter().collect();
         for page in view.dcs {
-            if self.is_overtaken(op, &page.dc) {
+            if left_out.contains(&page.dc) {
+                self.fetch_left_out(ctx, &page);
+            } else if self.is_overtaken(op, &page.dc) {
                 self.fetch_page(ctx, page.dc, false);
             } else if self.precedes_a_signal(op, &page.dc) {
                 self.stafd.replacements.shows(ctx.now, &page.dc, false);
@@ -281,8 +289,18 @@ impl Connector {
         self.stafd.signalled.retain(|_, signalled| *signalled > op);
         self.stafd.read_again.retain(|dc| listed.contains(dc));
         self.overtake_pages_in_flight(ctx, &listed);
-        for dc in view.left_out {
-            self.fetch_page(ctx, dc, false);
+    }
+
+    /// The page of this discovery controller was too long for the full answer: fetches it alone. Until then it proves
+    /// nothing, and removals wait for what it may list.
+    fn fetch_left_out(&mut self, ctx: &mut Context<'_>, page: &DcPage) {
+        let generation = self.stafd.dc_reports.get(&page.dc).and_then(|report| report.generation);
+        let report = DcReport { announced_only: page.is_announced_only(), generation };
+        self.stafd.dc_reports.insert(page.dc.clone(), report);
+        self.stafd.replacements.shows(ctx.now, &page.dc, false);
+        self.reconciler.sources.add_unproved(SourceId::Page(page.dc.clone()), BTreeMap::new());
+        if !self.stafd.pages.values().any(|(dc, _)| *dc == page.dc) {
+            self.fetch_page(ctx, page.dc.clone(), false);
         }
     }
 
@@ -423,7 +441,8 @@ impl Connector {
             Ok(None) => self.fetch_all(ctx),
             Err(reason) => {
                 self.reconciler.sources.mark_stale(&SourceId::Page(dc.clone()));
-                self.fetch_failed(ctx, &format!("{dc}: {reason}"));
+                let text = format!("stafd does not supply its log page ({reason}); its connections are kept, retrying");
+                self.fetch_failed(ctx, Some(dc.clone()), text);
             }
         }
         if let Some(refresh) = self.stafd.pages_owed.remove(&dc) {

@@ -88,6 +88,8 @@ pub enum Effect {
         dc: Tid,
         /// Let stafd read the page again from the discovery controller first, if stafd supports that.
         refresh: bool,
+        /// True if only mDNS announces that discovery controller.
+        announced: bool,
     },
     /// All work before the end is done: save and exit.
     Stopped,

@@ -68,7 +68,9 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
             Effect::Host(HostEffect::Save) => return FollowUp::Save,
             Effect::Host(effect) => self.host.start(effect),
             Effect::FetchAll(op) => self.stafd.start_all(op, &self.connector),
-            Effect::FetchPage { op, dc, refresh } => self.stafd.start_page(op, dc, refresh, &self.connector),
+            Effect::FetchPage { op, dc, refresh, announced } => {
+                self.stafd.start_page(op, dc, refresh, announced, &self.connector);
+            }
             Effect::Stopped => self.stopped = true,
         }
         FollowUp::Done

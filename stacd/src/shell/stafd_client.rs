@@ -23,8 +23,10 @@ use crate::connector::{Connector, Event, FetchError};
 /// Longer than the 60 s within which stafd reports the success or failure of a read.
 pub const REFRESH_LIMIT: Duration = Duration::from_secs(90);
 
-/// Maximum number of pages that are fetched at the same time.
+/// Maximum number of pages that are fetched at the same time: many can change at once, and each can have 16 MiB.
 const PAGES_IN_FLIGHT: usize = 8;
+/// The same for pages of discovery controllers that only mDNS announces. The others do not wait for them.
+const ANNOUNCED_PAGES_IN_FLIGHT: usize = 2;
 
 /// An event of stafd on the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,13 +57,21 @@ pub struct StafdClient {
     wire_ids: Arc<Mutex<BTreeMap<Tid, ControllerId>>>,
     /// Limits the number of pages in flight.
     permits: Arc<Semaphore>,
+    /// The same for announced discovery controllers.
+    announced_permits: Arc<Semaphore>,
 }
 
 impl StafdClient {
     /// Creates a client on a bus.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
-        Self { connection, wire_ids: Arc::default(), permits: Arc::new(Semaphore::new(PAGES_IN_FLIGHT)) }
+        let permits = |number| Arc::new(Semaphore::new(number));
+        Self {
+            connection,
+            wire_ids: Arc::default(),
+            permits: permits(PAGES_IN_FLIGHT),
+            announced_permits: permits(ANNOUNCED_PAGES_IN_FLIGHT),
+        }
     }
 
     /// Starts a full fetch; the answer is [`Event::AllFetched`].
@@ -73,14 +83,23 @@ impl StafdClient {
         });
     }
 
-    /// Starts the fetch of one page; the answer is [`Event::PageFetched`].
-    pub fn start_page(&self, op: OpId, dc: Tid, refresh: bool, connector: &Handle<Connector>) {
+    /// Starts the fetch of one page; the answer is [`Event::PageFetched`]. `announced`: only mDNS announces the discovery
+    /// controller.
+    pub fn start_page(&self, op: OpId, dc: Tid, refresh: bool, announced: bool, connector: &Handle<Connector>) {
         let (client, connector) = (self.clone(), connector.clone());
-        let limit = if refresh { REFRESH_LIMIT } else { CALL_TIMEOUT };
         tokio::spawn(async move {
-            let result = within(limit, client.fetch_page(&dc, refresh)).await;
+            let result = client.fetch_in_turn(&dc, refresh, announced).await;
             connector.post(Event::PageFetched { op, result });
         });
+    }
+
+    /// Fetches a page when few others are in flight. The time limits do not include the wait for that.
+    async fn fetch_in_turn(&self, dc: &Tid, refresh: bool, announced: bool) -> Result<Option<DcPage>, FetchError> {
+        if refresh {
+            within(REFRESH_LIMIT, self.refresh_page(dc)).await?;
+        }
+        let _permit = if announced { &self.announced_permits } else { &self.permits }.acquire().await;
+        within(CALL_TIMEOUT, self.fetch_page(dc)).await
     }
 
     /// Fetches everything that stafd publishes.
@@ -118,29 +137,36 @@ impl StafdClient {
         Ok(StafdView { dcs: published.into_iter().map(|(_, page)| page).collect(), removed, ..StafdView::default() })
     }
 
-    /// Fetches one page; `None` if stafd does not have the discovery controller. With `refresh`, stafd reads the page
-    /// from the discovery controller first, if it supports that.
+    /// Lets stafd read a page again from the discovery controller, if stafd supports that.
     ///
     /// # Errors
     /// Fails if stafd does not answer, or could not read the page.
-    pub async fn fetch_page(&self, dc: &Tid, refresh: bool) -> Result<Option<DcPage>, FetchError> {
-        let staf = self.proxy().await?;
-        let wire_id = self.wire_ids.lock().unwrap_or_else(PoisonError::into_inner).get(dc).cloned();
-        let id = wire_id.unwrap_or_else(|| ControllerId::of(dc));
-        if refresh {
-            match staf.refresh_log_pages_of(&id).await {
-                Err(error) if !is_unknown(&error) => return Err(failed(error)),
-                _ => {}
-            }
+    pub async fn refresh_page(&self, dc: &Tid) -> Result<(), FetchError> {
+        match self.proxy().await?.refresh_log_pages_of(&self.wire_id(dc)).await {
+            Err(error) if !is_unknown(&error) => Err(failed(error)),
+            _ => Ok(()),
         }
-        // Many pages can change at the same time, and each can have 16 MiB.
-        let _permit = self.permits.acquire().await;
+    }
+
+    /// Fetches one page; `None` if stafd does not have the discovery controller.
+    ///
+    /// # Errors
+    /// Fails if stafd does not answer.
+    pub async fn fetch_page(&self, dc: &Tid) -> Result<Option<DcPage>, FetchError> {
+        let staf = self.proxy().await?;
+        let id = self.wire_id(dc);
         let page = match staf.get_published_pages(std::slice::from_ref(&id)).await {
             Ok(published) => decode(published).dcs.into_iter().next(),
             Err(error) if is_unknown(&error) || is_unreadable(&error) => fetch_dictionary(&staf, dc, &id).await?,
             Err(error) => return Err(failed(error)),
         };
         Ok(page.map(|page| DcPage { dc: dc.clone(), ..page }))
+    }
+
+    /// The strings that stafd uses for one of its controllers.
+    fn wire_id(&self, dc: &Tid) -> ControllerId {
+        let wire_id = self.wire_ids.lock().unwrap_or_else(PoisonError::into_inner).get(dc).cloned();
+        wire_id.unwrap_or_else(|| ControllerId::of(dc))
     }
 
     /// Replaces the stored strings of stafd's controllers.

@@ -68,12 +68,13 @@ struct Service {
 /// One discovery controller that is or was announced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Dc {
-    /// The interfaces on which it was received: all of them once it was connected, otherwise the present ones.
+    /// The interfaces on which it was announced: up to 64 collected ones if it has or may have been connected, otherwise
+    /// the current ones.
     found_on: BTreeSet<String>,
     announced: bool,
-    /// True if it has been connected at any time.
+    /// True if it has been connected since it was last removed.
     proven: bool,
-    /// Since when that is known; `None` if it is not, or for a controller that an earlier version saved.
+    /// When stafd first saw it connected. `None`: never, or in an earlier version.
     proven_since: Option<Time>,
     /// True if it is from the saved state and has not been received in this run yet.
     restored: bool,
@@ -93,16 +94,16 @@ impl Dc {
         is_new
     }
 
-    /// Notes the interfaces on which it is received now. They replace those of a controller that was never connected.
-    /// Any host on an excluded interface can announce a connected controller: so its interfaces are only added to, and
-    /// the controller does not become excluded by that. A restored one may have been connected before stafd was killed.
-    fn received_on(&mut self, now: BTreeSet<String>) {
+    /// Notes the interfaces on which it is announced now. They replace those of a controller that was never connected. A
+    /// controller that has or may have been connected keeps its interfaces, and new ones are added: so no host on an
+    /// excluded interface can make it excluded. A restored one may have been connected before stafd was killed.
+    fn announced_on(&mut self, current: BTreeSet<String>) {
         let may_have_been_connected = std::mem::take(&mut self.restored) || self.proven;
         if !may_have_been_connected {
-            self.found_on = now;
+            self.found_on = current;
             return;
         }
-        for name in now {
+        for name in current {
             if self.found_on.len() < FOUND_ON {
                 self.found_on.insert(name);
             }
@@ -115,14 +116,14 @@ impl Dc {
 pub struct SavedAnnounced {
     /// The discovery controller, with the address that stafd connects to.
     pub dc: Tid,
-    /// The interfaces on which it was received.
+    /// The interfaces on which it was announced.
     pub found_on: BTreeSet<String>,
     /// Since when it is neither announced nor connected.
     pub absent: Option<Time>,
-    /// True if it has been connected at any time. Earlier versions saved no others.
+    /// True if it has been connected since it was last removed. Earlier versions saved no others.
     #[serde(default = "was_connected")]
     pub proven: bool,
-    /// Since when it is known that it has been connected. Earlier versions did not save it: then it has been for long.
+    /// When stafd first saw it connected. `None`, from an earlier version, counts as the earliest time.
     #[serde(default)]
     pub proven_since: Option<Time>,
 }
@@ -227,7 +228,7 @@ impl AnnouncedDcs {
             let SavedAnnounced { dc, found_on, absent, proven, proven_since } = saved;
             (dc, Dc { found_on, proven, proven_since, restored: true, absent, ..Dc::default() })
         };
-        self.dcs = saved.into_iter().take(KEPT).map(dc).collect();
+        self.dcs = saved.into_iter().take(KEPT + ENDPOINTS).map(dc).collect();
     }
 
     /// The state to be saved. It includes controllers that have never connected: if stafd is killed while one of them
@@ -493,13 +494,24 @@ impl AnnouncedDcs {
                 lines.push(MdnsLogLine { level: Level::Info, tid: Some(tid.clone()), text });
                 fresh.push(tid);
             }
-            dc.received_on(found_on);
+            dc.announced_on(found_on);
         }
         (fresh, lines)
     }
 
-    /// Follows renamed interfaces: an exclusion of the new name counts where the old one was noted, and one of the old
-    /// name no longer does.
+    /// Forgets on which interfaces controllers were announced that no longer exist, unless none of them does: otherwise
+    /// such an interface would protect a controller from exclusions for ever. Called at the start and at a reload only:
+    /// an interface may be absent for a moment.
+    pub(super) fn forget_absent_interfaces(&mut self, links: &Links) {
+        let exists = |name: &String| links.0.iter().any(|link| link.name == *name);
+        for dc in self.dcs.values_mut().chain(self.aged.values_mut()) {
+            if dc.found_on.iter().any(exists) {
+                dc.found_on.retain(exists);
+            }
+        }
+    }
+
+    /// Renames interfaces in the notes on where controllers were announced: exclusions are compared with present names.
     pub(super) fn interfaces_renamed(&mut self, before: &Links, now: &Links) {
         let new_name = |interface: &Interface| {
             let renamed = now.numbered(interface.index).filter(|renamed| renamed.name != interface.name)?;
@@ -593,9 +605,8 @@ impl AnnouncedDcs {
             }
             !over
         });
-        while self.dcs.len() > KEPT {
-            // False controllers that connect once can be many, but a genuine one that is absent has been connected
-            // before: the newest ones are dropped first.
+        while self.proven().count() > KEPT {
+            // Drops the absent controller whose first connection is the latest: false ones come after the genuine one.
             let absent = self.dcs.iter().filter_map(|(tid, dc)| Some((dc.proven_since, Reverse(dc.absent?), tid)));
             let Some(newest) = absent.max().map(|(.., tid)| tid.clone()) else { break };
             let dc = self.dcs.remove(&newest).unwrap_or_default();

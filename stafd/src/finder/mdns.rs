@@ -132,6 +132,9 @@ impl Finder {
         self.announced.inputs_changed();
         let known = self.reconciler.fleet.links();
         self.announced.interfaces_renamed(known, links);
+        if known.0.is_empty() {
+            self.announced.forget_absent_interfaces(links);
+        }
         // The first report of the interfaces is no change: the browser has just read them itself.
         if self.browsing && !known.0.is_empty() && known != links {
             ctx.push(Effect::Browse(BrowseCommand::NetworkChanged));
@@ -168,16 +171,11 @@ impl Finder {
         self.announced.names().filter(is_stuck).cloned().collect()
     }
 
-    /// True if a controller is excluded on every interface on which it was found. Of these, interfaces that no longer
-    /// exist count only if none of them exists.
+    /// True if only announcements list the controller, and each interface on which it was announced is excluded.
     pub(super) fn is_barred_where_found(&self, tid: &Tid) -> bool {
-        let links = self.reconciler.fleet.links();
-        let exists = |iface: &&str| links.0.iter().any(|link| link.name == **iface);
-        let found_on: Vec<&str> = self.announced.found_on(tid).collect();
-        let existing: Vec<&str> = found_on.iter().copied().filter(exists).collect();
-        let judged = if existing.is_empty() { found_on } else { existing };
-        let is_excluded = |iface: &&str| self.reconciler.configured.excludes(tid, iface);
-        !judged.is_empty() && judged.iter().all(is_excluded) && !self.has_another_source(tid)
+        let is_excluded = |iface: &str| self.reconciler.configured.excludes(tid, iface);
+        let mut found_on = self.announced.found_on(tid).peekable();
+        found_on.peek().is_some() && found_on.all(is_excluded) && !self.has_another_source(tid)
     }
 
     /// True if a source other than announcements lists that controller.

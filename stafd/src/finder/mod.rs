@@ -119,6 +119,7 @@ impl Finder {
         let no_longer_pleo = self.settings.as_ref().is_some_and(|before| before.conf.pleo != settings.conf.pleo);
         self.settings = Some(settings);
         self.take_rules();
+        self.announced.forget_absent_interfaces(self.reconciler.fleet.links());
         self.configure_browsing(ctx);
         self.keep_what_may_be_meant();
         self.remember_boot_interfaces();
@@ -230,7 +231,7 @@ impl Finder {
         excluded
     }
 
-    /// A controller is wanted, and no longer in the list of the removed ones. Returns true if it was.
+    /// Takes a controller that is wanted again out of the list of removed ones. Returns true if it was in the list.
     fn take_from_removed(&mut self, tid: &Tid) -> bool {
         let removed = self.removed.remove(tid);
         let dc = self.dcs.entry(tid.clone()).or_default();

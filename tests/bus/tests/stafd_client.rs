@@ -267,9 +267,9 @@ async fn the_contract_is_fetched_from_this_version() {
     let _stafd = serve(&bus, Current { version: VERSION, leaves_out: false }).await;
     let client = StafdClient::new(connect(&bus).await);
     assert_eq!(client.fetch_all().await, Ok(current_view()));
-    assert_eq!(client.fetch_page(&tid(), false).await, Ok(current_view().dcs.pop()));
+    assert_eq!(client.fetch_page(&tid()).await, Ok(current_view().dcs.pop()));
     let unknown = ControllerId { traddr: "192.0.2.77".into(), ..ControllerId::of(&tid()) }.tid().unwrap();
-    assert_eq!(client.fetch_page(&unknown, false).await, Ok(None));
+    assert_eq!(client.fetch_page(&unknown).await, Ok(None));
 }
 
 #[tokio::test]
@@ -280,7 +280,7 @@ async fn pages_that_are_left_out_of_the_answer_prove_nothing_and_can_be_fetched_
     let view = client.fetch_all().await.unwrap();
     assert_eq!((view.dcs[0].state, names(&view.dcs[0]).len()), (PageState::Unknown, 0));
     assert_eq!(view.left_out, [tid()]);
-    assert_eq!(client.fetch_page(&tid(), false).await, Ok(current_view().dcs.pop()));
+    assert_eq!(client.fetch_page(&tid()).await, Ok(current_view().dcs.pop()));
 }
 
 #[tokio::test]
@@ -289,7 +289,7 @@ async fn a_contract_of_a_later_version_lists_controllers_and_proves_nothing() {
     let _stafd = serve(&bus, Current { version: VERSION + 1, leaves_out: false }).await;
     let client = StafdClient::new(connect(&bus).await);
     let view = client.fetch_all().await.unwrap();
-    let one = client.fetch_page(&tid(), false).await.unwrap().unwrap();
+    let one = client.fetch_page(&tid()).await.unwrap().unwrap();
     for page in [&view.dcs[0], &one] {
         assert_eq!((page.state, names(page)), (PageState::Unknown, vec!["nqn.romulans"]));
     }
@@ -303,7 +303,7 @@ async fn a_contract_of_another_shape_is_left_for_the_dictionaries() {
     let client = StafdClient::new(connect(&bus).await);
     let view = client.fetch_all().await.unwrap();
     assert_eq!((view.dcs[0].state, names(&view.dcs[0])), (PageState::Fresh, vec!["nqn.klingons"]));
-    let page = client.fetch_page(&tid(), false).await.unwrap().unwrap();
+    let page = client.fetch_page(&tid()).await.unwrap().unwrap();
     assert_eq!(names(&page), ["nqn.klingons"]);
 }
 
@@ -325,12 +325,13 @@ async fn one_page_is_fetched_from_the_first_release() {
     let Some(bus) = PrivateBus::start() else { return };
     let _stafd = serve(&bus, Released::default()).await;
     let client = StafdClient::new(connect(&bus).await);
-    let page = client.fetch_page(&tid(), false).await.unwrap().unwrap();
+    let page = client.fetch_page(&tid()).await.unwrap().unwrap();
     assert_eq!((page.state, names(&page)), (PageState::Fresh, vec!["nqn.klingons"]));
-    let page = client.fetch_page(&tid(), true).await.unwrap().unwrap();
+    client.refresh_page(&tid()).await.unwrap();
+    let page = client.fetch_page(&tid()).await.unwrap().unwrap();
     assert_eq!(names(&page), ["nqn.refreshed"]);
     let unknown = ControllerId { traddr: "192.0.2.77".into(), ..ControllerId::of(&tid()) }.tid().unwrap();
-    assert_eq!(client.fetch_page(&unknown, false).await.unwrap(), None);
+    assert_eq!(client.fetch_page(&unknown).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -338,7 +339,7 @@ async fn a_page_that_cannot_be_read_anew_is_an_error_and_no_old_page() {
     let Some(bus) = PrivateBus::start() else { return };
     let _stafd = serve(&bus, Released { refuses: true.into(), ..Released::default() }).await;
     let client = StafdClient::new(connect(&bus).await);
-    assert_eq!(client.fetch_page(&tid(), true).await, Err(FetchError::Bus("it is not connected".to_owned())));
+    assert_eq!(client.refresh_page(&tid()).await, Err(FetchError::Bus("it is not connected".to_owned())));
 }
 
 #[tokio::test]
@@ -349,11 +350,14 @@ async fn one_page_is_fetched_from_nvme_stas_in_its_own_spelling() {
     assert_eq!(tid().traddr, "2001:db8::1");
     client.fetch_all().await.unwrap();
     for refresh in [false, true] {
-        let page = client.fetch_page(&tid(), refresh).await.unwrap().unwrap();
+        if refresh {
+            client.refresh_page(&tid()).await.unwrap();
+        }
+        let page = client.fetch_page(&tid()).await.unwrap().unwrap();
         assert_eq!((page.state, names(&page)), (PageState::Unstated, vec!["nqn.klingons"]));
     }
     let unknown = ControllerId { traddr: "192.0.2.77".into(), ..ControllerId::of(&tid()) }.tid().unwrap();
-    assert_eq!(client.fetch_page(&unknown, false).await.unwrap(), None);
+    assert_eq!(client.fetch_page(&unknown).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -361,7 +365,7 @@ async fn without_stafd_there_is_an_error_and_no_empty_answer() {
     let Some(bus) = PrivateBus::start() else { return };
     let client = StafdClient::new(connect(&bus).await);
     assert!(client.fetch_all().await.is_err());
-    assert!(client.fetch_page(&tid(), false).await.is_err());
+    assert!(client.fetch_page(&tid()).await.is_err());
 }
 
 #[tokio::test]

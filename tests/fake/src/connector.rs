@@ -92,7 +92,7 @@ impl Core for Connector {
                 op,
                 result: host.peer.view.clone().ok_or_else(|| FetchError::Bus("no answer".into())),
             },
-            Effect::FetchPage { op, dc, refresh } => {
+            Effect::FetchPage { op, dc, refresh, .. } => {
                 Event::PageFetched { op, result: host.peer.fetch_page(&dc, refresh) }
             }
             Effect::Host(_) | Effect::Stopped => return None,

@@ -323,7 +323,7 @@ impl World {
         match effect {
             Effect::Host(effect) => self.start_effect(Daemon::Stacd, effect),
             Effect::FetchAll(op) => self.start_fetch_all(op),
-            Effect::FetchPage { op, dc, refresh } => self.start_fetch_page(op, dc, refresh),
+            Effect::FetchPage { op, dc, refresh, .. } => self.start_fetch_page(op, dc, refresh),
             Effect::Stopped => self.stopped(Daemon::Stacd),
         }
     }

@@ -247,8 +247,7 @@ impl World {
                 let readable = page.entries.iter().filter(|entry| is_damaged_referral(entry));
                 let unreadable = page.unclear().filter(|entry| may_be_a_referral(entry));
                 let readable = readable.map(|entry| entry.traddr.as_str());
-                let damaged: BTreeSet<&str> =
-                    readable.chain(unreadable.map(|entry| entry.traddr.as_str())).collect();
+                let damaged: BTreeSet<&str> = readable.chain(unreadable.map(|entry| entry.traddr.as_str())).collect();
                 let protected = self.oracle.staf.ever_listed_where(&dc, |tid| {
                     tid.subsysnqn == DISCOVERY_NQN && !listed.contains(tid) && damaged.contains(tid.traddr.as_str())
                 });

@@ -37,6 +37,8 @@ use stas_nvme::{Purpose, Tid, Transport};
 
 /// Interval of the trials for a lost connection.
 const LOST_EVERY: Duration = Duration::from_secs(1);
+/// Maximum number of probes for lost connections at the same time.
+const PROBE_LIMIT: usize = PROBES - RESERVED_PROBES;
 /// How long to wait for the answer to a probe, which takes at most 3 s. The kernel reconnects after 10 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// If the probes still report the portal as unreachable this long after the loss, a trial tests this.
@@ -225,15 +227,20 @@ impl Fleet {
             (false, _) => pending.restart(),
         }
         let at = if lost { pending.not_before } else { pending.compare? };
+        let has_probe = |tid: &Tid| Portal::of(tid).is_some_and(|portal| probes.contains_key(&portal));
         match pending.step {
             Step::Trying { .. } => return None,
             Step::Probing(_, until) if ctx.now < until => return Some(until),
             Step::Waiting if ctx.now < at => return Some(at),
-            // The probes for trusted controllers come first: the host makes a limited number at the same time.
+            // The host makes a limited number of probes at the same time: leaves some to the queue, and those that
+            // announced controllers may use to the trusted ones.
+            Step::Waiting if lost && probes.len() >= PROBE_LIMIT && !has_probe(tid) => {
+                return Some(ctx.now + LOST_EVERY);
+            }
             Step::Waiting
                 if lost
                     && is_announced
-                    && (self.connect_queue.probes_running() >= PROBES - RESERVED_PROBES
+                    && (self.connect_queue.probes_running() >= PROBE_LIMIT
                         || self.connect_queue.has_queue_before(trust)) =>
             {
                 return Some(ctx.now + LOST_EVERY);
