@@ -32,9 +32,10 @@ pub(crate) fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
 /// Locks a file for its replacement: two runs at the same time would share the name of the new file.
 ///
 /// # Errors
-/// Fails if another program holds the lock for too long. Not every file system can lock a file: there it goes on without.
+/// Fails if another program holds the lock for too long. It goes on without a lock if the lock file cannot be opened or
+/// locked for another reason: not every file system can lock a file.
 fn lock(file: &Path) -> io::Result<Option<LockFile>> {
-    match LockFile::beside(file) {
+    match LockFile::acquire_for(file) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
         locked => Ok(locked.ok()),
     }
@@ -136,12 +137,12 @@ mod tests {
     fn a_lock_that_another_run_holds_ends_in_an_error_that_names_the_lock_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.prom");
-        let lock = LockFile::beside(&file).unwrap();
+        let lock = LockFile::acquire_for(&file).unwrap();
         let (sender, result) = std::sync::mpsc::channel();
         let path = file.clone();
         std::thread::spawn(move || sender.send(replace(&path, b"new")));
         let error = result.recv_timeout(2 * LOCK_WAIT).unwrap().unwrap_err().to_string();
-        assert!(error.contains("/.x.prom.lock for more than 5 s"), "{error}");
+        assert!(error.contains("/.x.prom.lock (waited 5 s)"), "{error}");
         assert!(!file.exists());
         drop(lock);
         replace(&file, b"new").unwrap();

@@ -54,6 +54,8 @@ pub enum Command {
     /// Show the log page of one discovery controller
     Dlp(Controller),
     /// Show the log pages of all discovery controllers
+    ///
+    /// Fails if the log pages together are longer than 16 MiB. Then use dlp for one discovery controller at a time.
     Adlp(Listing),
 }
 

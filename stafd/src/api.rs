@@ -31,7 +31,8 @@ use crate::finder::{DcView, Event, Finder, RefreshError};
 /// removed.
 const UNKNOWN_MAX: usize = 64;
 
-/// Maximum length of an answer with many pages, in bytes. The bus disconnects a daemon that sends more than its
+/// Maximum length of an answer with all pages, in bytes. A request for listed controllers has no limit: stacd requests
+/// one at a time. The bus disconnects a daemon that sends more than its
 /// `max_message_size`: 32 MiB in dbus-daemon. Any host can announce discovery controllers with large pages.
 const ANSWER_MAX: usize = 16 << 20;
 
@@ -190,8 +191,8 @@ impl Staf {
     }
 
     /// Returns what stacd needs: the log pages of these controllers, or of all if the list is empty, and the removed
-    /// controllers. If all pages are too long for an answer (16 MiB), those that do not fit are replaced by the key
-    /// `left-out`, and are to be requested alone. Its keys may change with the `version`; other programs should use
+    /// controllers. If the pages together exceed 16 MiB, those that do not fit have the key `left-out` and no
+    /// entries, those of announced discovery controllers first: request these alone. Its keys may change with the `version`; other programs should use
     /// get_all_log_pages. The bus lets only root call it.
     #[zbus(name = "get_published_pages", out_args("published"))]
     async fn get_published_pages(
@@ -353,8 +354,8 @@ fn fits(dcs: &[DcView<'_>]) -> bool {
     dcs.iter().map(length).sum::<usize>() <= ANSWER_MAX
 }
 
-/// What is published to stacd: the pages of the `requested` controllers, each once, or of all if none is requested. Of
-/// all pages, those are left out that would make the answer longer than [`ANSWER_MAX`].
+/// What is published to stacd: the pages of the `requested` controllers, each once, or of all if none is requested. If
+/// the answer with all of them would be longer than [`ANSWER_MAX`], pages are left out.
 ///
 /// # Errors
 /// `InvalidArgs` if many more controllers are requested than there are: the search would block the event loop.

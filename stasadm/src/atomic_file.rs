@@ -46,9 +46,9 @@ impl AtomicFile {
     /// At boot the host NQN and the host ID are created at the same time, and both change sys.conf.
     ///
     /// # Errors
-    /// As [`LockFile::beside`].
+    /// As [`LockFile::acquire_for`].
     pub(crate) fn lock(&self) -> io::Result<LockFile> {
-        LockFile::beside(&self.file)
+        LockFile::acquire_for(&self.file)
     }
 
     /// The content, or `None` if the file does not exist.

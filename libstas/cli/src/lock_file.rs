@@ -1,7 +1,8 @@
-//! Locks a file for the time in which a tool replaces it.
+//! A lock that a tool holds while it replaces a file.
 //!
 //! Every user can open a folder or a configuration file for reading, and a program that has a file open can lock it. So
-//! the lock is a file that only its owner may open, and that exists only while the lock is held.
+//! the lock is a separate file `.NAME.lock`, created with mode 0600 and deleted when the lock is released. A killed run
+//! leaves it; the next run uses it.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -24,12 +25,12 @@ pub struct LockFile {
 }
 
 impl LockFile {
-    /// Locks the file with that path: waits for other runs that do the same.
+    /// Locks `.NAME.lock` beside the file, and waits up to [`LOCK_WAIT`] for other runs that do the same.
     ///
     /// # Errors
-    /// Fails if the lock file cannot be made, or is a link. [`io::ErrorKind::WouldBlock`]: another program holds the
-    /// lock for longer than [`LOCK_WAIT`].
-    pub fn beside(file: &Path) -> io::Result<Self> {
+    /// Fails if the lock file cannot be made, or is a link. [`io::ErrorKind::WouldBlock`]: another program held the
+    /// lock all the time.
+    pub fn acquire_for(file: &Path) -> io::Result<Self> {
         let mut name = OsString::from(".");
         name.push(file.file_name().ok_or(io::ErrorKind::IsADirectory)?);
         name.push(".lock");
@@ -39,7 +40,7 @@ impl LockFile {
     fn take(path: PathBuf) -> io::Result<Self> {
         const INTERVAL: Duration = Duration::from_millis(10);
         let mut options = OpenOptions::new();
-        // A FIFO in its place must not block: with read access it does not.
+        // If a FIFO is in its place, opening it for reading and writing does not block.
         options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
         let begin = Instant::now();
         loop {
@@ -52,7 +53,8 @@ impl LockFile {
                 Err(TryLockError::WouldBlock) if begin.elapsed() < LOCK_WAIT => thread::sleep(INTERVAL),
                 Err(TryLockError::WouldBlock) => {
                     let text = format!(
-                        "another program has locked {} for more than {} s; `lslocks` shows the program: end it",
+                        "another program holds the lock {} (waited {} s); `lslocks` shows the program: end it, then \
+                         repeat this command",
                         path.display(),
                         LOCK_WAIT.as_secs()
                     );
@@ -91,12 +93,12 @@ mod tests {
     fn only_the_owner_may_open_the_lock_file_and_a_link_in_its_place_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let lock = LockFile::beside(&at("file")).unwrap();
+        let lock = LockFile::acquire_for(&at("file")).unwrap();
         assert_eq!(fs::metadata(at(".file.lock")).unwrap().permissions().mode() & 0o777, 0o600);
         drop(lock);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         std::os::unix::fs::symlink("other", at(".file.lock")).unwrap();
-        assert!(LockFile::beside(&at("file")).is_err());
+        assert!(LockFile::acquire_for(&at("file")).is_err());
         assert!(!at("other").exists());
     }
 
@@ -109,7 +111,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..20 {
-                        let _locked = LockFile::beside(&file).unwrap();
+                        let _locked = LockFile::acquire_for(&file).unwrap();
                         let before: u32 = fs::read_to_string(&count).unwrap().parse().unwrap();
                         fs::write(&count, (before + 1).to_string()).unwrap();
                     }

@@ -419,19 +419,20 @@ impl ConnectQueue {
         }
     }
 
-    /// The number of probes under way, those of others included.
+    /// The number of probes under way, including those for lost connections with new secrets.
     #[must_use]
     pub fn probes_running(&self) -> usize {
         self.probing.len() + self.late.len() + self.other_probes
     }
 
-    /// Sets how many probes are under way that this queue has not started: the host makes [`PROBES`] altogether.
+    /// Sets the number of probes under way for lost connections with new secrets. This queue has not started these, but
+    /// the host makes [`PROBES`] altogether.
     pub fn set_other_probes(&mut self, number: usize) {
         self.other_probes = number;
     }
 
-    /// True while a controller of this trust level or a more trusted one waits for its write, or, for the least trusted
-    /// level, any controller.
+    /// True while a controller that is at least as trusted waits for its write. For announced-dc, any waiting controller
+    /// counts.
     #[must_use]
     pub fn has_queue_before(&self, trust: Trust) -> bool {
         let next = self.queue.first_key_value().map(|(position, _)| position.urgency);
@@ -517,8 +518,7 @@ impl ConnectQueue {
         }
         let penalized = self.portal_penalties.contains_key(portal);
         let is_trusted = |info: &EnqueueInfo| !info.trust.is_announced_only();
-        // Only trusted controllers are connected by a test. A portal that only mDNS lists must not count as one that
-        // waits for a test: it would keep the others from theirs.
+        // Portals that only mDNS lists are not tested: they would delay the tests of trusted portals.
         let may_test = probe.waiting.values().any(is_trusted);
         let is_test = match outcome {
             ProbeOutcome::Dead(_) => may_test && self.starts_test(ctx.now, portal),

@@ -26,7 +26,7 @@ pub struct LineLimits {
 }
 
 /// What happens to a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Logged,
     /// The last line of a budget with this limit.
@@ -86,26 +86,34 @@ impl LineBudgets {
             return;
         }
         let limits = self.limits;
-        let own = own.and_then(|dc| self.own_budget(now, dc)).map(|budget| budget.count(now, limits.of_one));
-        let first = own.unwrap_or_else(|| self.common.count(now, limits.common));
-        let verdict = match first {
+        let of_own = own.and_then(|dc| self.own_budget(now, dc)).map(|budget| budget.count(now, limits.of_one));
+        let first = of_own.unwrap_or_else(|| self.common.count(now, limits.common));
+        let of_all = match first {
             Verdict::Suppressed => Verdict::Suppressed,
-            first => first.max(self.all.count(now, limits.all)),
+            _ => self.all.count(now, limits.all),
         };
-        match verdict {
-            Verdict::Logged => {}
-            Verdict::Last(limit) => record.text.push_str(&format!(
-                "; this is the last of {limit} log lines caused by announced discovery controllers: further lines are \
-                 logged at debug level (tron) for up to 10 minutes"
-            )),
-            Verdict::Suppressed => {
+        let last = |limit: u32, by: &str| {
+            format!(
+                "; this is the last of {limit} log lines caused by {by}: further lines are logged at debug level (tron) \
+                 for up to 10 minutes"
+            )
+        };
+        let announced = "announced discovery controllers";
+        match (first, of_all) {
+            (Verdict::Logged, Verdict::Logged) => {}
+            (_, Verdict::Last(limit)) => record.text.push_str(&last(limit, announced)),
+            (Verdict::Last(limit), Verdict::Logged) => match own.filter(|_| of_own.is_some()) {
+                Some(dc) => record.text.push_str(&last(limit, &format!("{dc}, an announced discovery controller"))),
+                None => record.text.push_str(&last(limit, announced)),
+            },
+            (Verdict::Suppressed, _) | (_, Verdict::Suppressed) => {
                 record.level = Level::Debug;
                 self.suppressed.get_or_insert((0, now)).0 += 1;
             }
         }
     }
 
-    /// A discovery controller keeps its budget when it is removed: it must not get a new one by coming back.
+    /// A discovery controller keeps its budget when it is removed: it must not get a new one by being announced again.
     fn own_budget(&mut self, now: Time, dc: &Tid) -> Option<&mut LineBudget> {
         if !self.own.contains_key(dc) && self.own.len() >= OWN_BUDGETS {
             self.own.retain(|_, budget| budget.until > now);
@@ -162,6 +170,28 @@ mod tests {
     }
 
     #[test]
+    fn the_last_line_names_the_discovery_controller_whose_budget_is_used_up() {
+        let named = "announced discovery controllers";
+        let one = "192.0.2.1, 8009, nqn.dc), an announced discovery controller";
+        for (limits, own, last) in [
+            (LIMITS, Some(dc(1)), ("3 log lines", one)),
+            (LIMITS, None, ("5 log lines", named)),
+            (LineLimits { all: 2, ..LIMITS }, Some(dc(1)), ("2 log lines", named)),
+            (LineLimits { all: 3, ..LIMITS }, Some(dc(1)), ("3 log lines", named)),
+        ] {
+            let mut budgets = LineBudgets::new(limits);
+            let lines = (0..20).filter_map(|_| {
+                let mut record = LogRecord { level: Level::Info, tid: None, ctrl: None, text: String::new() };
+                budgets.admit(at(0), &mut record, own.as_ref());
+                (!record.text.is_empty()).then_some(record.text)
+            });
+            let lines: Vec<String> = lines.collect();
+            let (number, by) = last;
+            assert!(lines.len() == 1 && lines[0].contains(number) && lines[0].contains(by), "{own:?}: {lines:?}");
+        }
+    }
+
+    #[test]
     fn each_budget_and_all_together_are_limited() {
         let mut budgets = LineBudgets::new(LIMITS);
         assert_eq!(logged(&mut budgets, at(0), None, 50), 5);
@@ -184,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_discovery_controllers_is_remembered_in_bounds() {
+    fn at_most_256_discovery_controllers_have_a_budget_of_their_own() {
         let mut budgets = LineBudgets::new(LineLimits { all: u32::MAX, ..LIMITS });
         let lines: usize = (0..1000).map(|n| logged(&mut budgets, at(0), Some(&dc(n)), 1)).sum();
         assert_eq!((lines, budgets.own.len()), (OWN_BUDGETS + 5, OWN_BUDGETS));

@@ -122,7 +122,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     // stas-net waits for BATCH_PACE after each batch. A compromised stas-net might not wait, and could make stafd use
-    // a whole core: so stafd does not read faster. A report costs the same with fewer changes.
+    // a whole core: so stafd does not read faster. It counts reports, not changes, because a small report costs
+    // as much as a full one.
     let mut next_report = Instant::now();
     loop {
         let report = async {

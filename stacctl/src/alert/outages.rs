@@ -10,8 +10,8 @@ use stas_cli::listing::is_wanted;
 use stas_cli::table;
 use tokio::time::Instant;
 
-/// Number of subsystems above which those are forgotten that stacd does not list.
-const HAD_PATH: usize = 65_536;
+/// If more subsystems than this are remembered in `had_path`, those that stacd does not list are forgotten.
+const HAD_PATH_MAX: usize = 65_536;
 
 /// What stacd lists of a subsystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +76,8 @@ impl Outages {
         self.since.retain(|nqn, _| known.contains(nqn));
         let with_path = subsystems.iter().filter(|(_, paths)| **paths == Paths::Some);
         self.had_path.extend(with_path.map(|(nqn, _)| nqn.clone()));
-        // After a start of stacd the list is incomplete for a moment: what is not listed is forgotten only if it is much.
-        if self.had_path.len() > HAD_PATH {
+        // Below the limit nothing is forgotten: after a start of stacd, the list is incomplete for a moment.
+        if self.had_path.len() > HAD_PATH_MAX {
             self.had_path.retain(|nqn| known.contains(nqn));
         }
         let had_path = &self.had_path;

@@ -9,15 +9,15 @@ use libstas::nvme::Tid;
 
 use super::{Connector, Effect};
 
-/// The limits for log lines about what only announced discovery controllers list. Each of these has a budget of its
-/// own. All together have a limit, too.
-pub(super) const LINES: LineLimits = LineLimits { of_one: 512, common: 128, all: 2048 };
+/// The limits for log lines about announced discovery controllers and what only they list. Each discovery controller has
+/// a budget of its own, and there is a limit for all of them together.
+pub(super) const LINE_LIMITS: LineLimits = LineLimits { of_one: 512, common: 128, all: 2048 };
 
 impl Connector {
     /// Limits the log lines about announced discovery controllers, and about I/O controllers that only these list, or
     /// listed last.
     pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
-        let mut lines = std::mem::replace(&mut self.lines, LineBudgets::new(LINES));
+        let mut lines = std::mem::replace(&mut self.lines, LineBudgets::new(LINE_LIMITS));
         for effect in out {
             let Effect::Host(HostEffect::Log(record, _)) = effect else { continue };
             let announced_dc = record.tid.as_ref().and_then(|tid| self.announced_dc_of(tid, record.ctrl)).cloned();
@@ -28,11 +28,11 @@ impl Connector {
         self.lines = lines;
     }
 
-    /// The announced discovery controller that causes a line about this controller: it, or the one whose page lists it
-    /// or listed it last. `None` for controllers that a more trusted source lists, and their connections.
+    /// The announced discovery controller whose budget a line about `tid` uses: `tid` itself, or the one whose page lists
+    /// it or listed it last. `None` for controllers that a more trusted source lists, and their connections.
     fn announced_dc_of<'a>(&'a self, tid: &'a Tid, ctrl: Option<CtrlRef>) -> Option<&'a Tid> {
         let fleet = &self.reconciler.fleet;
-        if ctrl.is_some_and(|ctrl| fleet.is_known_as_trusted(ctrl)) {
+        if ctrl.is_some_and(|ctrl| fleet.was_used_for_trusted(ctrl)) {
             return None;
         }
         match fleet.last_want(tid) {

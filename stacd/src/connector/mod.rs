@@ -101,7 +101,7 @@ impl Connector {
             nbft: nbft::NbftIocs::default(),
             hostnqn_change: hostnqn_change::HostNqnChange::default(),
             refused: 0,
-            lines: LineBudgets::new(log_limit::LINES),
+            lines: LineBudgets::new(log_limit::LINE_LIMITS),
         };
         connector.restore(saved);
         connector
@@ -341,7 +341,7 @@ impl Connector {
         match id {
             SourceId::Configured => Trust::Administrator,
             SourceId::Boot => Trust::Firmware,
-            SourceId::Page(dc) if self.stafd.is_announced_only(dc) => Trust::AnnouncedDc,
+            SourceId::Page(dc) if self.stafd.is_untrusted_or_unknown(dc) => Trust::AnnouncedDc,
             SourceId::Page(_) | SourceId::EarlierNqn => Trust::ConfiguredDc,
             SourceId::Announced => Trust::AnnouncedDc,
         }

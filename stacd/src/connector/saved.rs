@@ -94,7 +94,7 @@ impl Connector {
         let is_member = |tid: &Tid| self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
         // An announced discovery controller may list any number of controllers that are refused. If these were saved,
         // the state could become too large to be saved at all.
-        let is_saved = |dc: &Tid, ioc: &Tid| is_member(ioc) || !self.stafd.is_announced_only(dc);
+        let is_saved = |dc: &Tid, ioc: &Tid| is_member(ioc) || !self.stafd.is_untrusted_or_unknown(dc);
         for (id, ioc, claim) in self.reconciler.sources.lasting(is_member) {
             if let (SourceId::Page(dc), IocClaim::Entry(entry)) = (id, claim)
                 && is_saved(dc, ioc)
@@ -117,7 +117,11 @@ impl Connector {
         Saved {
             sources: sources
                 .into_iter()
-                .map(|(dc, claims)| SavedSource { dc: dc.clone(), claims, trusted: !self.stafd.is_announced_only(dc) })
+                .map(|(dc, claims)| SavedSource {
+                    dc: dc.clone(),
+                    claims,
+                    trusted: !self.stafd.is_untrusted_or_unknown(dc),
+                })
                 .collect(),
             members: members.collect(),
             instances: self.reconciler.fleet.instances(),

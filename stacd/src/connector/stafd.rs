@@ -77,7 +77,7 @@ pub(super) struct Stafd {
 
 impl Stafd {
     /// True unless stafd reported that more than an announcement lists that discovery controller.
-    pub(super) fn is_announced_only(&self, dc: &Tid) -> bool {
+    pub(super) fn is_untrusted_or_unknown(&self, dc: &Tid) -> bool {
         self.dc_reports.get(dc).is_none_or(|report| report.announced_only)
     }
 
@@ -394,7 +394,7 @@ impl Connector {
 
     /// Logs once for each announced discovery controller that it lists an address of this host.
     fn log_of_own_address<'a>(&mut self, ctx: &mut Context<'_>, dc: &Tid, mut names: impl Iterator<Item = &'a Tid>) {
-        if !self.stafd.is_announced_only(dc) || self.stafd.own_address_logged.contains(dc) {
+        if !self.stafd.is_untrusted_or_unknown(dc) || self.stafd.own_address_logged.contains(dc) {
             return;
         }
         let links = self.reconciler.fleet.links();

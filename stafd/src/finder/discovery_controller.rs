@@ -19,8 +19,8 @@ pub(super) const SECOND_READ: Duration = SETTLED_READ;
 /// A page that is stale for this long is signalled as stale. Most changed pages are read sooner, so that each change
 /// causes one signal. Shorter than the shortest wait of a removal ([`libstas::core::sources::DEBOUNCE`]).
 pub(super) const SIGNAL_STALE_AFTER: Duration = Duration::from_millis(400);
-/// Shortest time between two reads of a page that only announced discovery controllers can make stafd read: a read costs
-/// up to 16 MiB, and the discovery controller itself decides when it reports a change.
+/// Shortest wait after a read of a log page that depends on mDNS alone. Its discovery controller itself decides when it
+/// reports a change, and a read costs up to 16 MiB.
 pub(super) const ANNOUNCED_READ_PACE: Duration = Duration::from_secs(1);
 /// A read that takes longer than this is logged; its slot stays occupied.
 pub(super) const READ_DEADLINE: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ pub(super) struct DiscoveryController {
     /// True if it was removed earlier and is wanted again, or if its page was too long to be saved: its removal is
     /// signalled even if it is never read.
     pub(super) was_removed: bool,
-    /// True if it was removed earlier, and more than announcements listed it then.
+    /// True if it was removed earlier, and was listed by another source than announcements then.
     pub(super) was_trusted: bool,
     /// Its connection, while it is live.
     pub(super) connection: Option<Connection>,

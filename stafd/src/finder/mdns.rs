@@ -17,9 +17,9 @@ use libstas::nvme::tid::parse_ip;
 use super::announced_dcs::{DerivationInput, HostUse, MdnsLogLine};
 use super::{Context, Effect, Finder, polling};
 
-/// The limits for log lines about announcements and what results from them. Announced discovery controllers that have
-/// been connected have budgets of their own. All together have a limit, too.
-pub(super) const LINES: LineLimits = LineLimits { of_one: 32, common: 128, all: 1024 };
+/// The limits for log lines about announcements and what results from them. Each announced discovery controller that has
+/// been connected has a budget of its own, and there is a limit for all of them together.
+pub(super) const LINE_LIMITS: LineLimits = LineLimits { of_one: 32, common: 128, all: 1024 };
 
 /// If no event or tick comes for this long, the host was suspended or this process was stopped.
 const SUSPENDED_AFTER: Duration = Duration::from_secs(15);
@@ -186,7 +186,7 @@ impl Finder {
     /// Limits the log lines about controllers that only announcements and announced controllers list, or listed last.
     /// Their referrals have no budgets of their own: a page can refer to new ones without end.
     pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
-        let mut lines = std::mem::replace(&mut self.lines, LineBudgets::new(LINES));
+        let mut lines = std::mem::replace(&mut self.lines, LineBudgets::new(LINE_LIMITS));
         let trusted = OnceCell::new();
         for effect in out {
             let Effect::Host(HostEffect::Log(record, _)) = effect else { continue };
@@ -201,7 +201,7 @@ impl Finder {
     /// True for a log line about a controller that only announcements and announced controllers list, or listed last.
     fn is_about_announced(&self, tid: &Tid, ctrl: Option<CtrlRef>, trusted: &OnceCell<BTreeSet<Tid>>) -> bool {
         let fleet = &self.reconciler.fleet;
-        if ctrl.is_some_and(|ctrl| fleet.is_known_as_trusted(ctrl)) {
+        if ctrl.is_some_and(|ctrl| fleet.was_used_for_trusted(ctrl)) {
             return false;
         }
         match fleet.last_want(tid) {

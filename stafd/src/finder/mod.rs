@@ -99,7 +99,7 @@ impl Finder {
             announced: announced_dcs::AnnouncedDcs::default(),
             nbft: nbft::NbftDcs::default(),
             browsing: false,
-            lines: LineBudgets::new(mdns::LINES),
+            lines: LineBudgets::new(mdns::LINE_LIMITS),
             unmanaged: Vec::new(),
             aged_out: BTreeSet::new(),
             was_booted: BTreeSet::new(),
@@ -410,15 +410,16 @@ impl Finder {
         found
     }
 
-    /// True if only announcements and announced controllers list that controller, and its connection was not made for
+    /// True if only announcements and announced controllers list that controller, and its connection was never used for
     /// a more trusted source.
-    fn is_announced_only(&self, tid: &Tid) -> bool {
+    fn depends_on_mdns_only(&self, tid: &Tid) -> bool {
         let fleet = &self.reconciler.fleet;
-        let is_trusted = fleet.kernel(tid).is_some_and(|kernel| fleet.is_known_as_trusted(kernel.ctrl));
+        let is_trusted = fleet.kernel(tid).is_some_and(|kernel| fleet.was_used_for_trusted(kernel.ctrl));
         fleet.is_announced_only(tid) && !is_trusted
     }
 
-    /// Stops using connections that match an exclusion, although the controller that uses them is not excluded.
+    /// Disconnects connections that match an exclusion, although the controller that uses them is not excluded, or no
+    /// controller uses them.
     fn end_excluded(&mut self, ctx: &mut Context<'_>) {
         let reports = self.reconciler.fleet.end_excluded(ctx, |_| false);
         self.reported(ctx, reports);
@@ -454,12 +455,12 @@ impl Finder {
             // to any number of these, which would displace older ones of the bounded list.
             if was_published || has_page || !self.reconciler.fleet.is_announced_only(tid) {
                 let was_trusted = was_trusted || self.removed.get(tid).is_some_and(|before| !before.announced_only);
-                let announced_only = !was_trusted && self.is_announced_only(tid);
+                let announced_only = !was_trusted && self.depends_on_mdns_only(tid);
                 self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: ctx.now, announced_only });
             }
             while self.removed.len() > REMOVED_KEPT {
-                // Announced controllers and their referrals can fill the list while stacd is down: those are displaced
-                // first.
+                // Announced controllers and their referrals can fill the list while stacd is down: so these are displaced
+                // before the others.
                 let oldest = self.removed.values().min_by_key(|removed| (!removed.announced_only, removed.at));
                 let Some(oldest) = oldest.map(|removed| removed.dc.clone()) else { break };
                 self.removed.remove(&oldest);

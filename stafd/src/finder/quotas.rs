@@ -27,7 +27,7 @@ pub(super) struct Refused {
     pub(super) announced: usize,
     /// Because of `max-referrals`.
     pub(super) referrals: usize,
-    /// True if a log page that does not depend on mDNS refers to one of these.
+    /// True if a trusted log page refers to a refused one: the warning about it is not limited.
     by_trusted: bool,
 }
 
@@ -37,14 +37,14 @@ impl Finder {
         let refused = self.refuse(wanted);
         let before = std::mem::replace(&mut self.refused, refused);
         let Some(settings) = &self.settings else { return };
-        let mut news = Vec::new();
+        let mut warnings = Vec::new();
         if refused.announced > 0 && before.announced == 0 {
             let text = format!(
                 "{} discovery controllers found by mDNS alone are not connected, because {} are connected. To connect \
                  them, raise max-announced= in stafd.conf, or configure them with controller=",
                 refused.announced, settings.conf.max_announced
             );
-            news.push((text, true));
+            warnings.push((text, true));
         }
         if refused.referrals > 0 && before.referrals == 0 {
             let text = format!(
@@ -52,9 +52,9 @@ impl Finder {
                  than {}. To connect them, raise max-referrals= in stafd.conf, or configure them with controller=",
                 refused.referrals, settings.conf.max_referrals
             );
-            news.push((text, !refused.by_trusted));
+            warnings.push((text, !refused.by_trusted));
         }
-        for (text, is_limited) in news {
+        for (text, is_limited) in warnings {
             let mut record = LogRecord { level: Level::Warning, tid: None, ctrl: None, text };
             if is_limited {
                 self.lines.admit(ctx.now, &mut record, None);
@@ -63,14 +63,14 @@ impl Finder {
         }
     }
 
-    /// Removes the new controllers that exceed the limits from `news`, and counts them.
-    fn refuse(&self, news: &mut Vec<(Tid, Want)>) -> Refused {
+    /// Removes the new controllers that exceed the limits from `wanted`, and counts them.
+    fn refuse(&self, wanted: &mut Vec<(Tid, Want)>) -> Refused {
         let mut refused = Refused::default();
         let is_new = |tid: &Tid| !self.dcs.contains_key(tid) && !self.reconciler.restored.contains(tid);
         let is_bounded =
             |(tid, want): &(Tid, Want)| (want.trust.is_announced_only() || want.listed_by.is_some()) && is_new(tid);
         let Some(settings) = &self.settings else { return refused };
-        if !news.iter().any(is_bounded) {
+        if !wanted.iter().any(is_bounded) {
             return refused;
         }
         let trusted = self.listed_by_more_than_announcements();
@@ -87,7 +87,7 @@ impl Finder {
         let mut announced = self.reconciler.fleet.tids().filter(takes_room).count();
         // Counted once for each page: a page may refer to thousands.
         let mut room: BTreeMap<&SourceId, usize> = BTreeMap::new();
-        news.retain(|new| {
+        wanted.retain(|new| {
             if !is_bounded(new) {
                 return true;
             }

@@ -31,20 +31,19 @@ pub struct SavedDc {
     #[serde(default)]
     pub encrypted_only: BTreeSet<Tid>,
     /// True if a boot table lists it. Earlier versions did not save it: then it may be true.
-    #[serde(default = "may_be")]
+    #[serde(default = "true_if_missing")]
     pub booted: bool,
     /// True if its removal must be signalled although no page shows that it was ever read: it was removed earlier and
-    /// is wanted again, or its page was too long to be saved. Earlier versions did not save it: then it may be true.
-    #[serde(default = "may_be")]
+    /// is wanted again, or its page was too long to be saved.
+    #[serde(default = "true_if_missing")]
     pub signal_removal: bool,
-    /// True if it was removed earlier, and more than announcements listed it then. Earlier versions did not save it:
-    /// then it may be true.
-    #[serde(default = "may_be")]
+    /// True if it was removed earlier, and was listed by another source than announcements then.
+    #[serde(default = "true_if_missing")]
     pub was_trusted: bool,
 }
 
-/// An earlier version did not save it.
-fn may_be() -> bool {
+/// The default for keys that earlier versions did not save: true is the safe value.
+fn true_if_missing() -> bool {
     true
 }
 

@@ -94,13 +94,13 @@ fn a_lock_that_every_user_can_hold_blocks_nothing() {
 }
 
 #[test]
-fn a_run_that_hangs_ends_the_wait_of_another_with_an_error() {
+fn the_wait_for_the_lock_of_a_run_that_hangs_ends_with_an_error() {
     let (directory, conf) = with_conf(COMMENTED);
     let path = directory.path().join(".sys.conf.lock");
     let held = fs::File::create(&path).unwrap();
     held.lock().unwrap();
     let error = applied(&conf).unwrap_err();
-    assert!(error.contains("/.sys.conf.lock for more than 5 s") && error.contains("lslocks"), "{error}");
+    assert!(error.contains("/.sys.conf.lock (waited 5 s)") && error.contains("lslocks"), "{error}");
     // A change that changes nothing needs no lock: the file system may be read-only.
     let text = fs::read_to_string(&conf).unwrap();
     Change::set("nqn", "nqn.2014-08.org.example:old".into(), None).apply(&conf).unwrap();

@@ -63,8 +63,8 @@ pub(crate) struct PageReport {
     pub(crate) listed: BTreeSet<Tid>,
     /// Controllers of earlier pages that one of its unclear entries may mean.
     pub(crate) protected: BTreeSet<Tid>,
-    /// Those of them whose absence was proved before (set when the page is recorded). An unclear entry keeps none of
-    /// these that only announced discovery controllers list.
+    /// The protected controllers whose absence an earlier page had proved (set when the page is recorded). If only
+    /// announced discovery controllers list one of them, an unclear entry does not protect it.
     pub(crate) proved_before: BTreeSet<Tid>,
     /// The controllers that readable entries of the page list at the address of an entry without a usable NQN; `None`
     /// if the page has no such entry.
@@ -126,7 +126,7 @@ impl DaemonHistory {
         page_report.listed.contains(tid) || (page_report.protected.contains(tid) && is_kept())
     }
 
-    /// Records how far the sources that want a controller are trusted; `None` while it is removed.
+    /// Records how far the sources that want a controller are trusted. `None`, while it is removed, changes nothing.
     pub(crate) fn record_trust(&mut self, tid: &Tid, trust: Option<Trust>) {
         match trust {
             Some(trust) if trust.is_announced_only() => drop(self.announced_only.insert(tid.clone())),

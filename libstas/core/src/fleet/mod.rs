@@ -66,7 +66,7 @@ pub struct Fleet {
     kind: Kind,
     identity: Option<Arc<HostIdentity>>,
     members: BTreeMap<Tid, Member>,
-    /// The members that were removed since [`Fleet::forget_just_removed`]: the last log lines about them come then.
+    /// The members that the current event has removed ([`Fleet::forget_just_removed`]): its log lines may be about them.
     just_removed: BTreeMap<Tid, Want>,
     inventory: Inventory,
     links: Arc<Links>,
@@ -430,7 +430,7 @@ impl Fleet {
         self.members.get(tid).is_some_and(Member::is_announced_only)
     }
 
-    /// Why and how a member is wanted, or was last. Members that this event has removed are included.
+    /// How a member is wanted, or was wanted before the current event removed it.
     #[must_use]
     pub fn last_want(&self, tid: &Tid) -> Option<&Want> {
         self.members.get(tid).map(|member| &member.want).or_else(|| self.just_removed.get(tid))
@@ -441,10 +441,9 @@ impl Fleet {
         self.just_removed.clear();
     }
 
-    /// True for an existing connection that a member has held which more than announced discovery controllers list, or
-    /// listed.
+    /// True for a connection that was ever used for a member with a trust level above announced-dc.
     #[must_use]
-    pub fn is_known_as_trusted(&self, ctrl: CtrlRef) -> bool {
+    pub fn was_used_for_trusted(&self, ctrl: CtrlRef) -> bool {
         self.path_trust.get(&ctrl).is_some_and(|level| !level.is_announced_only())
     }
 

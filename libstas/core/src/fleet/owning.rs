@@ -258,11 +258,12 @@ impl Fleet {
         std::mem::take(&mut self.reports)
     }
 
-    /// Stops using connections that match an exclusion although they serve a controller that is not excluded: they are
-    /// disconnected if [`decide`] allows it, otherwise no longer used. The controller gets another connection, unless
-    /// it is no longer wanted and was only kept. Connections of ours that no controller uses are disconnected, too: at
-    /// a restart, their controllers may have found another one. `is_booted` says whether a boot table lists a
-    /// controller.
+    /// Disconnects connections that match an exclusion, if [`decide`] allows it: those that a controller uses although
+    /// it is not excluded itself, and those of ours that no controller uses (after a restart, a controller may have
+    /// found another connection).
+    ///
+    /// A connection that must stay is no longer used. A controller that loses its connection gets another one, unless
+    /// it was only kept. `is_booted` says whether a boot table lists a controller.
     pub fn end_excluded(&mut self, ctx: &mut Context<'_>, is_booted: impl Fn(&Tid) -> bool) -> Vec<Report> {
         let is_used = |member: &&Member| member.is_wanted() || member.kept.is_some();
         let held: BTreeSet<CtrlRef> = self.members.values().filter_map(Member::ctrl).collect();
@@ -271,8 +272,9 @@ impl Fleet {
         for ctrl in used.union(&unused.copied().collect()).copied() {
             let Some(kernel) = self.inventory.get(ctrl) else { continue };
             let Some(exclusion) = self.rules.exclusions.matching_connection(kernel) else { continue };
-            // The resolver may give a wrong answer: what an exclusion matches by a host name is removed only after the
-            // check for storage in use, as a controller. A connection that no controller uses stays.
+            // The resolver may give a wrong answer. So with in-use=keep, stacd does not disconnect here what matches only
+            // by a host name: the removal of the controller checks for use first. A connection that no controller uses
+            // stays.
             if exclusion.is_name && self.kind == Kind::Io && self.rules.in_use == InUse::Keep {
                 continue;
             }

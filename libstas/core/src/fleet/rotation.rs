@@ -257,9 +257,10 @@ impl Fleet {
             }
             Step::Waiting | Step::Probing(..) | Step::Ready { .. } => {}
         }
-        // The trial for a lost trusted connection waits only for the write under way. All others wait for the connects
-        // that are as trusted, those of announced controllers for all: an announced target can drop any number of its
-        // connections, and each trial can block the connect path for a minute.
+        // The trial for a lost trusted connection waits only for the write under way. Every other trial waits until no
+        // controller that is at least as trusted is queued, trials for announced controllers until the queue is empty:
+        // an announced target can drop any number of its connections, and each trial can block the connect path for a
+        // minute.
         let has_priority = lost && !is_announced;
         if self.connect_queue.is_busy() || !has_priority && self.connect_queue.has_queue_before(trust) {
             return Some(ctx.now + LOST_EVERY);

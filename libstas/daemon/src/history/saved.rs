@@ -123,8 +123,9 @@ impl Records {
 impl<'a> SavedRecord<'a> {
     /// `is_first`: before the first comparison of this run.
     fn of(tid: &'a Tid, record: &'a Record, is_first: bool) -> Self {
-        // A daemon can be killed before it knows whether the state of the last run continues: that state is saved again.
-        // A controller that this run compared and did not list is saved as removed: nothing is kept for ever.
+        // The daemon can be killed before it knows whether the state of the last run continues: until then that state is
+        // saved again. After the first comparison, a controller that is not listed is saved as removed: otherwise its
+        // record would never be deleted.
         let before = record.before.as_ref().filter(|_| is_first || record.status.is_some());
         let (status, ctrl, since) = match before {
             Some(before) => (Some(before.status), before.ctrl, before.since),
@@ -245,9 +246,9 @@ mod tests {
         }
     }
 
-    /// The state of the last run has ended although the controller has no connection.
+    /// A queued controller may still get the connection of the last run.
     #[test]
-    fn an_end_without_a_connection_is_final() {
+    fn any_state_but_queued_ends_the_state_of_the_last_run() {
         for status in [Status::Connecting, Status::Waiting, Status::GivenUp, Status::Excluded, Status::Unresolved] {
             let history = History::default();
             list(&history, &[("a", Status::Connected, Some(CTRL))]);

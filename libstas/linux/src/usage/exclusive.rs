@@ -1,4 +1,4 @@
-//! Opens a block device exclusively for a moment: the last check before a disconnect, and never a periodic one.
+//! Opens a block device exclusively for a moment: the last new check before a disconnect, and never a periodic one.
 //!
 //! A mount, an assembled volume or a process that opens a disk exclusively claims the block device, in any mount
 //! namespace. The exclusive open then fails with EBUSY and disturbs nothing. An open that succeeds makes a simultaneous

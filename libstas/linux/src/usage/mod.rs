@@ -1,8 +1,9 @@
 //! Finds out whether a controller is the last path to storage in use.
 //!
 //! Most checks only read procfs, sysfs and configfs: opening a device could hang or disturb. Only if they find no use,
-//! each block device is opened exclusively for a moment, and the disconnect follows. Raw users that take no lock are
-//! only found by the kernel's count of completed writes. Raw readers are not found.
+//! each block device is opened exclusively for a moment. Then the first checks are repeated, because an open can take
+//! seconds, and the disconnect follows. Raw users that take no lock are only found by the kernel's count of completed
+//! writes. Raw readers are not found.
 //!
 //! | module | what it is about |
 //! |---|---|

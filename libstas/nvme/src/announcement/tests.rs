@@ -1,3 +1,5 @@
+use std::net::Ipv6Addr;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -95,7 +97,7 @@ proptest! {
             ])),
             0..6,
         ),
-        address: [u8; 16],
+        address in prop_oneof![any::<[u8; 16]>(), Just("fe80::1".parse::<Ipv6Addr>().unwrap().octets())],
     ) {
         let txt: Vec<_> = txt.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
         match offer(port, txt) {
@@ -104,7 +106,9 @@ proptest! {
                 prop_assert!(!offer.subsysnqn.contains([',', '\n', ' ', '\0']));
                 prop_assert!(offer.trsvcid.parse::<u16>().unwrap() > 0);
                 let tid = candidate(&offer, address.into(), "eth0", false, "h");
-                prop_assert_eq!(tid.host_iface.is_empty(), offer.transport == Transport::Rdma);
+                // With rdma only the scope of a link-local address names an interface.
+                let is_bound = offer.transport == Transport::Tcp || is_link_local(address.into());
+                prop_assert_eq!(tid.host_iface.is_empty(), !is_bound);
                 prop_assert_eq!(Tid::new(tid.parts().clone()), tid);
             }
             Err(unusable) => {
