@@ -220,7 +220,47 @@ fn an_answer_in_flight_of_a_page_that_is_left_out_is_applied() {
     assert!(host.take_held(Op::FetchPage).is_none(), "it is fetched again");
 }
 
+/// Such a signal proves that the answer in flight may be older.
+#[test]
+fn a_signal_counts_for_the_answer_in_flight_of_a_page_that_is_left_out() {
+    let mut host = started();
+    host.stafd_with(&["a", "x"], 100);
+    let page = host.peer.first().clone();
+    host.hold(Op::FetchPage);
+    host.feed(Event::PageChanged(page.dc.clone()));
+    let Some(Effect::FetchPage { op, .. }) = host.take_held(Op::FetchPage) else { panic!("no fetch") };
+    host.feed(Event::PageChanged(page.dc.clone()));
+    let without = DcPage { state: PageState::Unknown, entries: Vec::new(), generation: None, ..page.clone() };
+    host.peer.view.as_mut().unwrap().dcs = vec![without];
+    host.peer.view.as_mut().unwrap().left_out = vec![page.dc.clone()];
+    host.feed(Event::DcRemoved);
+    host.feed(Event::PageFetched { op, result: Ok(Some(DcPage { entries: vec![listed("a")], ..page })) });
+    host.wait(60);
+    assert_eq!(host.nqns(), ["a", "x"]);
+}
+
 /// An announced discovery controller can make the fetch of its page fail at any time.
+#[test]
+fn failed_fetches_of_announced_pages_neither_hide_nor_defer_those_of_others() {
+    let mut host = started();
+    host.stafd_with(&["a"], 100);
+    let announced = DcPage { origin: Origin::Discovered, ..dc_page(&fake_host::dc("192.0.2.9"), host.now, Vec::new()) };
+    host.peer.view.as_mut().unwrap().dcs.push(announced.clone());
+    host.feed(Event::DcRemoved);
+    host.peer.page_calls_fail = true;
+    let full = |host: &Host| host.count(|effect| matches!(effect, Effect::FetchAll(_)));
+    let warnings = |host: &Host| host.log_records().filter(|record| record.level == Level::Warning).count();
+    let before = (full(&host), warnings(&host));
+    for _ in 0..20 {
+        host.feed(Event::PageChanged(announced.dc.clone()));
+        host.wait(1);
+    }
+    assert_eq!((full(&host), warnings(&host)), before);
+    host.feed(Event::PageChanged(dc()));
+    host.wait(2);
+    assert_eq!((full(&host), warnings(&host)), (before.0 + 1, before.1 + 1));
+}
+
 #[test]
 fn pages_that_cannot_be_fetched_do_not_defer_the_next_full_fetch() {
     let mut host = started();

@@ -260,8 +260,8 @@ fn an_interface_that_no_longer_exists_protects_no_controller_from_an_exclusion()
     }
 }
 
-/// An interface may vanish for a moment (a VLAN or bond is made again). Only the administrator's next reload, or the next
-/// start of stafd, decides that it is gone.
+/// An interface may vanish for a moment (a VLAN or bond is made again). Only the administrator's next reload decides that
+/// it is gone.
 #[test]
 fn an_interface_that_vanishes_excludes_no_controller_until_the_next_reload() {
     for (conf, p) in UNBOUND {
@@ -274,6 +274,9 @@ fn an_interface_that_vanishes_excludes_no_controller_until_the_next_reload() {
         host.set_links(now.clone());
         host.wait(20.0);
         assert_eq!(members(&host), 1, "{p}");
+        host.restart();
+        host.wait(20.0);
+        assert_eq!(members(&host), 1, "restarted, {p}");
         host.set_links(links());
         host.configure(&conf);
         host.wait(1.0);

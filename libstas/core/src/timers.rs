@@ -81,6 +81,12 @@ impl<K: Ord + Clone> Timers<K> {
         self.at.entry(key).or_insert(at);
     }
 
+    /// Sets a timer, or moves it forward: later events must not postpone this deadline.
+    pub fn set_earlier(&mut self, key: K, at: Time) {
+        let before = self.at.get(&key).copied();
+        self.at.insert(key, before.map_or(at, |before| before.min(at)));
+    }
+
     /// Cancels a timer.
     pub fn cancel(&mut self, key: &K) {
         self.at.remove(key);

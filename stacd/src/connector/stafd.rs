@@ -18,6 +18,8 @@ use super::{
 
 /// Shortest wait before a failed fetch is repeated.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
+/// The same after the fetch of a page that depends on mDNS alone.
+const ANNOUNCED_FETCH_AGAIN: Duration = Duration::from_secs(30);
 
 /// What stafd reported about a discovery controller.
 #[derive(Clone, Copy, Debug)]
@@ -223,14 +225,20 @@ impl Connector {
         self.reconcile(ctx);
     }
 
-    /// A fetch of one page, or of everything, has failed: fetches everything soon. Further failures do not defer that:
-    /// an announced discovery controller can make the fetch of its page fail at any time.
+    /// A fetch of one page, or of everything, has failed: fetches everything soon. Further failures do not defer that.
+    /// An announced discovery controller can make the fetch of its page fail at any time: that is no failure of stafd.
     fn fetch_failed(&mut self, ctx: &mut Context<'_>, dc: Option<Tid>, text: String) {
-        let wait = self.stafd.backoff.next(ctx.jitter()).max(FETCH_AGAIN);
-        ctx.timers.set_once(Timer::FetchAll, ctx.now + wait);
-        if !std::mem::replace(&mut self.stafd.failure_logged, true) {
-            ctx.log(LogRecord { level: Level::Warning, tid: dc, ctrl: None, text });
-        }
+        let is_announced = dc.as_ref().is_some_and(|dc| self.stafd.publishes_as_announced(dc));
+        let wait = match is_announced {
+            true => ANNOUNCED_FETCH_AGAIN,
+            false => self.stafd.backoff.next(ctx.jitter()).max(FETCH_AGAIN),
+        };
+        ctx.timers.set_earlier(Timer::FetchAll, ctx.now + wait);
+        let level = match is_announced || std::mem::replace(&mut self.stafd.failure_logged, true) {
+            true => Level::Debug,
+            false => Level::Warning,
+        };
+        ctx.log(LogRecord { level, tid: dc, ctrl: None, text });
     }
 
     /// Applies the answer to a full fetch. If a page was fetched separately meanwhile, it is unknown which one is
@@ -286,7 +294,8 @@ impl Connector {
             }
         }
         self.stafd.own_address_logged.retain(|dc| listed.contains(dc));
-        self.stafd.signalled.retain(|_, signalled| *signalled > op);
+        // The answer in flight of a page that is left out may have been sent before such a signal.
+        self.stafd.signalled.retain(|dc, signalled| *signalled > op || left_out.contains(dc));
         self.stafd.read_again.retain(|dc| listed.contains(dc));
         self.overtake_pages_in_flight(ctx, &listed);
     }

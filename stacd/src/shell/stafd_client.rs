@@ -4,6 +4,7 @@
 //! D-Bus error distinguishes that from a failure. Every call has a time limit, and every fetch is answered.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub struct StafdClient {
     permits: Arc<Semaphore>,
     /// The same for announced discovery controllers.
     announced_permits: Arc<Semaphore>,
+    /// Counts the owners of stafd's name: fetches that wait for their turn end when it changes.
+    owners: Arc<AtomicU64>,
 }
 
 impl StafdClient {
@@ -71,6 +74,7 @@ impl StafdClient {
             wire_ids: Arc::default(),
             permits: permits(PAGES_IN_FLIGHT),
             announced_permits: permits(ANNOUNCED_PAGES_IN_FLIGHT),
+            owners: Arc::default(),
         }
     }
 
@@ -98,7 +102,11 @@ impl StafdClient {
         if refresh {
             within(REFRESH_LIMIT, self.refresh_page(dc)).await?;
         }
+        let owner = self.owners.load(Ordering::Relaxed);
         let _permit = if announced { &self.announced_permits } else { &self.permits }.acquire().await;
+        if owner != self.owners.load(Ordering::Relaxed) {
+            return Err(FetchError::Bus("stafd was restarted".to_owned()));
+        }
         within(CALL_TIMEOUT, self.fetch_page(dc)).await
     }
 
@@ -197,6 +205,12 @@ impl StafdClient {
         let staf = StafProxy::new(&self.connection).await?;
         let mut changes = staf.receive_log_pages_changed().await?;
         let mut losses = staf.receive_dc_removed().await?;
+        let hear = |watched: Watched| {
+            if matches!(watched, Watched::Owner(_)) {
+                self.owners.fetch_add(1, Ordering::Relaxed);
+            }
+            hear(watched);
+        };
         hear(Watched::Owner(current_owner(&bus).await?));
         loop {
             tokio::select! {

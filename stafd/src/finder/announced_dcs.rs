@@ -500,8 +500,8 @@ impl AnnouncedDcs {
     }
 
     /// Forgets on which interfaces controllers were announced that no longer exist, unless none of them does: otherwise
-    /// such an interface would protect a controller from exclusions for ever. Called at the start and at a reload only:
-    /// an interface may be absent for a moment.
+    /// such an interface would protect a controller from exclusions for ever. Called at a reload only: an interface may
+    /// be absent for a moment, also at the start.
     pub(super) fn forget_absent_interfaces(&mut self, links: &Links) {
         let exists = |name: &String| links.0.iter().any(|link| link.name == *name);
         for dc in self.dcs.values_mut().chain(self.aged.values_mut()) {

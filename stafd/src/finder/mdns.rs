@@ -132,9 +132,6 @@ impl Finder {
         self.announced.inputs_changed();
         let known = self.reconciler.fleet.links();
         self.announced.interfaces_renamed(known, links);
-        if known.0.is_empty() {
-            self.announced.forget_absent_interfaces(links);
-        }
         // The first report of the interfaces is no change: the browser has just read them itself.
         if self.browsing && !known.0.is_empty() && known != links {
             ctx.push(Effect::Browse(BrowseCommand::NetworkChanged));

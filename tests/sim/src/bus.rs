@@ -7,6 +7,7 @@ use libstas::bus::contract::wire::Published;
 use libstas::core::{AdminError, OpId, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::admin::CommandError;
+use libstas::nvme::log_page::Entry;
 use stacd::connector::{DcPage, FetchError, PageState, RemovedDc, StafdView};
 use stafd::finder::{Finder, NotRegistered, Removed};
 
@@ -21,12 +22,14 @@ const CALL_LIMIT: Duration = Duration::from_secs(25);
 /// The same for a call that makes stafd read a page again.
 pub(crate) const REFRESH_LIMIT: Duration = Duration::from_secs(90);
 
-/// A published page, with the connection on which it was read if it is marked as fresh, and the time of the last read.
+/// A published page, with the connection on which it was read if it is marked as fresh, the time of the last read, and
+/// the entries that the target sent.
 #[derive(Clone, Debug)]
 pub(crate) struct PublishedPage {
     pub(crate) page: DcPage,
     pub(crate) on: Option<Connection>,
     pub(crate) read: Time,
+    pub(crate) sent: Vec<Entry>,
 }
 
 /// The answer to a full fetch.

@@ -7,7 +7,7 @@ use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::browse::BrowseEvent;
 use libstas::core::fleet::Status;
 use libstas::core::{AdminError, CtrlRef, CtrlState, HostEvent, KernelController, Machine, OpId, Owner, Time};
-use libstas::nvme::log_page::{Entry, LogPage, Subtype, Unclear};
+use libstas::nvme::log_page::{Entry, LogPage, Subtype};
 use libstas::nvme::{DISCOVERY_NQN, Tid};
 use stacd::connector::{DcPage, FetchError, PageState};
 
@@ -213,6 +213,7 @@ impl World {
 
     /// A log page reaches stafd.
     fn process_log_page(&mut self, op: OpId, ctrl: CtrlRef, result: Result<(LogPage, Connection), AdminError>) {
+        let sent = self.sent_entries.remove(&op).unwrap_or_default();
         let newest = self.newest_reads.get(&ctrl).copied().filter(|_| self.has_bug(Bug::EarlierAnswer));
         let op = newest.unwrap_or(op);
         let read = result.as_ref().ok().cloned();
@@ -244,10 +245,8 @@ impl World {
             let took: Vec<_> = took.into_iter().filter(|(dc, _)| !is_late(dc)).collect();
             for (dc, (since, is_current)) in took {
                 let listed = controllers_of(&dc, &page.entries);
-                let readable = page.entries.iter().filter(|entry| is_damaged_referral(entry));
-                let unreadable = page.unclear().filter(|entry| may_be_a_referral(entry));
-                let readable = readable.map(|entry| entry.traddr.as_str());
-                let damaged: BTreeSet<&str> = readable.chain(unreadable.map(|entry| entry.traddr.as_str())).collect();
+                let damaged = sent.iter().filter(|entry| is_damaged_referral(entry));
+                let damaged: BTreeSet<&str> = damaged.map(|entry| entry.traddr.as_str()).collect();
                 let protected = self.oracle.staf.ever_listed_where(&dc, |tid| {
                     tid.subsysnqn == DISCOVERY_NQN && !listed.contains(tid) && damaged.contains(tid.traddr.as_str())
                 });
@@ -260,6 +259,7 @@ impl World {
                     incarnation: self.staf.incarnation,
                     until: (!is_current).then_some(now),
                     listed,
+                    sent: sent.clone(),
                     protected,
                     proved_before: BTreeSet::new(),
                     with_own_entry: None,
@@ -278,7 +278,8 @@ impl World {
     /// A page that stafd publishes, with the connection on which it was read if it is marked as fresh.
     pub(crate) fn published_page(&mut self, page: DcPage) -> PublishedPage {
         if page.state != PageState::Fresh {
-            return PublishedPage { page, on: None, read: Time::default() };
+            let sent = page.entries.clone();
+            return PublishedPage { page, on: None, read: Time::default(), sent };
         }
         let listed = controllers_of(&page.dc, &page.entries);
         let incarnation = self.staf.incarnation;
@@ -288,13 +289,14 @@ impl World {
                 && page_report.listed == listed
                 && page_report.since == page.connected_since
         });
-        let (on, read) = read.map_or_else(Default::default, |page_report| (page_report.on, page_report.read));
+        let (on, read, sent) = read
+            .map_or_else(Default::default, |page_report| (page_report.on, page_report.read, page_report.sent.clone()));
         if on.is_none() {
             let text =
                 format!("the page of {} is marked as fresh, but stafd never read it in this form", short(&page.dc));
             self.breach(Invariant::Fresh, text);
         }
-        PublishedPage { page, on, read }
+        PublishedPage { page, on, read, sent }
     }
 
     /// Returns the I/O controllers of stacd, including those from before its start, and the set of those that stacd
@@ -321,7 +323,9 @@ impl World {
             let now = self.time();
             let listed: BTreeSet<Tid> = view.pages.iter().map(|published| published.page.dc.clone()).collect();
             for page in view.pages {
-                if !self.oracle.precedes_a_signal(asked, &page.page.dc) {
+                if view.left_out.contains(&page.page.dc) {
+                    self.oracle.stac.mark_stale(&page.page.dc, now);
+                } else if !self.oracle.precedes_a_signal(asked, &page.page.dc) {
                     self.record_page_of_stacd(asked, page, false, &members);
                 }
             }
@@ -366,7 +370,7 @@ impl World {
         (members, live): &(BTreeSet<Tid>, BTreeSet<Tid>),
     ) {
         let now = self.time();
-        let PublishedPage { page, on, read } = published;
+        let PublishedPage { page, on, read, sent } = published;
         // A page that was sent before the newest signal proves nothing.
         let on = on.filter(|_| !self.oracle.precedes_a_signal(op, &page.dc));
         if self.oracle.is_overtaken(op, &page.dc) {
@@ -377,22 +381,17 @@ impl World {
         let ignore_iface = self.oracle.stac_file.as_ref().is_some_and(|file| file.ignore_iface);
         let listed: BTreeSet<Tid> = listed.map(|tid| if ignore_iface { tid.unbound() } else { tid }).collect();
         self.oracle.stac.forget_all_but(members);
-        let readable = page.entries.iter().filter(|entry| entry.controller(&page.dc).is_err());
-        let readable = readable.map(|entry| (entry.subnqn.as_str(), entry.traddr.as_str()));
-        let unreadable = page.unclear.iter().filter(|entry| !may_be_a_referral(entry));
-        let unreadable = unreadable.map(|entry| (entry.subnqn.as_str(), entry.traddr.as_str()));
-        // The NQN and the address of each unclear entry.
-        let unclear: Vec<(&str, &str)> = readable.chain(unreadable).collect();
+        let unclear: Vec<&Entry> = sent.iter().filter(|entry| is_unclear(&page.dc, entry)).collect();
         // An entry without a usable NQN may mean every controller at its address.
-        let may_mean = |(subnqn, traddr): &(&str, &str), tid: &Tid| match Subsystem::of(subnqn) {
-            Some(_) => *subnqn == tid.subsysnqn,
+        let may_mean = |entry: &Entry, tid: &Tid| match Subsystem::of(&entry.subnqn) {
+            Some(_) => entry.subnqn == tid.subsysnqn,
             None => {
                 let has_own_entry = listed.contains(&tid.clone().unbound());
-                *traddr == tid.traddr && !has_own_entry && !self.oracle.stac.had_own_entry(&page.dc, tid)
+                entry.traddr == tid.traddr && !has_own_entry && !self.oracle.stac.had_own_entry(&page.dc, tid)
             }
         };
-        let without_nqn = unclear.iter().filter(|(subnqn, _)| Subsystem::of(subnqn).is_none());
-        let unclear_addresses: BTreeSet<&str> = without_nqn.map(|(_, traddr)| *traddr).collect();
+        let without_nqn = unclear.iter().filter(|entry| Subsystem::of(&entry.subnqn).is_none());
+        let unclear_addresses: BTreeSet<&str> = without_nqn.map(|entry| entry.traddr.as_str()).collect();
         let is_at_unclear_address = |tid: &&Tid| unclear_addresses.contains(tid.traddr.as_str());
         let with_own_entry =
             (!unclear_addresses.is_empty()).then(|| listed.iter().filter(is_at_unclear_address).cloned().collect());
@@ -426,6 +425,7 @@ impl World {
             incarnation: self.staf.incarnation,
             until: None,
             listed,
+            sent: Vec::new(),
             protected,
             proved_before: BTreeSet::new(),
             with_own_entry,
@@ -676,10 +676,10 @@ pub(crate) fn is_damaged_referral(entry: &Entry) -> bool {
     entry.subnqn == DISCOVERY_NQN && !is_sound
 }
 
-/// True for an entry that could not be decoded and may have been a referral: the port is that of the discovery
-/// controllers.
-pub(crate) fn may_be_a_referral(unclear: &Unclear) -> bool {
-    unclear.subnqn.is_empty() && unclear.trsvcid == "8009"
+/// True for an entry that lists no I/O controller, and is not a referral by its subtype or port.
+fn is_unclear(dc: &Tid, entry: &Entry) -> bool {
+    let is_referral = entry.subtype == Subtype::REFERRAL || entry.trsvcid == "8009";
+    !is_referral && !entry.clone().checked().is_ok_and(|entry| entry.controller(dc).is_ok())
 }
 
 /// The controllers of a page's entries, with the host side of the discovery controller that lists them.

@@ -103,8 +103,8 @@ impl Fabric {
         site.map(|site| site.refers.clone()).unwrap_or_default()
     }
 
-    /// Builds its discovery log page, as a host decodes it.
-    pub(crate) fn page(&self, target: Target) -> LogPage {
+    /// The entries of its discovery log page, as it sends them.
+    pub(crate) fn entries(&self, target: Target) -> Vec<Entry> {
         let with_defect = |mut entry: Entry, of: EntryOf| {
             match self.site(target).and_then(|site| site.damaged.get(&of)) {
                 Some((Defect::Address(address), _)) => entry.traddr = (*address).into(),
@@ -124,9 +124,14 @@ impl Fabric {
             .referred(target)
             .into_iter()
             .filter_map(|other| Some(with_defect(entry(other, None)?, EntryOf::Dc(other))));
+        iocs.chain(referrals).collect()
+    }
+
+    /// Its discovery log page with these entries, as a host decodes it.
+    pub(crate) fn page(&self, target: Target, sent: &[Entry]) -> LogPage {
         let genctr = self.site(target).map_or(0, |site| site.genctr);
         let mut page = LogPage { genctr, ..LogPage::default() };
-        for (index, sent) in (0..).zip(iocs.chain(referrals)) {
+        for (index, sent) in (0..).zip(sent) {
             let bytes = sent.encode();
             match Entry::parse(&bytes) {
                 Ok(entry) => page.entries.push(entry),

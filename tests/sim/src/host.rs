@@ -204,7 +204,9 @@ impl World {
         }
         let result = match self.readable(ctrl) {
             Some(target) => {
-                let page = self.fabric.page(target);
+                let sent = self.fabric.entries(target);
+                let page = self.fabric.page(target, &sent);
+                self.sent_entries.insert(requester.op, sent);
                 let known = self.kernel.get_mut(ctrl);
                 // Reading the page re-arms its event.
                 known

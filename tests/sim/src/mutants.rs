@@ -9,7 +9,7 @@ use libstas::nvme::{Tid, Transport};
 use stacd::connector::{DcPage, FetchError, RemovalReason, RemovedDc, StafdView};
 
 use crate::bus::PublishedView;
-use crate::checks::{is_damaged_referral, may_be_a_referral, served};
+use crate::checks::{is_damaged_referral, served};
 use crate::kernel::SimController;
 use crate::mdns::target_of;
 use crate::names::{Daemon, Iface, Subsystem, Target};
@@ -242,7 +242,7 @@ impl World {
             Err(_) if self.has_bug(Bug::NoAnswerIsEmpty) => Ok(LogPage::default()),
             Ok(mut page) if self.has_bug(Bug::DamagedReferralIsAbsent) => {
                 page.entries.retain(|entry| !is_damaged_referral(entry));
-                page.dropped.retain(|malformed| !may_be_a_referral(&malformed.unclear));
+                page.dropped.retain(|malformed| malformed.unclear.trsvcid != "8009");
                 Ok(page)
             }
             other => other,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use libstas::core::trust::Trust;
 use libstas::core::{CtrlRef, OpId, Snapshot, Time};
 use libstas::nvme::Tid;
+use libstas::nvme::log_page::Entry;
 
 use crate::files::{DcEntry, StacFile, StafFile};
 use crate::mdns_oracle::MdnsOracle;
@@ -61,6 +62,8 @@ pub(crate) struct PageReport {
     /// When it ceased to be the current page of the current connection; `None`: it still is.
     pub(crate) until: Option<Time>,
     pub(crate) listed: BTreeSet<Tid>,
+    /// For stafd: the entries that the target sent.
+    pub(crate) sent: Vec<Entry>,
     /// Controllers of earlier pages that one of its unclear entries may mean.
     pub(crate) protected: BTreeSet<Tid>,
     /// The protected controllers whose absence an earlier page had proved (set when the page is recorded). If only

@@ -8,6 +8,7 @@ use libstas::core::browse::BrowseEvent;
 use libstas::core::{
     AdminError, ConnectRequest, CtrlRef, HostEvent, KernelController, Links, Machine, OpId, Portal, Time,
 };
+use libstas::nvme::log_page::Entry;
 use libstas::nvme::{HostIdentity, Tid};
 use stacd::connector::{Connector, FetchError};
 use stafd::finder::Finder;
@@ -168,6 +169,8 @@ pub struct World {
     pub(crate) said_goodbye: BTreeSet<Target>,
     /// The newest read of each device, and the newest full fetch.
     pub(crate) newest_reads: BTreeMap<CtrlRef, OpId>,
+    /// For each read of a log page whose answer is on its way: the entries that the target sent.
+    pub(crate) sent_entries: BTreeMap<OpId, Vec<Entry>>,
     pub(crate) newest_fetch: Option<OpId>,
     ticks: (Duration, u32),
     /// Number of events that the cores of stafd and stacd have handled.
@@ -208,6 +211,7 @@ impl World {
             ghosts: Vec::new(),
             said_goodbye: BTreeSet::new(),
             newest_reads: BTreeMap::new(),
+            sent_entries: BTreeMap::new(),
             newest_fetch: None,
             ticks: (Duration::ZERO, 0),
             events: (0, 0),

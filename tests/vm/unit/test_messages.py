@@ -11,7 +11,7 @@ PRODUCT = ("stafd/src", "stacd/src", "libstas", "stasadm/src", "doc")
 # Shorter pieces of a pattern are found anywhere.
 SHORTEST = 8
 # Texts of the operating system.
-FOREIGN = ("no space left", "read-only", "i/o error", "buffer i/o")
+FOREIGN = ("no space left", "read-only", "i/o error", "buffer i/o", "ext4-fs error", "starting error recovery")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 

@@ -232,15 +232,15 @@ impl Fleet {
             Step::Trying { .. } => return None,
             Step::Probing(_, until) if ctx.now < until => return Some(until),
             Step::Waiting if ctx.now < at => return Some(at),
-            // The host makes a limited number of probes at the same time: leaves some to the queue, and those that
-            // announced controllers may use to the trusted ones.
+            // The host makes a limited number of probes at the same time: leaves some to the queue. Announced controllers
+            // leave some to the trusted ones, too.
             Step::Waiting if lost && probes.len() >= PROBE_LIMIT && !has_probe(tid) => {
                 return Some(ctx.now + LOST_EVERY);
             }
             Step::Waiting
                 if lost
                     && is_announced
-                    && (self.connect_queue.probes_running() >= PROBE_LIMIT
+                    && (self.connect_queue.probes_running() >= PROBE_LIMIT - RESERVED_PROBES
                         || self.connect_queue.has_queue_before(trust)) =>
             {
                 return Some(ctx.now + LOST_EVERY);

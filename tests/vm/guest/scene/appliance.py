@@ -11,6 +11,7 @@ Only its disks /dev/vdb and /dev/vdc keep their data over a reset.
 import contextlib
 import os
 import sys
+import time
 
 from .expect import Failed, check
 from .host import run as run_here
@@ -68,6 +69,20 @@ def press_reset():
             pass
     finally:
         power.close()
+
+
+def reboot():
+    """Reboots the machine as its administrator does. Returns after how many seconds it has booted."""
+    begin, before = time.monotonic(), boot_id()
+    agent().tell(id="reboot", run=["systemctl", "reboot"])
+    agent().wait_leaving()
+    wait_up()
+    check(boot_id() != before, "the target machine has rebooted", before)
+    return time.monotonic() - begin
+
+
+def boot_id():
+    return run("cat", "/proc/sys/kernel/random/boot_id").strip()
 
 
 def wait_up():
