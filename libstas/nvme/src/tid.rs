@@ -3,6 +3,7 @@
 mod address;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -116,9 +117,11 @@ impl TidParts {
 
 /// Identity of a controller. Addresses and ports are in canonical form, so that equal controllers compare equal even if
 /// a log page, a configuration file, sysfs or a saved state writes them differently.
+///
+/// Clones share their memory: the daemons have many copies of each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "TidParts", into = "TidParts")]
-pub struct Tid(TidParts);
+pub struct Tid(Arc<TidParts>);
 
 impl Tid {
     /// Makes the identity and converts its addresses and port to canonical form ([`canonical_address`],
@@ -134,7 +137,7 @@ impl Tid {
         // A number is not the name of an interface, and the kernel takes names only.
         let is_number = interface == scope && scope.parse::<u32>().is_ok();
         let host_iface = if is_number { parts.host_iface.clone() } else { interface.to_owned() };
-        Self(TidParts { traddr, trsvcid, host_traddr, host_iface, ..parts })
+        Self(Arc::new(TidParts { traddr, trsvcid, host_traddr, host_iface, ..parts }))
     }
 
     /// The same controller, not bound to an interface (`ignore-iface`). A link-local address keeps its interface: it is
@@ -144,7 +147,7 @@ impl Tid {
         if scope(self.0.transport, &self.0.traddr).is_some() {
             return self;
         }
-        Self(TidParts { host_iface: String::new(), ..self.0 })
+        Self(Arc::new(TidParts { host_iface: String::new(), ..self.into() }))
     }
 
     /// The parts in canonical form.
@@ -181,7 +184,7 @@ impl From<TidParts> for Tid {
 
 impl From<Tid> for TidParts {
     fn from(tid: Tid) -> Self {
-        tid.0
+        Arc::unwrap_or_clone(tid.0)
     }
 }
 

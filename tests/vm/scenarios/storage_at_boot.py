@@ -112,7 +112,7 @@ def set_up():
                     f"controller=transport=tcp;traddr={HERE};trsvcid=4420\n")
     there("systemctl restart systemd-journald && journalctl --flush && systemctl daemon-reload && systemctl enable --now stafd stacd")
     there(f"stacctl wait --timeout 120 {DISK}", timeout=180)
-    disk = wait_until(lambda: there("ls /dev/nvme*n1", check=False).strip(), 30, "its disk is there")
+    disk, _ = wait_until(lambda: there("ls /dev/nvme*n1", check=False).strip(), 30, "its disk is there")
     there(f"mkfs.ext4 -q -L scene {disk} && mkdir -p {FOLDER} && echo '{FSTAB}' >>/etc/fstab && systemctl daemon-reload")
     wait_until(lambda: there("ls /dev/disk/by-label/scene", check=False).startswith("/dev"), 30, "udev has found its label")
     there(f"systemctl enable --now {' '.join(SERVICES)}", timeout=180)

@@ -21,7 +21,9 @@ CONFIG = "/run/harness"
 def play():
     stafd.configure("[Service Discovery]\nzeroconf=enabled\n")
     # The kernel queues I/O for longer than a machine needs to boot, instead of failing it.
-    stacd.configure("[Global]\nctrl-loss-tmo=600\nreconnect-delay=2\n")
+    # What the target takes back would be kept for 10 minutes after the last write of fio.
+    stacd.configure("[Global]\nctrl-loss-tmo=600\nreconnect-delay=2\n"
+                    "[I/O controller connection management]\nin-use=disconnect\n")
     daemons.start()
     set_up()
     note(f"found and connected after {host.wait_live(*BOTH, timeout=60):.1f} s")
