@@ -97,17 +97,21 @@ impl Dc {
     /// Notes the interfaces on which it is announced now. They replace those of a controller that was never connected. A
     /// controller that has or may have been connected keeps its interfaces, and new ones are added: so no host on an
     /// excluded interface can make it excluded. A restored one may have been connected before stafd was killed.
-    fn announced_on(&mut self, current: BTreeSet<String>) {
+    ///
+    /// Returns true if that must be saved: otherwise stafd could exclude the controller after it was killed.
+    fn announced_on(&mut self, current: BTreeSet<String>) -> bool {
         let may_have_been_connected = std::mem::take(&mut self.restored) || self.proven;
         if !may_have_been_connected {
             self.found_on = current;
-            return;
+            return false;
         }
+        let before = self.found_on.len();
         for name in current {
             if self.found_on.len() < FOUND_ON {
                 self.found_on.insert(name);
             }
         }
+        self.found_on.len() > before
     }
 }
 
@@ -206,6 +210,8 @@ pub(super) struct AnnouncedDcs {
     evicted: BTreeSet<u64>,
     /// True if the services, or the input needed to derive controllers, have changed.
     changed: bool,
+    /// True if a controller that has been connected is announced on an interface that the saved state lacks.
+    unsaved: bool,
     /// When unresponsive controllers were last searched for.
     searched: Option<Time>,
     /// True if some unresponsive controllers wait to be reconfirmed.
@@ -494,7 +500,7 @@ impl AnnouncedDcs {
                 lines.push(MdnsLogLine { level: Level::Info, tid: Some(tid.clone()), text });
                 fresh.push(tid);
             }
-            dc.announced_on(found_on);
+            self.unsaved |= dc.announced_on(found_on);
         }
         (fresh, lines)
     }
@@ -558,7 +564,7 @@ impl AnnouncedDcs {
     /// known; `connection` whether a controller has a connection, and whether that is live. Returns true when the state
     /// must be saved.
     pub(super) fn age(&mut self, now: Time, snapshot_taken: bool, connection: impl Fn(&Tid) -> Option<bool>) -> bool {
-        let mut news = false;
+        let mut news = std::mem::take(&mut self.unsaved);
         if snapshot_taken {
             self.first_snapshot.get_or_insert(now);
         }

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 
-from scene import check, daemons, host, journal, measure, note, target, wait_until
+from scene import check, compare, daemons, host, journal, target, wait_until
 from scene.daemons import stacd, stafd
 
 LIMIT = 500
@@ -16,8 +16,8 @@ UDEVD = ["systemd-udevd.service", "systemd-udevd-kernel.socket", "systemd-udevd-
 
 def play():
     nqns = target.many(COUNT)
+    bare = host.bare_writes(nqns)
     daemons.connected_to(nqns, timeout=240)
-    bare = reference(nqns[0])
     # All events are lost: while both daemons are frozen, there are more events than a socket buffer holds.
     pids = [each.pid for each in daemons.BOTH]
     for pid in pids:
@@ -33,26 +33,13 @@ def play():
         os.kill(pid, signal.SIGCONT)
     begin = time.monotonic()
     wait_until(lambda: host.count_live_iocs() == COUNT, 240, lambda: f"{COUNT} live\n    seen: {host.count_live_iocs()}", poll=0.2)
-    seconds = time.monotonic() - begin
-    note(f"{COUNT} live again after {seconds:.1f} s; one bare write takes {bare * 1000:.0f} ms")
-    measure(f"{COUNT} re-connected, in times of {COUNT} bare writes", seconds / (COUNT * bare), "x", at_most=3)
+    compare(f"{COUNT} re-connected", time.monotonic() - begin, bare, f"{COUNT} bare writes", at_most=2)
     check(len(host.iocs()) == COUNT, "one connection each", len(host.iocs()))
     if not stacd.peer:
         for each in daemons.BOTH:
             journal.wait_for("events.* lost", 5, each.name)
         wait_until(lambda: sum(each["device"] != "nvme?" for each in stacd.controllers()) == COUNT, 20, "stacd has them all", poll=0.5)
         check(len(stafd.controllers()) == 1, "stafd has its DC", stafd.controllers())
-
-
-def reference(nqn):
-    """Returns the seconds of one bare write with another host NQN (median of five)."""
-    taken = []
-    for _ in range(5):
-        begin = time.monotonic()
-        device = host.connect(nqn, duplicate_connect=None)
-        taken.append(time.monotonic() - begin)
-        host.controller(device).delete()
-    return sorted(taken)[2]
 
 
 def flood():

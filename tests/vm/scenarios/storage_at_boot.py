@@ -15,6 +15,8 @@ UNITS = "/etc/systemd/system"
 JOURNAL = "/etc/systemd/journald.conf.d/zz-scene.conf"
 # The network of the other machine: it ends after the file systems that need it.
 WIRE = f"""[Unit]
+Wants=sys-subsystem-net-devices-{appliance.IFACE}.device
+After=sys-subsystem-net-devices-{appliance.IFACE}.device
 Before=network.target
 [Service]
 Type=oneshot
@@ -55,6 +57,9 @@ def play():
         set_up()
         with_storage()
         without_storage()
+    except BaseException:
+        print(there("systemctl --failed; journalctl --boot=0 --no-pager --lines=200 --output=short-monotonic", check=False))
+        raise
     finally:
         restore()
 
