@@ -22,13 +22,17 @@ const CALL_LIMIT: Duration = Duration::from_secs(25);
 /// The same for a call that makes stafd read a page again.
 pub(crate) const REFRESH_LIMIT: Duration = Duration::from_secs(90);
 
-/// A published page, with the connection on which it was read if it is marked as fresh, the time of the last read, and
-/// the entries that the target sent.
+/// A published page.
 #[derive(Clone, Debug)]
 pub(crate) struct PublishedPage {
     pub(crate) page: DcPage,
+    /// The connection on which it was read, if it is marked as fresh.
     pub(crate) on: Option<Connection>,
+    /// The connection on which it was read, also if it has become stale since.
+    pub(crate) listed_on: Option<Connection>,
+    /// When it was last read.
     pub(crate) read: Time,
+    /// The entries that the target sent.
     pub(crate) sent: Vec<Entry>,
 }
 
@@ -57,7 +61,8 @@ fn leave_out(op: OpId, pages: &mut [PublishedPage]) -> Vec<Tid> {
     let is_long = |published: &&mut PublishedPage| op.0.is_multiple_of(4) && published.page.entries.len() >= 2;
     let left_out = pages.iter_mut().filter(is_long).map(|published| {
         let page = &mut published.page;
-        (page.state, page.generation, published.on) = (PageState::Unknown, None, None);
+        (page.state, page.generation) = (PageState::Unknown, None);
+        (published.on, published.listed_on) = (None, None);
         page.entries.clear();
         page.unclear.clear();
         page.dc.clone()

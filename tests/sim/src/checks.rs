@@ -255,6 +255,7 @@ impl World {
                     at: now,
                     read: now,
                     on: Some(on),
+                    listed_on: Some(on),
                     since,
                     incarnation: self.staf.incarnation,
                     until: (!is_current).then_some(now),
@@ -277,10 +278,6 @@ impl World {
 
     /// A page that stafd publishes, with the connection on which it was read if it is marked as fresh.
     pub(crate) fn published_page(&mut self, page: DcPage) -> PublishedPage {
-        if page.state != PageState::Fresh {
-            let sent = page.entries.clone();
-            return PublishedPage { page, on: None, read: Time::default(), sent };
-        }
         let listed = controllers_of(&page.dc, &page.entries);
         let incarnation = self.staf.incarnation;
         let page_reports = self.oracle.staf.pages.get(&page.dc).map(Vec::as_slice).unwrap_or_default();
@@ -291,12 +288,16 @@ impl World {
         });
         let (on, read, sent) = read
             .map_or_else(Default::default, |page_report| (page_report.on, page_report.read, page_report.sent.clone()));
+        if page.state != PageState::Fresh {
+            let sent = page.entries.clone();
+            return PublishedPage { page, on: None, listed_on: on, read: Time::default(), sent };
+        }
         if on.is_none() {
             let text =
                 format!("the page of {} is marked as fresh, but stafd never read it in this form", short(&page.dc));
             self.breach(Invariant::Fresh, text);
         }
-        PublishedPage { page, on, read, sent }
+        PublishedPage { page, on, listed_on: on, read, sent }
     }
 
     /// Returns the I/O controllers of stacd, including those from before its start, and the set of those that stacd
@@ -370,7 +371,7 @@ impl World {
         (members, live): &(BTreeSet<Tid>, BTreeSet<Tid>),
     ) {
         let now = self.time();
-        let PublishedPage { page, on, read, sent } = published;
+        let PublishedPage { page, on, listed_on, read, sent } = published;
         // A page that was sent before the newest signal proves nothing.
         let on = on.filter(|_| !self.oracle.precedes_a_signal(op, &page.dc));
         if self.oracle.is_overtaken(op, &page.dc) {
@@ -421,6 +422,7 @@ impl World {
             at: now,
             read,
             on,
+            listed_on,
             since: page.connected_since,
             incarnation: self.staf.incarnation,
             until: None,

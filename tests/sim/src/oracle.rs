@@ -55,6 +55,8 @@ pub(crate) struct PageReport {
     pub(crate) read: Time,
     /// The connection on which it was read; `None`: before this history.
     pub(crate) on: Option<Connection>,
+    /// The same, also if the page had become stale when it reached stacd.
+    pub(crate) listed_on: Option<Connection>,
     /// When that connection came up, as far as the daemon knows.
     pub(crate) since: Option<Time>,
     /// The run of stafd in which it was read.
@@ -140,10 +142,11 @@ impl DaemonHistory {
 
     /// True if the newest page of a discovery controller was reported as doubtful in the present run of the daemon, and
     /// was read on the connection `on`, and was not confirmed. A restarted daemon does not know on which connection the
-    /// controllers were listed, so it doubts no earlier page.
+    /// controllers were listed, so it doubts no earlier page. A stale page in between neither confirms nor ends a doubt.
     pub(crate) fn is_doubted(&self, dc: &Tid, on: Option<Connection>) -> bool {
         let page_reports = self.pages.get(dc).into_iter().flatten().rev();
         let mut doubted = page_reports
+            .filter(|page_report| page_report.on.is_some())
             .take_while(|page_report| page_report.doubtful && page_report.on == on && self.ended <= page_report.at);
         let Some(last) = doubted.next() else { return false };
         let first = doubted.last().unwrap_or(last);
@@ -282,7 +285,10 @@ impl DaemonHistory {
             return false;
         }
         let listed_on = || {
-            before.iter().filter(|page_report| self.lists(page_report, tid)).filter_map(|page_report| page_report.on)
+            before
+                .iter()
+                .filter(|page_report| self.lists(page_report, tid))
+                .filter_map(|page_report| page_report.listed_on)
         };
         let proves = |page_report: &PageReport| {
             let Some(on) = page_report.on else { return false };

@@ -200,6 +200,19 @@ fn every_oneshot_service_has_a_time_limit_for_its_start() {
     }
 }
 
+/// A socket unit does not order the end of its service: a daemon whose bus ends before it fails at each shutdown.
+#[test]
+fn whatever_uses_the_bus_stops_before_it() {
+    let users = files("systemd").into_iter().map(|path| (read(&path), path));
+    let users = users.filter(|(unit, _)| values(unit, "Wants").join(" ").contains("dbus.socket"));
+    let users: Vec<_> = users.collect();
+    assert!(users.len() >= 3, "{users:?}");
+    for (unit, path) in users {
+        let after = values(&unit, "After").join(" ");
+        assert!(after.split(' ').any(|name| name == "dbus.service"), "{}", path.display());
+    }
+}
+
 #[test]
 fn file_systems_go_before_the_daemons_at_shutdown() {
     for daemon in DAEMONS {

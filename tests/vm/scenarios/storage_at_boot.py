@@ -84,7 +84,8 @@ def unmounted_first():
         return found[-1]
 
     order = [place("Stopped", "scene-user"), place("Unmounted", MOUNT), place("Stopped", "stacd"), place("Stopped", "scene-wire")]
-    equal(order, sorted(order), "the service, its file system, the daemon and the network end in this order")
+    check(order == sorted(order), "the service, its file system, the daemon and the network end in this order",
+          "\n".join(lines[min(order):max(order) + 1]))
     lost = [line for line in lines if "I/O error" in line or "EXT4-fs error" in line or "starting error recovery" in line]
     check(not lost, "no connection is lost before the file system is unmounted", lost)
     kernel = there("journalctl --boot=0 --no-pager --dmesg --output=cat")
