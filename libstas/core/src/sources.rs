@@ -195,8 +195,8 @@ pub struct SourcePage<P> {
     /// When it was read, if it was read on request; `None`: at an unknown time of its connection. Only a page that was
     /// read on request can confirm a doubtful page.
     pub read: Option<Time>,
-    /// The entries that yield no controller.
-    pub unclear: BTreeSet<Unclear>,
+    /// The entries that yield no controller. Several may be equal.
+    pub unclear: Vec<Unclear>,
 }
 
 /// All sources of a daemon. `P` is the payload of a claim.

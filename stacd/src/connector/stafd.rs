@@ -358,14 +358,13 @@ impl Connector {
 
     fn take_page(&mut self, ctx: &mut Context<'_>, page: DcPage, answer: Answer) {
         let report = DcReport { announced_only: page.is_announced_only(), generation: page.generation };
-        let DcPage { dc, state, connected_since, entries, unclear, .. } = page;
+        let DcPage { dc, state, connected_since, entries, mut unclear, .. } = page;
         self.stafd.dc_reports.insert(dc.clone(), report);
         self.stafd.shown.insert(dc.clone());
         let applied = ctx.next_op();
         self.stafd.applied.insert(dc.clone(), applied);
         let id = SourceId::Page(dc.clone());
         let mut names = BTreeMap::new();
-        let mut unclear: BTreeSet<Unclear> = unclear.into_iter().collect();
         for entry in &entries {
             if entry.subtype != Subtype::NVME {
                 unclear.extend(Unclear::of_other_subtype(entry));
@@ -375,7 +374,7 @@ impl Connector {
                 // If several entries list one controller, the entry that demands encryption applies.
                 Ok(tid) if Requirement::of(entry).is_none() && names.get(&tid).is_some_and(demands_encryption) => {}
                 Ok(tid) => drop(names.insert(tid, IocClaim::Entry(Box::new(entry.clone())))),
-                Err(flaw) => drop(unclear.insert(Unclear::of_entry(entry, &flaw))),
+                Err(flaw) => unclear.push(Unclear::of_entry(entry, &flaw)),
             }
         }
         self.log_of_own_address(ctx, &dc, names.keys());

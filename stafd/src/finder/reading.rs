@@ -271,7 +271,7 @@ impl Finder {
                     let secured = |before: &mut Parameters| before.secure_like(&demanded);
                     referrals.names.entry(tid).and_modify(secured).or_insert_with(|| demanded.clone());
                 }
-                Err(flaw) => drop(referrals.unclear.insert(Unclear::of_entry(entry, &flaw))),
+                Err(flaw) => referrals.unclear.push(Unclear::of_entry(entry, &flaw)),
             }
         }
         referrals
@@ -344,7 +344,7 @@ pub(super) struct Referrals {
     /// The discovery controllers that the page lists.
     pub(super) names: BTreeMap<Tid, Parameters>,
     /// The entries that yield no controller, but may mean discovery controllers.
-    pub(super) unclear: BTreeSet<Unclear>,
+    pub(super) unclear: Vec<Unclear>,
 }
 
 /// The defects of a page's entries, as log text.

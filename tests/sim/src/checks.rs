@@ -16,7 +16,7 @@ use crate::invariants::Invariant;
 use crate::kernel::{Origin, SimController};
 use crate::mutants::Bug;
 use crate::names::{Daemon, Iface, Subsystem, Target, short};
-use crate::oracle::{Connection, PageReport, UseCheck};
+use crate::oracle::{BesideUnclear, Connection, PageReport, UseCheck};
 use crate::plan::Fault;
 use crate::world::{Incoming, World, trace};
 
@@ -263,7 +263,7 @@ impl World {
                     sent: sent.clone(),
                     protected,
                     proved_before: BTreeSet::new(),
-                    with_own_entry: None,
+                    beside_unclear: BesideUnclear::default(),
                     confirmed: false,
                     doubtful: false,
                 };
@@ -383,19 +383,21 @@ impl World {
         let listed: BTreeSet<Tid> = listed.map(|tid| if ignore_iface { tid.unbound() } else { tid }).collect();
         self.oracle.stac.forget_all_but(members);
         let unclear: Vec<&Entry> = sent.iter().filter(|entry| is_unclear(&page.dc, entry)).collect();
+        let mut beside_unclear = BesideUnclear::default();
+        for entry in unclear.iter().filter(|entry| Subsystem::of(&entry.subnqn).is_none()) {
+            *beside_unclear.numbers.entry(entry.traddr.clone()).or_default() += 1;
+        }
+        let is_beside = |tid: &&Tid| beside_unclear.numbers.contains_key(&tid.traddr);
+        beside_unclear.listed = listed.iter().filter(is_beside).cloned().collect();
         // An entry without a usable NQN may mean every controller at its address.
         let may_mean = |entry: &Entry, tid: &Tid| match Subsystem::of(&entry.subnqn) {
             Some(_) => entry.subnqn == tid.subsysnqn,
             None => {
                 let has_own_entry = listed.contains(&tid.clone().unbound());
-                entry.traddr == tid.traddr && !has_own_entry && !self.oracle.stac.had_own_entry(&page.dc, tid)
+                let had_own_entry = || self.oracle.stac.had_own_entry(&page.dc, tid, &beside_unclear);
+                entry.traddr == tid.traddr && !has_own_entry && !had_own_entry()
             }
         };
-        let without_nqn = unclear.iter().filter(|entry| Subsystem::of(&entry.subnqn).is_none());
-        let unclear_addresses: BTreeSet<&str> = without_nqn.map(|entry| entry.traddr.as_str()).collect();
-        let is_at_unclear_address = |tid: &&Tid| unclear_addresses.contains(tid.traddr.as_str());
-        let with_own_entry =
-            (!unclear_addresses.is_empty()).then(|| listed.iter().filter(is_at_unclear_address).cloned().collect());
         let protected =
             self.oracle.stac.ever_listed_where(&page.dc, |tid| unclear.iter().any(|entry| may_mean(entry, tid)));
         let claims = self.oracle.stac.claims(&page.dc, now);
@@ -430,7 +432,7 @@ impl World {
             sent: Vec::new(),
             protected,
             proved_before: BTreeSet::new(),
-            with_own_entry,
+            beside_unclear,
             confirmed,
             doubtful,
         };

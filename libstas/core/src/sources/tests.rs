@@ -26,15 +26,14 @@ fn names(list: &[&str]) -> BTreeMap<Tid, ()> {
 }
 
 fn read(sources: &mut Sources<()>, now: Time, dc: &str, since: u64, list: &[&str]) {
-    let page =
-        SourcePage { connected_since: at(since), controllers: names(list), read: None, unclear: BTreeSet::new() };
+    let page = SourcePage { connected_since: at(since), controllers: names(list), read: None, unclear: Vec::new() };
     sources.read(now, page_of(dc), page, |_| true);
 }
 
 /// The same, read for the asking.
 fn read_anew(sources: &mut Sources<()>, now: Time, dc: &str, since: u64, list: &[&str]) {
     let page =
-        SourcePage { connected_since: at(since), controllers: names(list), read: Some(now), unclear: BTreeSet::new() };
+        SourcePage { connected_since: at(since), controllers: names(list), read: Some(now), unclear: Vec::new() };
     sources.read(now, page_of(dc), page, |_| true);
 }
 
@@ -153,12 +152,8 @@ fn a_doubt_outlasts_everything_but_a_page_that_lists_a_live_one() {
         read(&mut sources, at(1), "dc1", 0, &["a", "b"]);
         read(&mut sources, at(10), "dc1", 0, &[]);
         meanwhile(&mut sources);
-        let page = |list, read| SourcePage {
-            connected_since: at(0),
-            controllers: names(list),
-            read,
-            unclear: BTreeSet::new(),
-        };
+        let page =
+            |list, read| SourcePage { connected_since: at(0), controllers: names(list), read, unclear: Vec::new() };
         let is_live = |each: &Tid| *each == tid("a");
         sources.read(at(12), page_of("dc1"), page(listed, None), is_live);
         assert_eq!(sources.deadline(), (!ends_doubt).then_some(at(15)), "{what}");
@@ -176,7 +171,7 @@ fn a_page_that_takes_further_live_ones_is_doubted_anew() {
     let mut sources = Sources::default();
     let read = |sources: &mut Sources<()>, now, list: &[&str], live: &[&str]| {
         let page =
-            SourcePage { connected_since: at(0), controllers: names(list), read: Some(now), unclear: BTreeSet::new() };
+            SourcePage { connected_since: at(0), controllers: names(list), read: Some(now), unclear: Vec::new() };
         sources.read(now, page_of("dc1"), page, |tid| live.contains(&tid.subsysnqn.as_str()));
     };
     read(&mut sources, at(1), &["a", "b"], &["a", "b"]);
@@ -348,7 +343,7 @@ fn a_source_has_a_bounded_number_of_claims_on_unknown_controllers() {
                 sources.add_unproved(page_of("dc"), listed);
             } else {
                 let page =
-                    SourcePage { connected_since: at(page), controllers: listed, read: None, unclear: BTreeSet::new() };
+                    SourcePage { connected_since: at(page), controllers: listed, read: None, unclear: Vec::new() };
                 sources.read(page.connected_since, page_of("dc"), page, |_| false);
             }
             sources.forget_unknown(at(page), &page_of("dc"), |known| *known == tid("known"));

@@ -32,11 +32,13 @@ struct Seen {
     last_counted: Option<Time>,
     /// The number of the page in which it was first seen. It has been in every page since.
     first_page: u64,
+    /// How many entries of the page are equal to it.
+    number: usize,
 }
 
 impl Seen {
     fn first_in(page: u64) -> Self {
-        Self { pages: 0, last_counted: None, first_page: page }
+        Self { pages: 0, last_counted: None, first_page: page, number: 0 }
     }
 
     /// Counts a page; `settled` is when it was read, if its connection had settled by then. Two pages read shortly
@@ -66,8 +68,9 @@ pub(super) struct UnclearEntries {
 }
 
 /// True when too many entries of a page are compared by their address.
-pub(super) fn has_too_many(unclear: &BTreeSet<Unclear>) -> bool {
-    unclear.iter().filter(|entry| entry.subnqn.is_empty() || !entry.traddr.is_empty()).count() > WITHOUT_NQN
+pub(super) fn has_too_many(unclear: &[Unclear]) -> bool {
+    let by_address = unclear.iter().filter(|entry| entry.subnqn.is_empty() || !entry.traddr.is_empty());
+    by_address.collect::<BTreeSet<_>>().len() > WITHOUT_NQN
 }
 
 fn ip_of(traddr: &str) -> Option<IpAddr> {
@@ -77,19 +80,35 @@ fn ip_of(traddr: &str) -> Option<IpAddr> {
 impl UnclearEntries {
     /// Takes the unclear entries of a new page and the controllers that its other entries list. `settled` is when it
     /// was read, if its connection had settled by then.
+    ///
+    /// An entry is a new one, even if the page before had an equal one, if there are more of them now, or if a controller
+    /// at its address is newly listed: the earlier entry may be that controller's, and readable now.
     pub(super) fn replace<'a>(
         &mut self,
-        unclear: BTreeSet<Unclear>,
+        unclear: Vec<Unclear>,
         settled: Option<Time>,
         listed: impl Iterator<Item = &'a Tid>,
     ) {
         self.page += 1;
         let page = self.page;
         let mut before = std::mem::take(&mut self.entries);
-        self.by_address.clear();
         self.nqns = unclear.iter().map(|entry| entry.subnqn.clone()).filter(|nqn| !nqn.is_empty()).collect();
+        let mut numbers: BTreeMap<Unclear, usize> = BTreeMap::new();
         for entry in unclear {
-            let seen = before.remove(&entry).unwrap_or_else(|| Seen::first_in(page)).counted(settled);
+            *numbers.entry(entry).or_default() += 1;
+        }
+        let addresses: BTreeSet<Option<IpAddr>> =
+            numbers.keys().filter(|entry| !entry.traddr.is_empty()).map(|entry| ip_of(&entry.traddr)).collect();
+        let at_addresses = |tid: &&Tid| !addresses.is_empty() && addresses.contains(&ip_of(&tid.traddr));
+        let listed: Vec<&Tid> = listed.filter(at_addresses).collect();
+        let was_listed = |tid: &&&Tid| self.with_own_entry.get(**tid).is_some_and(|last| last + 1 == page);
+        let with_new: BTreeSet<Option<IpAddr>> =
+            listed.iter().filter(|tid| !was_listed(tid)).map(|tid| ip_of(&tid.traddr)).collect();
+        self.by_address.clear();
+        for (entry, number) in numbers {
+            let is_new_at = !entry.traddr.is_empty() && with_new.contains(&ip_of(&entry.traddr));
+            let seen = before.remove(&entry).filter(|seen| number <= seen.number && !is_new_at);
+            let seen = Seen { number, ..seen.unwrap_or_else(|| Seen::first_in(page)).counted(settled) };
             if !entry.traddr.is_empty() {
                 self.by_address.entry(ip_of(&entry.traddr)).or_default().push((entry.clone(), seen.first_page));
             }
@@ -98,7 +117,7 @@ impl UnclearEntries {
         let by_address = &self.by_address;
         let is_at_unclear_address = |tid: &Tid| !by_address.is_empty() && by_address.contains_key(&ip_of(&tid.traddr));
         self.with_own_entry.retain(|tid, _| is_at_unclear_address(tid));
-        self.with_own_entry.extend(listed.filter(|tid| is_at_unclear_address(tid)).map(|tid| (tid.clone(), page)));
+        self.with_own_entry.extend(listed.into_iter().map(|tid| (tid.clone(), page)));
         if self.with_own_entry.len() > WITH_OWN_ENTRY {
             self.with_own_entry.retain(|_, listed| *listed == page);
         }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
@@ -31,7 +31,7 @@ fn after(pages: &[(u64, bool, &[&str], &[&str])]) -> Sources<()> {
             connected_since: at(UP),
             controllers: listed.iter().map(|name| (tid(name), ())).collect::<BTreeMap<_, _>>(),
             read: is_known.then(|| at(*now)),
-            unclear: unclear.iter().map(|name| damaged(name)).collect::<BTreeSet<_>>(),
+            unclear: unclear.iter().map(|name| damaged(name)).collect(),
         };
         sources.read(at(*now), id.clone(), page, |_| false);
     }
@@ -45,12 +45,8 @@ fn what_a_damaged_entry_may_mean_stays_listed_as_long_as_the_entry_is_there() {
     let mut sources = after(&pages);
     assert_eq!(sources.verdict(&tid("b"), at(9_999), true), Verdict::Listed);
     assert!(sources.may_mean(&tid("b")) && !sources.may_mean(&tid("a")));
-    let page = SourcePage {
-        connected_since: at(UP),
-        controllers: [(tid("a"), ())].into(),
-        read: None,
-        unclear: BTreeSet::new(),
-    };
+    let page =
+        SourcePage { connected_since: at(UP), controllers: [(tid("a"), ())].into(), read: None, unclear: Vec::new() };
     sources.read(at(9_999), SourceId::Page(tid("dc")), page, |_| false);
     assert_eq!(sources.verdict(&tid("b"), at(9_999), true), Verdict::Disproved, "the entry is gone");
 }
@@ -205,7 +201,7 @@ fn entries_with_half_an_nqn_count_as_entries_that_are_compared_by_their_address(
 #[test]
 fn what_was_listed_beside_unclear_entries_is_remembered_once_and_not_for_ever() {
     let mut unclear = UnclearEntries::default();
-    let entries: BTreeSet<Unclear> = (0..WITHOUT_NQN)
+    let entries: Vec<Unclear> = (0..WITHOUT_NQN)
         .map(|port| Unclear { traddr: "10.0.0.1".into(), trsvcid: (port + 1).to_string(), ..Unclear::default() })
         .collect();
     for page in 0..40 {
@@ -220,7 +216,7 @@ fn what_was_listed_beside_unclear_entries_is_remembered_once_and_not_for_ever() 
         assert!(!unclear.with_own_entry.contains_key(&elsewhere) && !unclear.may_mean(&listed[7]));
     }
     assert!(unclear.with_own_entry.len() < 40 * 1000);
-    unclear.replace(BTreeSet::new(), None, [].into_iter());
+    unclear.replace(Vec::new(), None, [].into_iter());
     assert!(unclear.with_own_entry.is_empty() && unclear.by_address.is_empty());
 }
 
@@ -240,4 +236,25 @@ fn an_entry_that_comes_later_may_mean_what_was_listed_before_it() {
     assert!(!may_mean(&["", "4421"], false), "another port");
     assert!(!may_mean(&[], false));
     assert!(may_mean(&[""], false), "the entry is a new one");
+    assert!(!may_mean(&[""], true));
+    assert!(may_mean(&["", ""], false), "one of two equal entries is new");
+    assert!(may_mean(&[""], false), "any of the two may have ended");
+}
+
+/// The entry of one controller is repaired, and that of another one is damaged in the same way.
+#[test]
+fn an_equal_entry_may_mean_another_controller_when_one_is_newly_listed() {
+    let entry = Unclear { traddr: "10.0.0.1".into(), ..Unclear::default() };
+    let [a, b, elsewhere] =
+        [("a", "10.0.0.1"), ("b", "10.0.0.1"), ("c", "10.0.0.2")].map(|(nqn, at)| at_address(nqn, at));
+    let mut unclear = UnclearEntries::default();
+    let mut meant = |listed: &[&Tid]| {
+        unclear.replace(vec![entry.clone()], None, listed.iter().copied());
+        [&a, &b].map(|tid| unclear.may_mean(tid))
+    };
+    assert_eq!(meant(&[&b]), [true, false]);
+    assert_eq!(meant(&[&b]), [true, false]);
+    assert_eq!(meant(&[&b, &elsewhere]), [true, false], "at another address");
+    assert_eq!(meant(&[&a]), [false, true]);
+    assert_eq!(meant(&[&a]), [false, true]);
 }
