@@ -170,6 +170,8 @@ impl World {
             return;
         }
         self.oracle.announced.update_live(now, is_live);
+        // A saved log page may list a removed controller again: the time to remove it begins when it is a member.
+        self.oracle.announced.time_begins_now(now, |tid| core.controller(tid).is_none());
         let blind = self.has(Fault::SnapshotsFail(Daemon::Stafd)) || self.has(Fault::SnapshotsSlow(Daemon::Stafd));
         // An unreadable line of the configuration delays removals.
         let garbled = self.oracle.staf_file.as_ref().is_some_and(|file| file.garbled);

@@ -286,6 +286,13 @@ impl MdnsOracle {
         })
     }
 
+    /// The time to remove these controllers does not run yet.
+    pub(crate) fn time_begins_now(&mut self, now: Time, does_not_run: impl Fn(&Tid) -> bool) {
+        for (_, known) in self.dcs.iter_mut().filter(|(tid, _)| does_not_run(tid)) {
+            known.other_source_until = now;
+        }
+    }
+
     /// Another source lists it.
     pub(crate) fn has_another_source(&mut self, tid: &Tid, now: Time) {
         if let Some(known) = self.dcs.get_mut(tid) {
