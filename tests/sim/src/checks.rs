@@ -20,8 +20,9 @@ use crate::oracle::{BesideUnclear, Connection, PageReport, UseCheck};
 use crate::plan::Fault;
 use crate::world::{Incoming, World, trace};
 
-/// stafd must remove absent controllers at most this long after the end of their persistence.
-const LATE: Duration = Duration::from_secs(20);
+/// stafd must remove absent controllers at most this long after the end of their persistence. After a start a page proves
+/// an absence 30 s after its connection at the earliest, and the persistence may end 10 s after the start.
+const LATE: Duration = Duration::from_secs(22);
 
 impl World {
     pub(crate) fn process_incoming(&mut self, daemon: Daemon, incoming: Incoming) {
@@ -183,15 +184,19 @@ impl World {
                 || self.oracle.has_another_source(tid, now)
                 || self.oracle.staf.ever_listed_by(tid).any(is_unread)
         };
-        let overdue = self
-            .oracle
-            .announced
-            .overdue(now, self.oracle.excused_until, LATE)
-            .filter(|tid| core.controller(tid).is_some_and(|view| view.member.status != Status::Removing));
-        let (meant, overdue): (Vec<Tid>, Vec<Tid>) = overdue.cloned().partition(is_meant);
+        // The time to remove it begins when no other source means it any more.
+        let expired = self.oracle.announced.overdue(now, self.oracle.excused_until, Duration::ZERO);
+        let meant: Vec<Tid> = expired.filter(|tid| is_meant(tid)).cloned().collect();
         for tid in meant {
             self.oracle.announced.has_another_source(&tid, now);
         }
+        let overdue: Vec<Tid> = self
+            .oracle
+            .announced
+            .overdue(now, self.oracle.excused_until, LATE)
+            .filter(|tid| core.controller(tid).is_some_and(|view| view.member.status != Status::Removing))
+            .cloned()
+            .collect();
         if let (Some(tid), false) = (overdue.first(), blind) {
             let text = format!("stafd keeps {}, which was neither announced nor connected for too long", short(tid));
             self.breach(Invariant::Ages, text);

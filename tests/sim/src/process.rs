@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use libstas::core::ownership::Instance;
-use libstas::core::sources::SETTLING;
 use libstas::core::{CtrlRef, Machine, Time};
 use libstas::nvme::Tid;
 use stacd::connector::Connector;
@@ -163,9 +162,7 @@ impl World {
                 self.oracle.staf.incarnation = self.staf.incarnation;
                 let now = self.time();
                 self.oracle.announced.stafd_starts(now, self.staf.disk_of);
-                // A page that was doubtful before may list absent controllers. It proves that it does not when its new
-                // connection has settled.
-                self.oracle.excused_until = now + SETTLING;
+                self.oracle.excused_until = now;
                 self.reload(daemon);
                 let incarnation = self.staf.incarnation;
                 self.after(late, QueuedEvent::NameOwned(incarnation));
