@@ -53,6 +53,22 @@ fn status(host: &Host, nqn: &str) -> Option<Status> {
     host.core.controller(&ioc(nqn)).map(|view| view.member.status)
 }
 
+/// How often everything was fetched from stafd.
+fn full_fetches(host: &Host) -> usize {
+    host.count(|effect| matches!(effect, Effect::FetchAll(_)))
+}
+
+/// The fetch of a page that stafd has not answered yet.
+fn held_page_fetch(host: &mut Host) -> OpId {
+    let Some(Effect::FetchPage { op, .. }) = host.take_held(Op::FetchPage) else { panic!("no fetch") };
+    op
+}
+
+/// A discovery controller in a full answer for which its page is too long.
+fn without_page(page: &DcPage) -> DcPage {
+    DcPage { state: PageState::Unknown, entries: Vec::new(), generation: None, ..page.clone() }
+}
+
 /// How often stafd was asked to read a page again.
 fn refreshes(host: &Host) -> usize {
     host.count(|effect| matches!(effect, Effect::FetchPage { refresh: true, .. }))
@@ -149,7 +165,7 @@ fn a_page_that_is_left_out_is_fetched_alone_and_proves_nothing_until_then() {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
     let full = host.peer.view.clone().unwrap();
-    let without = DcPage { state: PageState::Unknown, entries: Vec::new(), generation: None, ..full.dcs[0].clone() };
+    let without = without_page(&full.dcs[0]);
     let left_out = vec![without.dc.clone()];
     host.peer.view = Some(StafdView { dcs: vec![without], left_out, ..full.clone() });
     host.hold(Op::FetchPage);
@@ -176,10 +192,9 @@ fn a_removal_waits_for_a_page_that_is_left_out() {
         host.stafd_with(&["a"], 100);
         let old = host.peer.first().dc.clone();
         let moved = dc_page(&fake_host::dc("192.0.2.2"), host.now, vec![entry("192.0.2.2", "a")]);
-        let without = DcPage { state: PageState::Unknown, entries: Vec::new(), generation: None, ..moved.clone() };
         host.peer.view = Some(StafdView {
             left_out: vec![moved.dc.clone()],
-            dcs: vec![without],
+            dcs: vec![without_page(&moved)],
             removed: Some(vec![RemovedDc { dc: old, reason: RemovalReason::Configuration }]),
             is_complete: true,
         });
@@ -190,7 +205,7 @@ fn a_removal_waits_for_a_page_that_is_left_out() {
         host.feed(Event::DcRemoved);
         host.wait(5);
         assert!(host.disconnected().is_empty(), "signalled: {signalled}");
-        let Some(Effect::FetchPage { op, .. }) = host.take_held(Op::FetchPage) else { panic!("no fetch") };
+        let op = held_page_fetch(&mut host);
         host.release(Op::FetchPage);
         host.feed(Event::PageFetched { op, result: Ok(Some(moved)) });
         host.wait(5);
@@ -206,12 +221,11 @@ fn an_answer_in_flight_of_a_page_that_is_left_out_is_applied() {
     let mut host = started();
     host.stafd_with(&["a"], 100);
     let page = host.peer.first().clone();
-    let without = DcPage { state: PageState::Unknown, entries: Vec::new(), generation: None, ..page.clone() };
-    host.peer.view.as_mut().unwrap().dcs = vec![without];
+    host.peer.view.as_mut().unwrap().dcs = vec![without_page(&page)];
     host.peer.view.as_mut().unwrap().left_out = vec![page.dc.clone()];
     host.hold(Op::FetchPage);
     host.feed(Event::PageChanged(page.dc.clone()));
-    let Some(Effect::FetchPage { op, .. }) = host.take_held(Op::FetchPage) else { panic!("no fetch") };
+    let op = held_page_fetch(&mut host);
     host.feed(Event::DcRemoved);
     host.feed(Event::DcRemoved);
     let page = DcPage { entries: vec![listed("a"), listed("b")], ..page };
@@ -228,10 +242,9 @@ fn a_signal_counts_for_the_answer_in_flight_of_a_page_that_is_left_out() {
     let page = host.peer.first().clone();
     host.hold(Op::FetchPage);
     host.feed(Event::PageChanged(page.dc.clone()));
-    let Some(Effect::FetchPage { op, .. }) = host.take_held(Op::FetchPage) else { panic!("no fetch") };
+    let op = held_page_fetch(&mut host);
     host.feed(Event::PageChanged(page.dc.clone()));
-    let without = DcPage { state: PageState::Unknown, entries: Vec::new(), generation: None, ..page.clone() };
-    host.peer.view.as_mut().unwrap().dcs = vec![without];
+    host.peer.view.as_mut().unwrap().dcs = vec![without_page(&page)];
     host.peer.view.as_mut().unwrap().left_out = vec![page.dc.clone()];
     host.feed(Event::DcRemoved);
     host.feed(Event::PageFetched { op, result: Ok(Some(DcPage { entries: vec![listed("a")], ..page })) });
@@ -248,17 +261,16 @@ fn failed_fetches_of_announced_pages_neither_hide_nor_defer_those_of_others() {
     host.peer.view.as_mut().unwrap().dcs.push(announced.clone());
     host.feed(Event::DcRemoved);
     host.peer.page_calls_fail = true;
-    let full = |host: &Host| host.count(|effect| matches!(effect, Effect::FetchAll(_)));
     let warnings = |host: &Host| host.log_records().filter(|record| record.level == Level::Warning).count();
-    let before = (full(&host), warnings(&host));
+    let before = (full_fetches(&host), warnings(&host));
     for _ in 0..20 {
         host.feed(Event::PageChanged(announced.dc.clone()));
         host.wait(1);
     }
-    assert_eq!((full(&host), warnings(&host)), before);
+    assert_eq!((full_fetches(&host), warnings(&host)), before);
     host.feed(Event::PageChanged(dc()));
     host.wait(2);
-    assert_eq!((full(&host), warnings(&host)), (before.0 + 1, before.1 + 1));
+    assert_eq!((full_fetches(&host), warnings(&host)), (before.0 + 1, before.1 + 1));
 }
 
 #[test]
@@ -266,13 +278,13 @@ fn pages_that_cannot_be_fetched_do_not_defer_the_next_full_fetch() {
     let mut host = started();
     host.stafd_with(&["a"], 100);
     host.peer.page_calls_fail = true;
-    let full = |host: &Host| host.count(|effect| matches!(effect, Effect::FetchAll(_)));
-    let before = full(&host);
+    let before = full_fetches(&host);
     for _ in 0..100 {
         host.feed(Event::PageChanged(dc()));
         host.wait(0.5);
     }
-    assert!(full(&host) >= before + 10, "{} full fetches in 50 s", full(&host) - before);
+    let fetches = full_fetches(&host) - before;
+    assert!(fetches >= 10, "{fetches} full fetches in 50 s");
 }
 
 #[test]
@@ -318,7 +330,7 @@ fn a_page_that_arrives_after_the_removal_of_its_dc_is_not_applied() {
         }
         host.hold(Op::FetchPage);
         host.feed(Event::PageChanged(other.dc.clone()));
-        let Some(Effect::FetchPage { op, .. }) = host.take_held(Op::FetchPage) else { panic!("no fetch") };
+        let op = held_page_fetch(&mut host);
         host.release(Op::FetchPage);
         let view = host.peer.view.as_mut().unwrap();
         view.dcs.retain(|page| page.dc != other.dc);

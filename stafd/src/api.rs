@@ -32,8 +32,8 @@ use crate::finder::{DcView, Event, Finder, RefreshError};
 const UNKNOWN_MAX: usize = 64;
 
 /// Maximum length of an answer with all pages, in bytes. A request for listed controllers has no limit: stacd requests
-/// one at a time. The bus disconnects a daemon that sends more than its
-/// `max_message_size`: 32 MiB in dbus-daemon. Any host can announce discovery controllers with large pages.
+/// one at a time. The bus disconnects a daemon that sends more than its `max_message_size`: 32 MiB in dbus-daemon. Any
+/// host can announce discovery controllers with large pages.
 const ANSWER_MAX: usize = 16 << 20;
 
 /// Approximate length of an entry in an answer without its three strings, in bytes.
@@ -192,8 +192,8 @@ impl Staf {
 
     /// Returns what stacd needs: the log pages of these controllers, or of all if the list is empty, and the removed
     /// controllers. If the pages together exceed 16 MiB, those that do not fit have the key `left-out` and no
-    /// entries, those of announced discovery controllers first: request these alone. Its keys may change with the `version`; other programs should use
-    /// get_all_log_pages. The bus lets only root call it.
+    /// entries, those of announced discovery controllers first: request these alone. Its keys may change with the
+    /// `version`; other programs should use get_all_log_pages. The bus lets only root call it.
     #[zbus(name = "get_published_pages", out_args("published"))]
     async fn get_published_pages(
         &self,

@@ -86,31 +86,30 @@ impl LineBudgets {
             return;
         }
         let limits = self.limits;
-        let of_own = own.and_then(|dc| self.own_budget(now, dc)).map(|budget| budget.count(now, limits.of_one));
-        let first = of_own.unwrap_or_else(|| self.common.count(now, limits.common));
+        let of_own = own.and_then(|dc| Some((self.own_budget(now, dc)?.count(now, limits.of_one), Some(dc))));
+        let (first, dc) = of_own.unwrap_or_else(|| (self.common.count(now, limits.common), None));
         let of_all = match first {
             Verdict::Suppressed => Verdict::Suppressed,
             _ => self.all.count(now, limits.all),
         };
-        let last = |limit: u32, by: &str| {
-            format!(
-                "; this is the last of {limit} log lines caused by {by}: further lines are logged at debug level (tron) \
-                 for up to 10 minutes"
-            )
-        };
-        let announced = "announced discovery controllers";
-        match (first, of_all) {
-            (Verdict::Logged, Verdict::Logged) => {}
-            (_, Verdict::Last(limit)) => record.text.push_str(&last(limit, announced)),
-            (Verdict::Last(limit), Verdict::Logged) => match own.filter(|_| of_own.is_some()) {
-                Some(dc) => record.text.push_str(&last(limit, &format!("{dc}, an announced discovery controller"))),
-                None => record.text.push_str(&last(limit, announced)),
-            },
+        let (limit, dc) = match (first, of_all) {
+            (Verdict::Logged, Verdict::Logged) => return,
+            (_, Verdict::Last(limit)) => (limit, None),
+            (Verdict::Last(limit), Verdict::Logged) => (limit, dc),
             (Verdict::Suppressed, _) | (_, Verdict::Suppressed) => {
                 record.level = Level::Debug;
                 self.suppressed.get_or_insert((0, now)).0 += 1;
+                return;
             }
-        }
+        };
+        let by = dc.map_or_else(
+            || "announced discovery controllers".to_owned(),
+            |dc| format!("{dc}, an announced discovery controller"),
+        );
+        record.text.push_str(&format!(
+            "; this is the last of {limit} log lines caused by {by}: further lines are logged at debug level (tron) for \
+             up to 10 minutes"
+        ));
     }
 
     /// A discovery controller keeps its budget when it is removed: it must not get a new one by being announced again.

@@ -156,4 +156,13 @@ mod tests {
         timers.cancel(&"a");
         assert_eq!(timers.deadline(), None);
     }
+
+    #[test]
+    fn set_earlier_moves_a_timer_only_forward() {
+        let mut timers = Timers::default();
+        for (to, expected) in [(5, 5), (9, 5), (3, 3)] {
+            timers.set_earlier("a", at(to));
+            assert_eq!(timers.get(&"a"), Some(at(expected)), "{to}");
+        }
+    }
 }

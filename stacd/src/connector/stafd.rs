@@ -88,6 +88,11 @@ impl Stafd {
         self.dc_reports.get(dc).is_some_and(|report| report.announced_only)
     }
 
+    /// True while a fetch of that page is under way.
+    fn is_being_fetched(&self, dc: &Tid) -> bool {
+        self.pages.values().any(|(fetched, _)| fetched == dc)
+    }
+
     /// stafd reported in an earlier run that more than an announcement lists that discovery controller.
     pub(super) fn restore_trusted(&mut self, dc: Tid) {
         self.dc_reports.insert(dc, DcReport { announced_only: false, generation: None });
@@ -180,7 +185,7 @@ impl Connector {
         if self.stafd.owner.is_none() {
             return;
         }
-        if self.stafd.pages.values().any(|(fetched, _)| *fetched == dc) {
+        if self.stafd.is_being_fetched(&dc) {
             *self.stafd.pages_owed.entry(dc).or_default() |= refresh;
             return;
         }
@@ -308,7 +313,7 @@ impl Connector {
         self.stafd.dc_reports.insert(page.dc.clone(), report);
         self.stafd.replacements.shows(ctx.now, &page.dc, false);
         self.reconciler.sources.add_unproved(SourceId::Page(page.dc.clone()), BTreeMap::new());
-        if !self.stafd.pages.values().any(|(dc, _)| *dc == page.dc) {
+        if !self.stafd.is_being_fetched(&page.dc) {
             self.fetch_page(ctx, page.dc.clone(), false);
         }
     }

@@ -28,9 +28,9 @@ use super::admission_queue::AdmissionQueue;
 pub(super) const SERVICES: usize = 256;
 /// Maximum number of announced endpoints (address and interface) of all services. Each yields one controller.
 const ENDPOINTS: usize = 512;
-/// Maximum number of interfaces noted as those on which a discovery controller was received.
+/// Maximum number of interfaces noted as those on which a discovery controller was announced.
 const FOUND_ON: usize = 64;
-/// Maximum number of discovery controllers, including those that are no longer announced.
+/// Maximum number of discovery controllers that have been connected, including those that are no longer announced.
 const KEPT: usize = 1024;
 /// After a restart of the browser, services that still exist are received within this time: it sends queries after 0,
 /// 1, 3 and 7 s.

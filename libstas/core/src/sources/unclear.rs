@@ -99,11 +99,12 @@ impl UnclearEntries {
         }
         let addresses: BTreeSet<Option<IpAddr>> =
             numbers.keys().filter(|entry| !entry.traddr.is_empty()).map(|entry| ip_of(&entry.traddr)).collect();
-        let at_addresses = |tid: &&Tid| !addresses.is_empty() && addresses.contains(&ip_of(&tid.traddr));
-        let listed: Vec<&Tid> = listed.filter(at_addresses).collect();
-        let was_listed = |tid: &&&Tid| self.with_own_entry.get(**tid).is_some_and(|last| last + 1 == page);
-        let with_new: BTreeSet<Option<IpAddr>> =
-            listed.iter().filter(|tid| !was_listed(tid)).map(|tid| ip_of(&tid.traddr)).collect();
+        // Without such an address, the address of no listed controller is parsed: a page may list thousands.
+        let is_at_unclear_address = |tid: &Tid| !addresses.is_empty() && addresses.contains(&ip_of(&tid.traddr));
+        let listed: Vec<&Tid> = listed.filter(|tid| is_at_unclear_address(tid)).collect();
+        let was_listed = |tid: &Tid| self.with_own_entry.get(tid).is_some_and(|last| last + 1 == page);
+        let newly_listed = listed.iter().filter(|tid| !was_listed(tid));
+        let with_new: BTreeSet<Option<IpAddr>> = newly_listed.map(|tid| ip_of(&tid.traddr)).collect();
         self.by_address.clear();
         for (entry, number) in numbers {
             let is_new_at = !entry.traddr.is_empty() && with_new.contains(&ip_of(&entry.traddr));
@@ -114,8 +115,6 @@ impl UnclearEntries {
             }
             self.entries.insert(entry, seen);
         }
-        let by_address = &self.by_address;
-        let is_at_unclear_address = |tid: &Tid| !by_address.is_empty() && by_address.contains_key(&ip_of(&tid.traddr));
         self.with_own_entry.retain(|tid, _| is_at_unclear_address(tid));
         self.with_own_entry.extend(listed.into_iter().map(|tid| (tid.clone(), page)));
         if self.with_own_entry.len() > WITH_OWN_ENTRY {
