@@ -26,8 +26,6 @@ pub(crate) const REFRESH_LIMIT: Duration = Duration::from_secs(90);
 #[derive(Clone, Debug)]
 pub(crate) struct PublishedPage {
     pub(crate) page: DcPage,
-    /// The connection on which it was read, if it is marked as fresh.
-    pub(crate) on: Option<Connection>,
     /// The connection on which it was read, also if it has become stale since.
     pub(crate) listed_on: Option<Connection>,
     /// When it was last read.
@@ -62,7 +60,6 @@ fn leave_out(op: OpId, pages: &mut [PublishedPage]) -> Vec<Tid> {
     let left_out = pages.iter_mut().filter(is_long).map(|published| {
         let page = &mut published.page;
         (page.state, page.generation) = (PageState::Unknown, None);
-        (published.on, published.listed_on) = (None, None);
         page.entries.clear();
         page.unclear.clear();
         page.dc.clone()

@@ -283,7 +283,7 @@ impl World {
         self.execute_stafd_effects(effects);
     }
 
-    /// A page that stafd publishes, with the connection on which it was read if it is marked as fresh.
+    /// A page that stafd publishes, with the read that it results from.
     pub(crate) fn published_page(&mut self, page: DcPage) -> PublishedPage {
         let listed = controllers_of(&page.dc, &page.entries);
         let incarnation = self.staf.incarnation;
@@ -297,14 +297,14 @@ impl World {
             .map_or_else(Default::default, |page_report| (page_report.on, page_report.read, page_report.sent.clone()));
         if page.state != PageState::Fresh {
             let sent = page.entries.clone();
-            return PublishedPage { page, on: None, listed_on: on, read: Time::default(), sent };
+            return PublishedPage { page, listed_on: on, read: Time::default(), sent };
         }
         if on.is_none() {
             let text =
                 format!("the page of {} is marked as fresh, but stafd never read it in this form", short(&page.dc));
             self.breach(Invariant::Fresh, text);
         }
-        PublishedPage { page, on, listed_on: on, read, sent }
+        PublishedPage { page, listed_on: on, read, sent }
     }
 
     /// Returns the I/O controllers of stacd, including those from before its start, and the set of those that stacd
@@ -378,9 +378,10 @@ impl World {
         (members, live): &(BTreeSet<Tid>, BTreeSet<Tid>),
     ) {
         let now = self.time();
-        let PublishedPage { page, on, listed_on, read, sent } = published;
-        // A page that was sent before the newest signal proves nothing.
-        let on = on.filter(|_| !self.oracle.precedes_a_signal(op, &page.dc));
+        let PublishedPage { page, listed_on, read, sent } = published;
+        // A stale page proves nothing, nor does one that was sent before the newest signal.
+        let is_fresh = page.state == PageState::Fresh && !self.oracle.precedes_a_signal(op, &page.dc);
+        let on = listed_on.filter(|_| is_fresh);
         if self.oracle.is_overtaken(op, &page.dc) {
             return;
         }
