@@ -42,6 +42,8 @@ const ADMIT_EVERY: Duration = Duration::from_secs(2);
 const QUERY_EVICTED_AFTER: Duration = Duration::from_secs(60);
 /// Maximum number of evicted services remembered, as hashes of their names.
 const EVICTED_MAX: usize = 8192;
+/// Minimum time between the reloads at which an absent interface counts as gone.
+const GONE_AFTER: Duration = Duration::from_secs(600);
 /// Unresponsive discovery controllers are searched for at most this often.
 const SEARCH_EVERY: Duration = Duration::from_secs(1);
 /// The announcement of an unresponsive discovery controller is reconfirmed at most once in this time.
@@ -212,6 +214,9 @@ pub(super) struct AnnouncedDcs {
     changed: bool,
     /// True if a controller that has been connected is announced on an interface that the saved state lacks.
     unsaved: bool,
+    /// Interfaces on which controllers were announced and that were absent at the last reload. Contains the time of the
+    /// first of the reloads in a row at which they were absent.
+    absent_at_reload: BTreeMap<String, Time>,
     /// When unresponsive controllers were last searched for.
     searched: Option<Time>,
     /// True if some unresponsive controllers wait to be reconfirmed.
@@ -506,13 +511,22 @@ impl AnnouncedDcs {
     }
 
     /// Forgets on which interfaces controllers were announced that no longer exist, unless none of them does: otherwise
-    /// such an interface would protect a controller from exclusions for ever. Called at a reload only: an interface may
-    /// be absent for a moment, also at the start.
-    pub(super) fn forget_absent_interfaces(&mut self, links: &Links) {
+    /// such an interface would protect a controller from exclusions for ever. An interface may be absent for a moment, at
+    /// a reload, too: it is forgotten if it is absent at two reloads that are at least [`GONE_AFTER`] apart, and at each
+    /// one between them.
+    pub(super) fn forget_absent_interfaces(&mut self, now: Time, links: &Links) {
         let exists = |name: &String| links.0.iter().any(|link| link.name == *name);
+        let dcs = || self.dcs.values().chain(self.aged.values());
+        let absent: BTreeSet<String> =
+            dcs().flat_map(|dc| &dc.found_on).filter(|name| !exists(name)).cloned().collect();
+        self.absent_at_reload.retain(|name, _| absent.contains(name));
+        for name in absent {
+            self.absent_at_reload.entry(name).or_insert(now);
+        }
+        let is_gone = |name: &String| self.absent_at_reload.get(name).is_some_and(|first| *first + GONE_AFTER <= now);
         for dc in self.dcs.values_mut().chain(self.aged.values_mut()) {
             if dc.found_on.iter().any(exists) {
-                dc.found_on.retain(exists);
+                dc.found_on.retain(|name| !is_gone(name));
             }
         }
     }

@@ -119,7 +119,7 @@ impl Finder {
         let no_longer_pleo = self.settings.as_ref().is_some_and(|before| before.conf.pleo != settings.conf.pleo);
         self.settings = Some(settings);
         self.take_rules();
-        self.announced.forget_absent_interfaces(self.reconciler.fleet.links());
+        self.announced.forget_absent_interfaces(ctx.now, self.reconciler.fleet.links());
         self.configure_browsing(ctx);
         self.keep_what_may_be_meant();
         self.remember_boot_interfaces();
