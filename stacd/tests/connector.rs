@@ -467,6 +467,26 @@ fn check_finds_another_path(host: &mut Host) {
     host.feed(Event::Host(HostEvent::UseChecked { op, usage: Usage::Free }));
 }
 
+/// A mount may begin between the check and the disconnect.
+#[test]
+fn storage_that_comes_into_use_after_its_check_is_kept_until_it_is_free() {
+    let mut host = started();
+    host.stafd_with(&["a", "b"], 60);
+    host.hold(Op::Disconnect);
+    host.page_is(&["a"]);
+    host.wait(1.0);
+    assert_eq!(host.held.len(), 1, "the disconnect of b");
+    host.in_use.insert("b".into());
+    host.release(Op::Disconnect);
+    host.wait(60.0);
+    assert_eq!((host.nqns(), status(&host, "b")), (vec!["a", "b"], Some(Status::Kept)));
+    assert_eq!(host.logged("is no longer wanted, but is kept"), 1);
+    assert_eq!(host.logged("could not be disconnected"), 0);
+    host.in_use.clear();
+    host.wait(60.0);
+    assert_eq!(host.nqns(), ["a"]);
+}
+
 /// The check found another path; an exclusion ends that path before the answer arrives.
 #[test]
 fn a_path_that_is_disconnected_while_a_check_runs_counts_no_longer() {

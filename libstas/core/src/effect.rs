@@ -176,6 +176,10 @@ pub enum HostEffect {
         op: OpId,
         /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
+        /// If it is set, the checks for storage in use that open no device are repeated right before each attempt: the
+        /// storage may have come into use since [`HostEffect::CheckUse`]. These controllers do not count as another
+        /// path.
+        only_if_free: Option<Vec<CtrlRef>>,
     },
     /// Check whether the controller is the last path to storage in use. Answered by [`HostEvent::UseChecked`].
     CheckUse {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::reasons::Kept;
 use super::{CtrlRef, CtrlState};
 use stas_nvme::admin::CommandError;
 use stas_nvme::log_page::ReadError;
@@ -55,6 +56,9 @@ pub enum DisconnectError {
     /// The owner cannot be read.
     #[error("its owner cannot be read in /run/nvme/registry: {0}")]
     UnknownOwner(OsError),
+    /// Its storage has come into use since the check, or that cannot be found out.
+    #[error("{0}")]
+    InUse(#[from] Kept),
     /// It was not tried.
     #[error(transparent)]
     NoThread(#[from] NoThread),

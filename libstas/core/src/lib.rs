@@ -49,6 +49,7 @@ pub use effect::{
 pub use host_error::{AdminError, DisconnectError, NoThread, OsError, ResolveError, SnapshotError};
 pub use kernel::{CtrlState, CtrlType, Dctype, Gained, Interface, KernelController, Links, Owner, Snapshot};
 pub use probe::{NotNvme, ProbeError, ProbeFailure, ProbeOutcome};
+pub use reasons::Kept;
 pub use usage::{Usage, UsageError, Use, UseKind};
 
 /// A moment on CLOCK_BOOTTIME: it counts suspended time, is not affected by clock steps, and can be saved.

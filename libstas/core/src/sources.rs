@@ -73,13 +73,19 @@ enum Knowledge {
 #[derive(Clone, Debug)]
 struct Claim<P> {
     payload: P,
-    /// True if the newest list of the source contains it.
+    /// True if the newest list of the source contains it, or has an unclear entry that may mean it.
     listed: bool,
+    /// True if an entry of the newest page yields it.
+    has_entry: bool,
     /// The connection on which it was last listed; `None`: before this run, or the source is not a log page.
     listed_on: Option<Time>,
 }
 
 impl<P> Claim<P> {
+    fn listed(payload: P, listed_on: Option<Time>) -> Self {
+        Self { payload, listed: true, has_entry: true, listed_on }
+    }
+
     /// True for a claim that is to be saved ([`Sources::lasting`]).
     fn is_lasting(&self, tid: &Tid, is_member: impl Fn(&Tid) -> bool) -> bool {
         self.listed || is_member(tid)
@@ -116,8 +122,7 @@ impl<P> Source<P> {
     }
 
     fn with(knowledge: Knowledge, controllers: BTreeMap<Tid, P>) -> Self {
-        let claims =
-            controllers.into_iter().map(|(tid, payload)| (tid, Claim { payload, listed: true, listed_on: None }));
+        let claims = controllers.into_iter().map(|(tid, payload)| (tid, Claim::listed(payload, None)));
         Self {
             knowledge,
             claims: claims.collect(),
@@ -192,8 +197,8 @@ pub struct SourcePage<P> {
     pub connected_since: Time,
     /// The controllers that it lists.
     pub controllers: BTreeMap<Tid, P>,
-    /// When it was read, if it was read on request; `None`: at an unknown time of its connection. Only a page that was
-    /// read on request can confirm a doubtful page.
+    /// When it was read, or a time before that, if it was read on request; `None`: at an unknown time of its connection.
+    /// Only a page that was read on request can confirm a doubtful page.
     pub read: Option<Time>,
     /// The entries that yield no controller. Several may be equal.
     pub unclear: Vec<Unclear>,
@@ -233,13 +238,15 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.entry(id).or_insert_with(Source::stale).claims.extend(restored);
     }
 
-    /// Adds controllers that a source may list, without its own current list. This proves no absence.
+    /// Adds controllers that a source may list, without its own current list. This proves no absence, and interrupts the
+    /// series of pages that show which entries are damaged for good.
     pub fn add_unproved(&mut self, id: SourceId, controllers: BTreeMap<Tid, P>) {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         source.knowledge = Knowledge::Stale;
+        source.unclear.interrupt();
         for (tid, payload) in controllers {
             let listed_on = source.claims.get(&tid).and_then(|claim| claim.listed_on);
-            source.claims.insert(tid, Claim { payload, listed: true, listed_on });
+            source.claims.insert(tid, Claim::listed(payload, listed_on));
         }
     }
 
@@ -251,7 +258,9 @@ impl<P: Clone + PartialEq> Sources<P> {
         }
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         let settled = page.read.filter(|read| page.connected_since + SETTLED_READ <= *read);
-        source.unclear.replace(std::mem::take(&mut page.unclear), settled, page.controllers.keys());
+        let has_no_entry = |tid: &Tid| !source.claims.get(tid).is_some_and(|claim| claim.has_entry);
+        let lists_new = page.controllers.keys().any(has_no_entry);
+        source.unclear.replace(std::mem::take(&mut page.unclear), settled, lists_new);
         // These claims keep their `listed_on`: the end of the unclear entry alone does not prove their absence.
         let protected: BTreeSet<Tid> =
             source.claims.keys().filter(|tid| source.unclear.may_mean(tid)).cloned().collect();
@@ -261,7 +270,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         source.read = page.read.or(source.read);
         let (mut omits_any, mut omits_live) = (false, false);
         for (tid, claim) in &mut source.claims {
-            let listed = page.controllers.contains_key(tid) || protected.contains(tid);
+            claim.has_entry = page.controllers.contains_key(tid);
+            let listed = claim.has_entry || protected.contains(tid);
             if std::mem::replace(&mut claim.listed, listed) && !listed {
                 omits_any = true;
                 omits_live |= live(tid);
@@ -269,17 +279,18 @@ impl<P: Clone + PartialEq> Sources<P> {
         }
         for (tid, payload) in page.controllers {
             let listed_on = Some(page.connected_since);
-            source.claims.insert(tid, Claim { payload, listed: true, listed_on });
+            source.claims.insert(tid, Claim::listed(payload, listed_on));
         }
-        let live_and = |listed| source.claims.iter().filter(|(tid, claim)| claim.listed == listed && live(tid)).count();
-        let lists_live = live_and(true) > 0;
-        let is_doubtful = !lists_live && live_and(false) >= self.doubtful_loss;
+        let mut entries = source.claims.iter().filter(|(_, claim)| claim.has_entry);
+        let lists_live = entries.any(|(tid, _)| live(tid));
+        let missing = source.claims.iter().filter(|(tid, claim)| !claim.listed && live(tid));
+        let is_doubtful = !lists_live && missing.count() >= self.doubtful_loss;
         source.doubt = match source.doubt {
             // The doubt does not end because a missing controller has lost its connection meanwhile.
             Some(_) if lists_live || source.claims.values().all(|claim| claim.listed) => None,
             // The doubtful page listed live controllers that this page omits: their absence is not confirmed.
             Some(_) if is_doubtful && omits_live => Some(Doubt { since: now, read_again: now + DOUBT }),
-            Some(doubt) if page.read.is_some() && doubt.since + DOUBT <= now => None,
+            Some(doubt) if page.read.is_some_and(|read| doubt.since + DOUBT <= read) => None,
             Some(doubt) => Some(doubt),
             // A confirmed page is not doubted again.
             None => (is_doubtful && (is_on_new_connection || omits_any))
@@ -300,7 +311,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// Marks a source as stale, or drops it if it has no claims: otherwise each announced discovery controller that
     /// never answers would leave one in memory.
     pub fn mark_stale_or_drop(&mut self, id: &SourceId) {
-        let is_empty = |source: &Source<P>| source.claims.is_empty() && !source.unclear.may_mean_any();
+        let is_empty = |source: &Source<P>| source.claims.is_empty() && source.unclear.is_empty();
         if self.sources.get(id).is_some_and(is_empty) {
             self.sources.remove(id);
         }

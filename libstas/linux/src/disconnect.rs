@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::sysfs::ControllerDir;
 use super::{Roots, registry};
-use stas_core::{CtrlRef, DisconnectError, OsError};
+use stas_core::{CtrlRef, DisconnectError, Kept, OsError};
 
 /// How long EBUSY is retried: some kernels return it until the first start of a controller has ended.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
@@ -15,16 +15,22 @@ const BUSY_LIMIT: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Deletes exactly this controller, unless another orchestrator owns it by now: the snapshot on which the decision to
-/// disconnect was based may be older than its entry in the registry.
+/// disconnect was based may be older than its entry in the registry. `may_be_lost` is asked as the last step before each
+/// attempt.
 ///
 /// # Errors
-/// [`DisconnectError::OtherOwner`], [`DisconnectError::UnknownOwner`], or as for [`disconnect`].
-pub fn disconnect_unless_claimed(roots: &Roots, ctrl: CtrlRef) -> Result<(), DisconnectError> {
-    match registry::recorded_owner(roots, ctrl.device) {
+/// [`DisconnectError::OtherOwner`], [`DisconnectError::UnknownOwner`], [`DisconnectError::InUse`], or as for
+/// [`disconnect`].
+pub fn disconnect_unless_claimed(
+    roots: &Roots,
+    ctrl: CtrlRef,
+    may_be_lost: impl Fn() -> Result<(), Kept>,
+) -> Result<(), DisconnectError> {
+    disconnect_if(roots, ctrl, || match registry::recorded_owner(roots, ctrl.device) {
         Ok(Some(owner)) if owner != registry::NAME => Err(DisconnectError::OtherOwner { owner }),
-        Ok(_) => disconnect(roots, ctrl),
+        Ok(_) => Ok(may_be_lost()?),
         Err(error) => Err(DisconnectError::UnknownOwner(OsError::new(error))),
-    }
+    })
 }
 
 /// Deletes exactly this controller. Returns when it is removed or being removed. May block for a minute: while its
@@ -33,8 +39,17 @@ pub fn disconnect_unless_claimed(roots: &Roots, ctrl: CtrlRef) -> Result<(), Dis
 /// # Errors
 /// [`DisconnectError::Kernel`] if the kernel refuses it.
 pub fn disconnect(roots: &Roots, ctrl: CtrlRef) -> Result<(), DisconnectError> {
+    disconnect_if(roots, ctrl, || Ok(()))
+}
+
+fn disconnect_if(
+    roots: &Roots,
+    ctrl: CtrlRef,
+    is_allowed: impl Fn() -> Result<(), DisconnectError>,
+) -> Result<(), DisconnectError> {
     let start = Instant::now();
     loop {
+        is_allowed()?;
         match delete(roots, ctrl) {
             Ok(()) => return Ok(()),
             Err(error) if is_busy(&error) && start.elapsed() < BUSY_LIMIT => std::thread::sleep(BUSY_PAUSE),
@@ -106,7 +121,7 @@ mod tests {
             if let Some(owner) = owner {
                 tree.put("run/nvme/registry/nvme0/owner", owner);
             }
-            let result = disconnect_unless_claimed(&tree.roots(), ctrl);
+            let result = disconnect_unless_claimed(&tree.roots(), ctrl, || Ok(()));
             let written = fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap();
             assert_eq!(written.starts_with('1'), is_deleted, "{owner:?}");
             let refused = DisconnectError::OtherOwner { owner: "discoverd".into() };
@@ -116,8 +131,19 @@ mod tests {
         let ctrl = tree.controller(0, "");
         tree.set(ctrl, "delete_controller", "0");
         fs::create_dir_all(tree.path("run/nvme/registry/nvme0/owner")).unwrap();
-        let result = disconnect_unless_claimed(&tree.roots(), ctrl);
+        let result = disconnect_unless_claimed(&tree.roots(), ctrl, || Ok(()));
         assert!(matches!(result, Err(DisconnectError::UnknownOwner(_))), "{result:?}");
+    }
+
+    /// The storage may come into use between the check and the disconnect, and between two attempts.
+    #[test]
+    fn storage_that_has_come_into_use_is_kept() {
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, "");
+        tree.set(ctrl, "delete_controller", "0");
+        let used = || Err(Kept::InUse(Vec::new()));
+        assert!(matches!(disconnect_unless_claimed(&tree.roots(), ctrl, used), Err(DisconnectError::InUse(_))));
+        assert_eq!(fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap(), "0\n");
     }
 
     #[test]

@@ -160,11 +160,18 @@ impl Host for LinuxHost {
                     (sink.0)(HostEvent::Connected { op, report: Box::new(report) });
                 });
             }
-            HostEffect::Disconnect { op, ctrl } => self.spawn_detached(
-                &format!("delete-{}", ctrl.device),
-                move |roots| disconnect::disconnect_unless_claimed(roots, ctrl),
-                move |result| HostEvent::Disconnected { op, result },
-            ),
+            HostEffect::Disconnect { op, ctrl, only_if_free } => {
+                let watcher = self.usage.clone();
+                let may_be_lost = move || match &only_if_free {
+                    Some(not_counted) => watcher.check_unopened(ctrl, not_counted),
+                    None => Ok(()),
+                };
+                self.spawn_detached(
+                    &format!("delete-{}", ctrl.device),
+                    move |roots| disconnect::disconnect_unless_claimed(roots, ctrl, may_be_lost),
+                    move |result| HostEvent::Disconnected { op, result },
+                );
+            }
             HostEffect::CheckUse { op, ctrl, not_counted } => {
                 let watcher = self.usage.clone();
                 self.spawn_detached(

@@ -85,6 +85,9 @@ pub enum Obstacle {
     /// A DH-HMAC-CHAP secret is required, but not known.
     #[error("its DH-HMAC-CHAP secret is not known: the configuration file that it is in is missing or cannot be read")]
     SecretWithheld,
+    /// The host's own DH-HMAC-CHAP secret is malformed or cannot be read.
+    #[error("the DH-HMAC-CHAP secret of this host (key= in sys.conf) cannot be used: mend its file, and reload")]
+    HostSecretUnusable,
 }
 
 impl Requirement {

@@ -181,7 +181,7 @@ impl Scene {
 
     fn next_disconnect(&mut self) -> (OpId, CtrlRef) {
         match self.next() {
-            Some(HostEffect::Disconnect { op, ctrl }) => (op, ctrl),
+            Some(HostEffect::Disconnect { op, ctrl, .. }) => (op, ctrl),
             other => panic!("expected a disconnect, got {other:?}"),
         }
     }

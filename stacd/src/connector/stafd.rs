@@ -31,8 +31,9 @@ struct DcReport {
 /// What an answer of stafd proves.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
-    /// It is the newest state of the page. `read_again`: stafd has read it again for this answer.
-    New { read_again: bool },
+    /// It is the newest state of the page. `asked`: stafd has read it again for this answer, or for an earlier one, because
+    /// of a request at that time. So it was read then or later.
+    New { asked: Option<Time> },
     /// A change was signalled after the page was requested: the answer may be older.
     Outdated,
 }
@@ -52,18 +53,19 @@ pub(super) struct Stafd {
     complete: bool,
     /// After a start, removals wait for the first report until this time.
     report_awaited_until: Option<Time>,
-    /// Fetches of single pages in flight, and those pending.
-    pages: BTreeMap<OpId, (Tid, bool)>,
-    pages_owed: BTreeMap<Tid, bool>,
+    /// Fetches of single pages in flight, and those pending. For a page that stafd is to read again: when that was
+    /// requested.
+    pages: BTreeMap<OpId, (Tid, Option<Time>)>,
+    pages_owed: BTreeMap<Tid, Option<Time>>,
     /// For each applied page, and each page in flight that a full fetch has overtaken: the newest operation at that
     /// time. The answer to an older operation may be stale.
     applied: BTreeMap<Tid, OpId>,
     /// The pages whose change was signalled, and the newest operation at that time. The answer to an older operation
     /// may have been sent before that signal: it proves nothing.
     signalled: BTreeMap<Tid, OpId>,
-    /// Pages that stafd has read again on request, with an answer that may be older than a signal. The next answer
-    /// counts as read again, too: its page was read then or later.
-    read_again: BTreeSet<Tid>,
+    /// Pages that stafd has read again on request, with an answer that may be older than a signal. Contains the time of the
+    /// request: the page of the next answer was read then or later.
+    read_again: BTreeMap<Tid, Time>,
     /// Discovery controllers that the present process of a Python stafd (nvme-stas 2) has published with entries.
     published_with_entries: BTreeSet<Tid>,
     /// What stafd last reported about each discovery controller that it publishes, or published before its restart.
@@ -178,21 +180,22 @@ impl Connector {
         self.reconciler.sources.mark_stale_even_if_removed(&SourceId::Page(dc.clone()));
         let now = ctx.next_op();
         self.stafd.signalled.insert(dc.clone(), now);
-        self.fetch_page(ctx, dc, false);
+        self.fetch_page(ctx, dc, None);
     }
 
-    fn fetch_page(&mut self, ctx: &mut Context<'_>, dc: Tid, refresh: bool) {
+    fn fetch_page(&mut self, ctx: &mut Context<'_>, dc: Tid, refresh: Option<Time>) {
         if self.stafd.owner.is_none() {
             return;
         }
         if self.stafd.is_being_fetched(&dc) {
-            *self.stafd.pages_owed.entry(dc).or_default() |= refresh;
+            let owed = self.stafd.pages_owed.entry(dc).or_default();
+            *owed = refresh.max(*owed);
             return;
         }
         let op = ctx.next_op();
         self.stafd.pages.insert(op, (dc.clone(), refresh));
         let announced = self.stafd.publishes_as_announced(&dc);
-        ctx.push(Effect::FetchPage { op, dc, refresh, announced });
+        ctx.push(Effect::FetchPage { op, dc, refresh: refresh.is_some(), announced });
     }
 
     /// Requests pages again: doubtful pages, and pages that were read too early to prove the absence of controllers
@@ -201,7 +204,7 @@ impl Connector {
         let doubt = "its log page no longer lists any of its live I/O controllers; reading it again";
         let pages = self.reconciler.pages_to_read_again(ctx, doubt);
         for dc in pages {
-            self.fetch_page(ctx, dc, true);
+            self.fetch_page(ctx, dc, Some(ctx.now));
         }
     }
 
@@ -271,11 +274,11 @@ impl Connector {
             if left_out.contains(&page.dc) {
                 self.fetch_left_out(ctx, &page);
             } else if self.is_overtaken(op, &page.dc) {
-                self.fetch_page(ctx, page.dc, false);
+                self.fetch_page(ctx, page.dc, None);
             } else if self.precedes_a_signal(op, &page.dc) {
                 self.stafd.replacements.shows(ctx.now, &page.dc, false);
             } else {
-                self.take_page(ctx, page, Answer::New { read_again: false });
+                self.take_page(ctx, page, Answer::New { asked: None });
             }
         }
         for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
@@ -301,7 +304,7 @@ impl Connector {
         self.stafd.own_address_logged.retain(|dc| listed.contains(dc));
         // The answer in flight of a page that is left out may have been sent before such a signal.
         self.stafd.signalled.retain(|dc, signalled| *signalled > op || left_out.contains(dc));
-        self.stafd.read_again.retain(|dc| listed.contains(dc));
+        self.stafd.read_again.retain(|dc, _| listed.contains(dc));
         self.overtake_pages_in_flight(ctx, &listed);
     }
 
@@ -314,7 +317,7 @@ impl Connector {
         self.stafd.replacements.shows(ctx.now, &page.dc, false);
         self.reconciler.sources.add_unproved(SourceId::Page(page.dc.clone()), BTreeMap::new());
         if !self.stafd.is_being_fetched(&page.dc) {
-            self.fetch_page(ctx, page.dc.clone(), false);
+            self.fetch_page(ctx, page.dc.clone(), None);
         }
     }
 
@@ -395,9 +398,9 @@ impl Connector {
             PageState::Unstated | PageState::Never | PageState::Saved | PageState::Unknown => None,
         };
         match (connection, answer) {
-            (Some(connected_since), Answer::New { read_again }) => {
-                let read = read_again.then_some(ctx.now);
-                let page = SourcePage { connected_since, controllers: names, read, unclear };
+            (Some(connected_since), Answer::New { asked }) => {
+                // The answer may have waited, and stafd publishes a page only if it has changed.
+                let page = SourcePage { connected_since, controllers: names, read: asked, unclear };
                 self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| self.reconciler.fleet.may_be_live(tid));
             }
             (None, _) | (_, Answer::Outdated) => self.reconciler.sources.add_unproved(id.clone(), names),
@@ -438,14 +441,15 @@ impl Connector {
                 is_current = matches!(page.state, PageState::Fresh | PageState::Unstated);
                 // If signals arrive faster than answers, no answer is ever current: connect what such an answer lists,
                 // but remove nothing because of it.
-                let read_again = self.stafd.read_again.remove(&dc) || refresh;
-                let answer = match self.precedes_a_signal(op, &dc) {
-                    true => Answer::Outdated,
-                    false => Answer::New { read_again },
+                let asked = refresh.max(self.stafd.read_again.remove(&dc));
+                let answer = match (self.precedes_a_signal(op, &dc), asked) {
+                    (false, asked) => Answer::New { asked },
+                    (true, None) => Answer::Outdated,
+                    (true, Some(asked)) => {
+                        self.stafd.read_again.insert(dc.clone(), asked);
+                        Answer::Outdated
+                    }
                 };
-                if read_again && matches!(answer, Answer::Outdated) {
-                    self.stafd.read_again.insert(dc.clone());
-                }
                 self.take_page(ctx, page, answer);
                 self.reconciler.debounce.restart(ctx.now);
                 ctx.host(HostEffect::Save);

@@ -50,6 +50,7 @@ pub(super) enum ReadKind {
 pub(super) struct Reading {
     pub(super) op: OpId,
     pub(super) what: ReadKind,
+    pub(super) began: Time,
     /// The connection on which it was started, identified by the time when that came up.
     pub(super) connection: Time,
 }

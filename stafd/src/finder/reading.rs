@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::sources::{SourceId, SourcePage};
 use libstas::core::timers::Timer;
-use libstas::core::{AdminError, HostEffect, Level, LogRecord, OpId};
+use libstas::core::{AdminError, HostEffect, Level, LogRecord, OpId, Time};
 use libstas::nvme::log_page::{Candidates, Entry, EntryError, LogPage, Subtype, Unclear};
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
@@ -92,15 +92,15 @@ impl Finder {
                 ReadKind::LogPage
             }
         };
-        dc.reading = Some(Reading { op, what, connection: connection.since });
+        dc.reading = Some(Reading { op, what, began: ctx.now, connection: connection.since });
         ctx.timers.cancel(&Timer::Read(tid.clone()));
         ctx.timers.set(Timer::ReadAnswer(tid.clone()), ctx.now + READ_DEADLINE);
     }
 
-    /// Ends the read of an operation. Returns its discovery controller, or `None` if the answer is late or the
-    /// connection was replaced during the read: then the answer says nothing about the present connection, and the page
-    /// is read again.
-    fn end_read(&mut self, ctx: &mut Context<'_>, op: OpId, what: ReadKind) -> Option<Tid> {
+    /// Ends the read of an operation. Returns its discovery controller and when the read began, or `None` if the answer is
+    /// late or the connection was replaced during the read: then the answer says nothing about the present connection, and
+    /// the page is read again.
+    fn end_read(&mut self, ctx: &mut Context<'_>, op: OpId, what: ReadKind) -> Option<(Tid, Time)> {
         let is_it = |reading: &Reading| reading.op == op && reading.what == what;
         let mut dcs = self.dcs.iter_mut();
         let (tid, dc) = dcs.find(|(_, dc)| dc.late.contains(&op) || dc.reading.as_ref().is_some_and(is_it))?;
@@ -113,7 +113,7 @@ impl Finder {
         let (tid, reading) = (tid.clone(), dc.reading.take()?);
         ctx.timers.cancel(&Timer::ReadAnswer(tid.clone()));
         if dc.connection.is_some_and(|connection| connection.since == reading.connection) {
-            return Some(tid);
+            return Some((tid, reading.began));
         }
         self.read_next(ctx, &tid);
         None
@@ -128,7 +128,7 @@ impl Finder {
         if result.is_err() {
             self.handle_late_failure(ctx, op);
         }
-        let Some(tid) = self.end_read(ctx, op, ReadKind::Supported) else { return };
+        let Some((tid, _)) = self.end_read(ctx, op, ReadKind::Supported) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         // If the supported log pages cannot be read, the discovery log page is read without PLEO: old controllers do
@@ -177,14 +177,14 @@ impl Finder {
     }
 
     pub(super) fn log_page_read(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<LogPage, AdminError>) {
-        let Some(tid) = self.end_read(ctx, op, ReadKind::LogPage) else { return };
+        let Some((tid, began)) = self.end_read(ctx, op, ReadKind::LogPage) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         for token in std::mem::take(&mut dc.waiting) {
             let result = result.as_ref().map(|_| ()).map_err(|error| error.clone().into());
             ctx.push(Effect::Refreshed { token, result });
         }
         match result {
-            Ok(page) => self.take_page(ctx, &tid, page),
+            Ok(page) => self.take_page(ctx, &tid, page, began),
             Err(reason) => self.read_failed(ctx, &tid, reason),
         }
         self.read_next(ctx, &tid);
@@ -192,7 +192,7 @@ impl Finder {
         self.reconcile(ctx);
     }
 
-    fn take_page(&mut self, ctx: &mut Context<'_>, tid: &Tid, page: LogPage) {
+    fn take_page(&mut self, ctx: &mut Context<'_>, tid: &Tid, page: LogPage, began: Time) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let Some(connection) = dc.connection else { return };
         let must_signal = !dc.was_read() || dc.stale;
@@ -237,8 +237,7 @@ impl Finder {
         self.poll_without_epcsd(ctx, tid);
         let id = SourceId::Page(tid.clone());
         if whole {
-            let page =
-                SourcePage { connected_since: connection.since, controllers: names, read: Some(ctx.now), unclear };
+            let page = SourcePage { connected_since: connection.since, controllers: names, read: Some(began), unclear };
             // Counts only controllers that no other source lists: this page cannot cause the removal of the others.
             let alone = |tid: &&Tid| !self.reconciler.sources.sources_of(tid).any(|other| *other != id);
             let at_stake =

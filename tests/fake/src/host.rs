@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
-    HostEffect, HostEvent, KernelController, OpId, OsError, Owner, Portal, ProbeFailure, ProbeOutcome, ResolveError,
-    Rotated, Snapshot, Usage, Use, UseKind, matching,
+    HostEffect, HostEvent, Kept, KernelController, OpId, OsError, Owner, Portal, ProbeFailure, ProbeOutcome,
+    ResolveError, Rotated, Snapshot, Usage, Use, UseKind, matching,
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
@@ -52,11 +52,19 @@ impl<C: Core> FakeHost<C> {
             HostEffect::Disconnect { op, .. } if self.disconnect_refused => {
                 HostEvent::Disconnected { op, result: Err(DisconnectError::Kernel(OsError::new("busy"))) }
             }
-            HostEffect::Disconnect { op, ctrl } if self.owner_of(ctrl).is_some() => HostEvent::Disconnected {
+            HostEffect::Disconnect { op, ctrl, .. } if self.owner_of(ctrl).is_some() => HostEvent::Disconnected {
                 op,
                 result: Err(DisconnectError::OtherOwner { owner: self.owner_of(ctrl).unwrap_or_default() }),
             },
-            HostEffect::Disconnect { op, ctrl } => {
+            HostEffect::Disconnect { op, ctrl, only_if_free: Some(_) } if self.usage(ctrl) != Usage::Free => {
+                let kept = match self.usage(ctrl) {
+                    Usage::LastPath(uses) => Kept::InUse(uses),
+                    Usage::Unknown(error) => Kept::UseUnknown(error),
+                    Usage::Free => return None,
+                };
+                HostEvent::Disconnected { op, result: Err(kept.into()) }
+            }
+            HostEffect::Disconnect { op, ctrl, .. } => {
                 self.disconnect(ctrl);
                 HostEvent::Disconnected { op, result: Ok(()) }
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use libstas::core::{HostEvent, Owner};
 
+use crate::kernel::Deletion;
 use crate::names::{Daemon, Iface, host_identity};
 use crate::plan::{Edit, Fault, What};
 use crate::world::{Incoming, QueuedEvent, World, trace};
@@ -43,13 +44,13 @@ impl World {
             What::Suspends(time) => self.suspend(time),
             What::DisconnectsByHand(nth) => {
                 if let Some(ctrl) = self.nth_controller(nth, |_| true) {
-                    self.delete(None, ctrl);
+                    self.delete(Deletion::by_others(ctrl));
                 }
             }
             What::OtherClaims(nth) => self.other_claims(nth),
             What::OtherDisconnects(nth) => {
                 if let Some(ctrl) = self.nth_controller(nth, |known| matches!(known.shown.owner, Owner::Other(_))) {
-                    self.delete(None, ctrl);
+                    self.delete(Deletion::by_others(ctrl));
                 }
             }
             What::ConnectsByHand(target, subsystem, via) => {
@@ -61,7 +62,7 @@ impl World {
             What::Discovers(target) => {
                 if let Some(ctrl) = self.connect_by_hand(&target.dc(None), 0) {
                     let wait = self.streams.stream("discover").ms(100, 3000);
-                    self.after(wait, QueuedEvent::Delete(None, ctrl));
+                    self.after(wait, QueuedEvent::Delete(Deletion::by_others(ctrl)));
                 }
             }
             What::Mounts(subsystem) => {

@@ -16,7 +16,7 @@ use crate::invariants::Invariant;
 use crate::kernel::{Origin, SimController};
 use crate::mutants::Bug;
 use crate::names::{Daemon, Iface, Subsystem, Target, short};
-use crate::oracle::{BesideUnclear, Connection, PageReport, UseCheck};
+use crate::oracle::{Connection, PageReport, UseCheck};
 use crate::plan::Fault;
 use crate::world::{Incoming, World, trace};
 
@@ -270,7 +270,6 @@ impl World {
                     sent: sent.clone(),
                     protected,
                     proved_before: BTreeSet::new(),
-                    beside_unclear: BesideUnclear::default(),
                     confirmed: false,
                     doubtful: false,
                 };
@@ -391,20 +390,10 @@ impl World {
         let listed: BTreeSet<Tid> = listed.map(|tid| if ignore_iface { tid.unbound() } else { tid }).collect();
         self.oracle.stac.forget_all_but(members);
         let unclear: Vec<&Entry> = sent.iter().filter(|entry| is_unclear(&page.dc, entry)).collect();
-        let mut beside_unclear = BesideUnclear::default();
-        for entry in unclear.iter().filter(|entry| Subsystem::of(&entry.subnqn).is_none()) {
-            *beside_unclear.numbers.entry(entry.traddr.clone()).or_default() += 1;
-        }
-        let is_beside = |tid: &&Tid| beside_unclear.numbers.contains_key(&tid.traddr);
-        beside_unclear.listed = listed.iter().filter(is_beside).cloned().collect();
         // An entry without a usable NQN may mean every controller at its address.
         let may_mean = |entry: &Entry, tid: &Tid| match Subsystem::of(&entry.subnqn) {
             Some(_) => entry.subnqn == tid.subsysnqn,
-            None => {
-                let has_own_entry = listed.contains(&tid.clone().unbound());
-                let had_own_entry = || self.oracle.stac.had_own_entry(&page.dc, tid, &beside_unclear);
-                entry.traddr == tid.traddr && !has_own_entry && !had_own_entry()
-            }
+            None => entry.traddr == tid.traddr && !listed.contains(&tid.clone().unbound()),
         };
         let protected =
             self.oracle.stac.ever_listed_where(&page.dc, |tid| unclear.iter().any(|entry| may_mean(entry, tid)));
@@ -440,7 +429,6 @@ impl World {
             sent: Vec::new(),
             protected,
             proved_before: BTreeSet::new(),
-            beside_unclear,
             confirmed,
             doubtful,
         };
@@ -585,6 +573,7 @@ impl World {
         if in_use == InUse::Disconnect {
             return;
         }
+        self.oracle.spares_use.insert(ctrl);
         let pulled = match self.oracle.checks.get(&ctrl) {
             None => Some("without a check for storage in use"),
             Some(check) if !check.free => Some("although it is the last path to storage in use"),

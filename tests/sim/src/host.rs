@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use libstas::core::{
-    AdminError, CtrlRef, HostEffect, HostEvent, Level, NotNvme, OsError, Portal, ProbeError, ProbeFailure,
+    AdminError, CtrlRef, HostEffect, HostEvent, Kept, Level, NotNvme, OsError, Portal, ProbeError, ProbeFailure,
     ProbeOutcome, ResolveError, SnapshotError, Usage, UsageError, Use, UseKind,
 };
 use libstas::nvme::Tid;
@@ -14,7 +14,7 @@ use crate::checks::may_serve;
 use crate::fabric::TargetState;
 use crate::files::host_name;
 use crate::invariants::Invariant;
-use crate::kernel::{Job, SimController};
+use crate::kernel::{Deletion, Job, SimController};
 use crate::names::{Daemon, Iface, Target, short};
 use crate::plan::Fault;
 use crate::world::{Incoming, QueuedEvent, Requester, World, trace};
@@ -45,13 +45,16 @@ impl World {
                 let wait = self.streams.latency("lane");
                 self.after(wait, QueuedEvent::Enlist(Job { requester: requester(op), request }));
             }
-            HostEffect::Disconnect { op, ctrl } => {
+            HostEffect::Disconnect { op, ctrl, only_if_free } => {
                 let ctrl = self.unmask(ctrl);
+                let only_if_free =
+                    only_if_free.map(|not_counted| not_counted.into_iter().map(|ctrl| self.unmask(ctrl)).collect());
                 trace!(self, "{daemon} disconnects {ctrl}: {}", self.describe(ctrl));
                 self.check_disconnect(daemon, ctrl);
                 self.mutate_disconnect(daemon, ctrl);
                 let wait = self.streams.latency("delete thread");
-                self.after(wait, QueuedEvent::Delete(Some(requester(op)), ctrl));
+                let deletion = Deletion { requester: Some(requester(op)), only_if_free, ..Deletion::by_others(ctrl) };
+                self.after(wait, QueuedEvent::Delete(deletion));
             }
             HostEffect::CheckUse { op, ctrl, not_counted } => {
                 let ctrl = self.unmask(ctrl);
@@ -162,19 +165,24 @@ impl World {
         if !self.is_current(requester) {
             return;
         }
-        let usage = if self.has(Fault::UseUnknown) {
-            Usage::Unknown(UsageError::Read(OsError::new("/proc cannot be read")))
-        } else if self.is_in_use(ctrl) && self.other_paths(ctrl, not_counted) == 0 {
-            Usage::LastPath(vec![Use {
-                device: "nvme0n1".to_owned(),
-                kind: UseKind::Mounted { point: "/srv".to_owned(), process: None },
-            }])
-        } else {
-            Usage::Free
+        let usage = match self.kept_for_use(ctrl, not_counted) {
+            Some(Kept::InUse(uses)) => Usage::LastPath(uses),
+            Some(Kept::UseUnknown(error)) => Usage::Unknown(error),
+            _ => Usage::Free,
         };
         self.record_use_check(ctrl, usage == Usage::Free);
         let wait = self.streams.latency("use checked");
         self.answer(requester, wait, Incoming::Host(HostEvent::UseChecked { op: requester.op, usage }));
+    }
+
+    /// Why a controller is kept for the storage behind it, as far as the host can find out.
+    pub(crate) fn kept_for_use(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Option<Kept> {
+        if self.has(Fault::UseUnknown) {
+            return Some(UsageError::Read(OsError::new("/proc cannot be read")).into());
+        }
+        let kind = UseKind::Mounted { point: "/srv".to_owned(), process: None };
+        let is_last = self.is_in_use(ctrl) && self.other_paths(ctrl, not_counted) == 0;
+        is_last.then(|| Kept::InUse(vec![Use { device: "nvme0n1".to_owned(), kind }]))
     }
 
     /// The duration of a read. Only live controllers are read; a silent target answers when it has recovered.

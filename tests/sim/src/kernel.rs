@@ -178,6 +178,30 @@ impl Kernel {
     }
 }
 
+/// How long a daemon retries a disconnect that the kernel refuses because the device is busy.
+const BUSY_LIMIT: Duration = Duration::from_secs(10);
+/// Time between two such retries. Longer than on a host, so that fewer events are simulated.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+
+/// A disconnect.
+#[derive(Clone, Debug)]
+pub(crate) struct Deletion {
+    /// The operation of a daemon; `None`: another program.
+    pub(crate) requester: Option<Requester>,
+    pub(crate) ctrl: CtrlRef,
+    /// As in [`HostEffect::Disconnect`].
+    pub(crate) only_if_free: Option<Vec<CtrlRef>>,
+    /// Until when it is retried, once the kernel has refused it.
+    pub(crate) busy_until: Option<Duration>,
+}
+
+impl Deletion {
+    /// A disconnect by another program.
+    pub(crate) fn by_others(ctrl: CtrlRef) -> Self {
+        Self { requester: None, ctrl, only_if_free: None, busy_until: None }
+    }
+}
+
 impl World {
     /// Takes a snapshot for a daemon.
     pub(crate) fn snapshot(&mut self, daemon: Daemon) -> Snapshot {
@@ -462,8 +486,9 @@ impl World {
         }
     }
 
-    /// A process wrote to delete_controller.
-    pub(crate) fn delete(&mut self, requester: Option<Requester>, ctrl: CtrlRef) {
+    /// A process is about to write to delete_controller.
+    pub(crate) fn delete(&mut self, deletion: Deletion) {
+        let Deletion { requester, ctrl, ref only_if_free, .. } = deletion;
         if requester.is_some_and(|requester| !self.is_current(requester)) {
             return;
         }
@@ -485,16 +510,35 @@ impl World {
             self.disconnected(requester, ctrl, Ok(()));
             return;
         }
-        let refused = requester.is_some() && self.has(Fault::DisconnectRefused);
-        if refused {
+        let kept = only_if_free.as_ref().and_then(|not_counted| self.kept_for_use(ctrl, not_counted));
+        if let Some(kept) = kept.filter(|_| !self.has_bug(Bug::UseNotCheckedAgain)) {
+            self.disconnected(requester, ctrl, Err(kept.into()));
+            return;
+        }
+        if requester.is_some() && self.has(Fault::DisconnectRefused) {
+            let busy_until = deletion.busy_until.unwrap_or(self.now + BUSY_LIMIT);
+            if self.now < busy_until {
+                let again = Deletion { busy_until: Some(busy_until), ..deletion };
+                self.after(BUSY_PAUSE, QueuedEvent::Delete(again));
+                return;
+            }
             let error = OsError::new("the device is busy");
             self.disconnected(requester, ctrl, Err(DisconnectError::Kernel(error)));
             return;
         }
         if self.kernel.is_writing(ctrl) {
             // Wait until the connect has ended.
-            self.after(Duration::from_millis(100), QueuedEvent::Delete(requester, ctrl));
+            self.after(Duration::from_millis(100), QueuedEvent::Delete(deletion));
             return;
+        }
+        if requester.is_some() && self.oracle.spares_use.remove(&ctrl) {
+            let is_going = |other: &CtrlRef| self.oracle.disconnecting.contains_key(other);
+            let going: Vec<CtrlRef> =
+                self.kernel.controllers.iter().map(|known| known.shown.ctrl).filter(is_going).collect();
+            if self.is_in_use(ctrl) && self.other_paths(ctrl, &going) == 0 {
+                let text = format!("{ctrl} is disconnected, whose storage has come into use since the check");
+                self.breach(Invariant::InUse, text);
+            }
         }
         let hangs = requester.is_some() && self.has(Fault::DisconnectHangs);
         let takes = match self.streams.stream("delete") {
@@ -527,6 +571,7 @@ impl World {
             return;
         }
         if result.is_err() {
+            self.oracle.spares_use.remove(&ctrl);
             self.oracle.disconnecting.remove(&ctrl);
         }
         let wait = self.streams.latency("disconnected");

@@ -10,7 +10,7 @@ use stacd::connector::{DcPage, FetchError, RemovalReason, RemovedDc, StafdView};
 
 use crate::bus::PublishedView;
 use crate::checks::{is_damaged_referral, served};
-use crate::kernel::SimController;
+use crate::kernel::{Deletion, SimController};
 use crate::mdns::target_of;
 use crate::names::{Daemon, Iface, Subsystem, Target};
 use crate::plan::Fault;
@@ -95,6 +95,8 @@ bugs! {
     UnclearIsAbsent,
     /// The owner of a connection is not read again right before its disconnect.
     OwnerNotReadAgain,
+    /// Storage in use is not searched for again right before each attempt to disconnect.
+    UseNotCheckedAgain,
     /// An entry with an unusable NQN protects no controller at its address.
     NoNqnProtectsNothing,
     /// A damaged referral counts as absent.
@@ -123,6 +125,7 @@ impl Bug {
             Self::UnknownUseIsFree => Some(Fault::UseUnknown),
             Self::OverrunUntold => Some(Fault::EventsOverrun(Daemon::Stafd)),
             Self::HangingDisconnectLost => Some(Fault::DisconnectHangs),
+            Self::UseNotCheckedAgain => Some(Fault::DisconnectRefused),
             Self::OwnerNotReadAgain => Some(Fault::SnapshotsSlow(Daemon::Stacd)),
             _ => None,
         }
@@ -215,7 +218,7 @@ impl World {
         let alone = self.mdns_net.receivable(target).is_empty() && ways.into_iter().all(is_free);
         if let Some(ctrl) = ctrl.filter(|_| alone) {
             self.check_disconnect(Daemon::Stafd, ctrl);
-            self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, ctrl));
+            self.after(std::time::Duration::ZERO, QueuedEvent::Delete(Deletion::by_others(ctrl)));
         }
     }
 
@@ -344,7 +347,7 @@ impl World {
         let other = self.kernel.controllers.iter().find(is_other).map(|known| known.shown.ctrl);
         if let Some(other) = other {
             self.check_disconnect(daemon, other);
-            self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, other));
+            self.after(std::time::Duration::ZERO, QueuedEvent::Delete(Deletion::by_others(other)));
         }
     }
 
@@ -365,7 +368,7 @@ impl World {
         let shared = self.kernel.controllers.iter().find(|known| tid.is_some_and(|tid| served(known).contains(tid)));
         if let Some(ctrl) = shared.map(|known| known.shown.ctrl) {
             self.check_disconnect(daemon, ctrl);
-            self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, ctrl));
+            self.after(std::time::Duration::ZERO, QueuedEvent::Delete(Deletion::by_others(ctrl)));
         }
     }
 }

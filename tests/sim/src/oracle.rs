@@ -47,23 +47,6 @@ enum Viewpoint {
     Daemon,
 }
 
-/// The entries of a page without a usable NQN, and the controllers that readable entries list at the same addresses.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct BesideUnclear {
-    /// How many such entries each address has.
-    pub(crate) numbers: BTreeMap<String, usize>,
-    pub(crate) listed: BTreeSet<Tid>,
-}
-
-impl BesideUnclear {
-    /// True if each such entry at that address may be one of an earlier page.
-    fn may_be_the_same_as(&self, earlier: &Self, address: &str) -> bool {
-        let number = |page: &Self| page.numbers.get(address).copied().unwrap_or_default();
-        let is_new = |tid: &&Tid| tid.traddr == address && !earlier.listed.contains(*tid);
-        number(self) > 0 && number(self) <= number(earlier) && !self.listed.iter().any(|tid| is_new(&tid))
-    }
-}
-
 /// A page of a discovery controller, as it reached a daemon.
 #[derive(Clone, Debug)]
 pub(crate) struct PageReport {
@@ -88,8 +71,6 @@ pub(crate) struct PageReport {
     /// The protected controllers whose absence an earlier page had proved (set when the page is recorded). If only
     /// announced discovery controllers list one of them, an unclear entry does not protect it.
     pub(crate) proved_before: BTreeSet<Tid>,
-    /// For stacd: the entries without a usable NQN, and what is listed beside them.
-    pub(crate) beside_unclear: BesideUnclear,
     /// True if it was read again because the page before was doubtful.
     pub(crate) confirmed: bool,
     /// For stacd: true if it lists no live controller, and two or more live ones were listed before; or if the page
@@ -236,26 +217,6 @@ impl DaemonHistory {
     pub(crate) fn ever_listed_where(&self, dc: &Tid, is_meant: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
         let named = self.pages.get(dc).into_iter().flatten().flat_map(|page_report| &page_report.listed);
         named.filter(|tid| is_meant(tid)).cloned().collect()
-    }
-
-    /// True if a page listed this controller by a readable entry, beside entries without a usable NQN at the same address,
-    /// and none of these entries can have come later: their number has not grown since, and no other controller at that
-    /// address was newly listed (the entry that was unusable before may be readable now). `now`: the newest page.
-    pub(crate) fn had_own_entry(&self, dc: &Tid, tid: &Tid, now: &BesideUnclear) -> bool {
-        let unbound = tid.clone().unbound();
-        let mut later = now;
-        for page_report in self.pages.get(dc).into_iter().flatten().rev().filter(|page_report| page_report.on.is_some())
-        {
-            let earlier = &page_report.beside_unclear;
-            if !later.may_be_the_same_as(earlier, &tid.traddr) {
-                return false;
-            }
-            if earlier.listed.contains(tid) || earlier.listed.contains(&unbound) {
-                return true;
-            }
-            later = earlier;
-        }
-        false
     }
 
     /// All controllers that any page has ever listed.
@@ -459,6 +420,8 @@ pub(crate) struct Oracle {
     /// Everything that stacd was told.
     pub(crate) stac: DaemonHistory,
     pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
+    /// Connections that stacd is disconnecting and that must be kept if their storage has come into use.
+    pub(crate) spares_use: BTreeSet<CtrlRef>,
     /// When the debounce of stacd was last restarted by something other than a page.
     pub(crate) debounce_restarted: Time,
     /// Connections without an interface whose controllers exclude= with an interface excludes. The exclusion does not

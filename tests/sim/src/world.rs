@@ -18,7 +18,7 @@ use crate::display::seconds;
 use crate::fabric::Fabric;
 use crate::files::{StacFile, StafFile};
 use crate::invariants::{Breach, Invariant};
-use crate::kernel::{Job, Kernel};
+use crate::kernel::{Deletion, Job, Kernel};
 use crate::keys::Keys;
 use crate::mdns::MdnsNetwork;
 use crate::mutants::Bug;
@@ -90,7 +90,7 @@ pub(crate) enum QueuedEvent {
     // The kernel.
     Enlist(Job),
     WriteEnds(u64),
-    Delete(Option<Requester>, CtrlRef),
+    Delete(Deletion),
     Deleted(Option<Requester>, CtrlRef),
     GoesDown(CtrlRef, u64),
     Reconnects(CtrlRef, u64),
@@ -343,7 +343,7 @@ impl World {
             QueuedEvent::KeyFollows(host_first) => self.key_follows(host_first),
             QueuedEvent::Enlist(job) => self.enlist(job),
             QueuedEvent::WriteEnds(number) => self.write_ends(number),
-            QueuedEvent::Delete(requester, ctrl) => self.delete(requester, ctrl),
+            QueuedEvent::Delete(deletion) => self.delete(deletion),
             QueuedEvent::Deleted(requester, ctrl) => self.deleted(requester, ctrl),
             QueuedEvent::GoesDown(ctrl, epoch) => self.goes_down(ctrl, epoch),
             QueuedEvent::Reconnects(ctrl, epoch) => self.reconnects(ctrl, epoch),

@@ -15,7 +15,7 @@ use crate::timers::Timer;
 use crate::trust::Urgency;
 use crate::{CtrlRef, OpId, Time, matching};
 use stas_nvme::security::{Obstacle, Tls};
-use stas_nvme::{Purpose, Tid};
+use stas_nvme::{Purpose, Secret, Tid};
 
 /// A connection that is being deleted cannot be used. The attempt is repeated after this time, when the deletion should
 /// be complete.
@@ -79,7 +79,10 @@ impl Fleet {
     pub(super) fn obstacle(&self, tid: &Tid) -> Option<Obstacle> {
         let parameters = &self.members.get(tid)?.want.parameters;
         let was_encrypted = self.encrypted.contains(tid) && parameters.tls != Some(Tls::Prohibited);
-        parameters.obstacle().or_else(|| was_encrypted.then_some(Obstacle::Before))
+        let host_key = self.identity.as_ref().and_then(|identity| identity.key.as_ref());
+        let lacks_secret = parameters.dhchap_secret.is_none() && host_key.is_some_and(Secret::is_withheld);
+        let obstacle = parameters.obstacle().or_else(|| was_encrypted.then_some(Obstacle::Before));
+        obstacle.or_else(|| lacks_secret.then_some(Obstacle::HostSecretUnusable))
     }
 
     /// Blocks a member: no attempt is made until it is wanted with other parameters.
@@ -234,7 +237,7 @@ impl Fleet {
             Some(twin) => {
                 let cause = Cause::new(Why::Duplicate, format!("duplicate of {twin}"));
                 // If it may not be disconnected, it is left as a second connection.
-                let _ = self.disconnect(ctx, ctrl, false, &cause);
+                let _ = self.disconnect(ctx, ctrl, false, &cause, None);
                 self.hold(ctx, tid, twin, "adopted the existing connection");
             }
             None => self.hold(ctx, tid, ctrl, "connected"),
@@ -342,7 +345,7 @@ impl Fleet {
     pub fn disconnect_until_poll(&mut self, ctx: &mut Context<'_>, tid: &Tid, until: Time, reason: Polled) {
         let Some(ctrl) = self.members.get(tid).and_then(Member::ctrl) else { return };
         let cause = Cause::new(Why::PollOver, "its log page was read; it is polled, so it is not kept connected");
-        if self.disconnect(ctx, ctrl, false, &cause).is_err() {
+        if self.disconnect(ctx, ctrl, false, &cause, None).is_err() {
             return;
         }
         for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {

@@ -195,6 +195,7 @@ impl Fleet {
         ctrl: CtrlRef,
         booted: bool,
         cause: &Cause,
+        only_if_free: Option<Vec<CtrlRef>>,
     ) -> Result<(), Reason> {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return Ok(());
@@ -215,7 +216,7 @@ impl Fleet {
             member.disconnect_requested = true;
             member.kept = None;
         }
-        ctx.host(HostEffect::Disconnect { op, ctrl });
+        ctx.host(HostEffect::Disconnect { op, ctrl, only_if_free });
         Ok(())
     }
 
@@ -281,7 +282,7 @@ impl Fleet {
             let text = format!("exclude= in line {} matches this connection", exclusion.line);
             let holders = self.holding(ctrl);
             let booted = is_booted(&kernel.tid()) || holders.iter().any(&is_booted);
-            match self.disconnect(ctx, ctrl, booted, &Cause::excluded(text.clone())) {
+            match self.disconnect(ctx, ctrl, booted, &Cause::excluded(text.clone()), None) {
                 Ok(()) => {}
                 Err(reason) if reason.may_change() => {}
                 Err(reason) => {

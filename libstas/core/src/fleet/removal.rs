@@ -116,7 +116,7 @@ impl Fleet {
             }
             (RemovalPolicy::SpareInUse, RemovalState::Checking(_) | RemovalState::Kept) => {}
             // Decided above; nothing has changed since.
-            _ => drop(self.disconnect(ctx, ctrl, false, &cause)),
+            _ => drop(self.disconnect(ctx, ctrl, false, &cause, None)),
         }
     }
 
@@ -203,13 +203,19 @@ impl Fleet {
         self.checking = Some(op);
         (self.check_hangs, self.check_is_overtaken, self.announced_path_began) = (false, false, false);
         ctx.timers.set(Timer::UseAnswer, ctx.now + CHECK_DEADLINE);
+        let not_counted = self.not_counted(ctrl);
+        ctx.host(HostEffect::CheckUse { op, ctrl, not_counted });
+    }
+
+    /// The controllers that do not count as other paths when `ctrl` is removed.
+    fn not_counted(&self, ctrl: CtrlRef) -> Vec<CtrlRef> {
         let mut not_counted: Vec<CtrlRef> = self.disconnecting.values().copied().collect();
         // mDNS is unauthenticated: what it alone finds does not take the place of a trusted path.
         if self.is_trusted_path(ctrl) {
             let held = self.members.values().filter_map(Member::ctrl);
             not_counted.extend(held.filter(|other| !self.is_trusted_path(*other)));
         }
-        ctx.host(HostEffect::CheckUse { op, ctrl, not_counted });
+        not_counted
     }
 
     /// The member that this check is for.
@@ -278,7 +284,8 @@ impl Fleet {
                 }
                 Usage::Free => {
                     let cause = self.cause_of(&tid);
-                    if self.disconnect(ctx, ctrl, false, &cause).is_err() {
+                    let not_counted = self.not_counted(ctrl);
+                    if self.disconnect(ctx, ctrl, false, &cause, Some(not_counted)).is_err() {
                         // Its owner or the scope has changed while the check ran.
                         self.check_again(tid, RemovalState::Asked);
                     }
@@ -370,7 +377,7 @@ impl Fleet {
         }
         let cause = Cause::new(Why::PollOver, "made for a poll before stafd was restarted");
         // If another orchestrator owns the connection now, the connection is kept.
-        let _ = self.disconnect(ctx, ctrl, false, &cause);
+        let _ = self.disconnect(ctx, ctrl, false, &cause, None);
     }
 
     /// Sets a deadline for each disconnect. A disconnect that hangs is logged once.
@@ -407,13 +414,18 @@ impl Fleet {
             }
             return;
         };
+        let mut kept = Vec::new();
         for (tid, member) in &mut self.members {
             if member.ctrl() != Some(ctrl) {
                 continue;
             }
             member.disconnect_requested = false;
             member.next_poll = None;
-            let Some((_, state)) = &mut member.removal else { continue };
+            let Some((how, state)) = &mut member.removal else { continue };
+            if let (DisconnectError::InUse(why), RemovalPolicy::SpareInUse) = (reason, how) {
+                kept.push((tid.clone(), why.clone()));
+                continue;
+            }
             *state = RemovalState::Refused(ctx.now + REFUSED_WAIT);
             self.dirty.insert(tid.clone());
             if member.is_new_in_log(reason) {
@@ -421,6 +433,9 @@ impl Fleet {
                     format!("{ctrl} could not be disconnected: {reason}; retrying in {} s", REFUSED_WAIT.as_secs());
                 ctx.log_about(Level::Warning, tid, Some(ctrl), text);
             }
+        }
+        for (tid, why) in kept {
+            self.keep(ctx, &tid, ctrl, RemovalPolicy::SpareInUse, why);
         }
     }
 

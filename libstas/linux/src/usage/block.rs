@@ -94,11 +94,17 @@ impl Blocks {
 
     /// True if the controller can do I/O to a shared namespace. Asymmetric namespace access may prevent it (NVMe Base
     /// 2.1, 8.1.1).
-    pub(super) fn serves(&self, device: u32, shared: &Shared) -> bool {
+    ///
+    /// # Errors
+    /// Fails if its state cannot be read: the path may be vanishing.
+    pub(super) fn serves(&self, device: u32, shared: &Shared) -> io::Result<bool> {
         let path = self.path_disk(device, shared);
         match fs::read_to_string(path.join("ana_state")) {
-            Ok(state) => matches!(state.trim(), "optimized" | "non-optimized"),
-            Err(_) => path.exists(),
+            Ok(state) => Ok(matches!(state.trim(), "optimized" | "non-optimized")),
+            // The controller does not report asymmetric access.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.exists()),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.join("ana_state").display()))),
         }
     }
 

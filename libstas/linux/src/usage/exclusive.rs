@@ -4,16 +4,19 @@
 //! namespace. The exclusive open then fails with EBUSY and disturbs nothing. An open that succeeds makes a simultaneous
 //! mount fail, so the disconnect must follow immediately.
 //!
+//! Another path of a device mapper multipath device is not opened exclusively, but read: the kernel does not show whether
+//! it can carry I/O.
+//!
 //! The daemon itself is not allowed to open block devices. The program stas-in-use is allowed to do only that; systemd
-//! starts one for each connection to [`SOCKET`]. It reads lines such as `nvme0n1 259:3` and answers each with one word.
-//! It is kept running while the daemon has I/O controllers, because starting a unit takes longer than all other checks
+//! starts one for each connection to [`SOCKET`]. It reads lines such as `nvme0n1 259:3` (open exclusively) and
+//! `nvme1n1 259:4 read` (read one block) and answers each with one word. It is kept running while the daemon has I/O controllers, because starting a unit takes longer than all other checks
 //! together.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -35,18 +38,31 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Longest line of the protocol in bytes.
 const LINE: u64 = 256;
 
-/// Result of an exclusive open.
+/// Number of bytes that are read from a device, and the alignment of the buffer. The logical blocks of a namespace are
+/// not larger.
+const BLOCK: usize = 4096;
+
+/// What to do with a block device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// Open it exclusively, and close it.
+    Exclusive,
+    /// Read its first block, past the page cache.
+    Read,
+}
+
+/// Result of an exclusive open or of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Opened {
-    /// The open succeeded, and the device was closed again.
+    /// It succeeded, and the device was closed again.
     Free,
     /// The device is held exclusively.
     Busy,
     /// The device no longer exists.
     Gone,
-    /// The open did not return in time.
+    /// It did not return in time.
     Hangs,
-    /// The open could not be tried. Contains the reason.
+    /// It could not be tried, or the read failed. Contains the reason.
     Failed(String),
 }
 
@@ -97,18 +113,18 @@ impl Opener {
         }
     }
 
-    /// Opens a block device exclusively and closes it. `number` is its `major:minor`.
-    pub(super) fn open(&self, name: &str, number: &str) -> Opened {
+    /// Opens a block device and closes it. `number` is its `major:minor`.
+    pub(super) fn open(&self, name: &str, number: &str, how: How) -> Opened {
         let mut stream = lock(&self.stream);
-        if let Some(answer) = stream.as_mut().and_then(|stream| ask(stream, name, number).ok()) {
+        if let Some(answer) = stream.as_mut().and_then(|stream| ask(stream, name, number, how).ok()) {
             return answer;
         }
         // The program was never started or has ended: start it.
         *stream = None;
         match self.connect() {
-            Err(error) if is_not_installed(&error) => self.own.open(name, number),
+            Err(error) if is_not_installed(&error) => self.own.open(name, number, how),
             Err(error) => Opened::Failed(format!("cannot connect to stas-in-use: {error}")),
-            Ok(mut fresh) => match ask(&mut fresh, name, number) {
+            Ok(mut fresh) => match ask(&mut fresh, name, number, how) {
                 Ok(answer) => {
                     *stream = Some(fresh);
                     answer
@@ -140,8 +156,12 @@ fn is_closed(stream: &BufReader<UnixStream>) -> bool {
     !(is_open && socket.set_nonblocking(false).is_ok())
 }
 
-fn ask(stream: &mut BufReader<UnixStream>, name: &str, number: &str) -> io::Result<Opened> {
-    stream.get_mut().write_all(format!("{name} {number}\n").as_bytes())?;
+fn ask(stream: &mut BufReader<UnixStream>, name: &str, number: &str, how: How) -> io::Result<Opened> {
+    let question = match how {
+        How::Exclusive => format!("{name} {number}\n"),
+        How::Read => format!("{name} {number} read\n"),
+    };
+    stream.get_mut().write_all(question.as_bytes())?;
     match line(stream)? {
         Some(answer) => Ok(Opened::parse(&answer)),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -168,7 +188,10 @@ pub fn serve(questions: impl Read, mut answers: impl Write, dev: &Path) -> io::R
     let mut questions = BufReader::new(questions);
     while let Some(question) = line(&mut questions)? {
         let answer = match question.split_once(' ') {
-            Some((name, number)) => devices.open(name, number),
+            Some((name, number)) => match number.strip_suffix(" read") {
+                Some(number) => devices.open(name, number, How::Read),
+                None => devices.open(name, number, How::Exclusive),
+            },
             None => Opened::Failed("the question has no device number".to_owned()),
         };
         writeln!(answers, "{answer}")?;
@@ -190,7 +213,7 @@ impl Devices {
     }
 
     /// Opens the device on its own thread. A thread that hangs is abandoned; there is at most one for each device.
-    fn open(&self, name: &str, number: &str) -> Opened {
+    fn open(&self, name: &str, number: &str, how: How) -> Opened {
         if !is_device_name(name) {
             return Opened::Failed(format!("{name:?} is no block device"));
         }
@@ -201,7 +224,7 @@ impl Devices {
         let (hanging, node) = (self.hanging.clone(), self.dev.join(name));
         let (own_name, number) = (name.to_owned(), number.to_owned());
         let started = thread::spawn("exclusive", move || {
-            let opened = open_exclusively(&node, &number);
+            let opened = open(&node, &number, how);
             lock(&hanging).remove(&own_name);
             // After the time limit there is no receiver any more.
             let _ = sender.send(opened);
@@ -219,17 +242,37 @@ fn is_device_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-fn open_exclusively(node: &Path, number: &str) -> Opened {
-    let flags = OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-    let opened = File::options().read(true).custom_flags(flags.bits()).open(node);
-    match opened.and_then(|file| file.metadata()) {
-        Ok(found) if is_block_device(&found, number) => Opened::Free,
+fn open(node: &Path, number: &str, how: How) -> Opened {
+    let flags = match how {
+        How::Exclusive => OFlag::O_EXCL,
+        How::Read => OFlag::O_DIRECT,
+    };
+    let opened = File::options().read(true).custom_flags((flags | OFlag::O_NOFOLLOW).bits()).open(node);
+    match opened.and_then(|file| Ok((file.metadata()?, file))) {
+        Ok((found, file)) if is_block_device(&found, number) => match how {
+            How::Exclusive => Opened::Free,
+            How::Read => match read_block(&file) {
+                Ok(()) => Opened::Free,
+                Err(error) => Opened::Failed(format!("cannot read {}: {error}", node.display())),
+            },
+        },
         Ok(_) => Opened::Failed(format!("{} is not the block device {number}", node.display())),
         Err(error) => match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EBUSY) => Opened::Busy,
             Some(Errno::ENXIO | Errno::ENODEV) => Opened::Gone,
             _ => Opened::Failed(format!("cannot open {}: {error}", node.display())),
         },
+    }
+}
+
+/// Reads the first block. The kernel requires an aligned buffer.
+fn read_block(file: &File) -> io::Result<()> {
+    let mut buffer = vec![0; 2 * BLOCK];
+    let start = buffer.as_ptr().align_offset(BLOCK);
+    let aligned = buffer.get_mut(start..).and_then(|rest| rest.get_mut(..BLOCK)).ok_or(io::ErrorKind::OutOfMemory)?;
+    match file.read_at(aligned, 0)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
     }
 }
 
@@ -262,9 +305,19 @@ mod tests {
     fn each_question_gets_one_answer() {
         let dev = TempDir::new().unwrap();
         fs::write(dev.path().join("nvme0n1"), "").unwrap();
-        let found = answers("nvme0n1 259:3\n../etc/passwd 1:1\nnvme1n1 259:4\nnonsense\n", dev.path());
-        assert_eq!(found.len(), 4);
-        let words = ["not the block device 259:3", "no block device", "No such file", "no device number"];
+        let found = answers(
+            "nvme0n1 259:3\n../etc/passwd 1:1\nnvme1n1 259:4\nnonsense\nnvme0n1 259:3 read\nnvme0n1 259:3 what\n",
+            dev.path(),
+        );
+        assert_eq!(found.len(), 6);
+        let words = [
+            "not the block device 259:3",
+            "no block device",
+            "No such file",
+            "no device number",
+            "not the block device 259:3",
+            "not the block device 259:3 what",
+        ];
         for (answer, word) in found.iter().zip(words) {
             let Opened::Failed(reason) = answer else { panic!("{answer:?}") };
             assert!(reason.contains(word), "{reason}");
@@ -278,11 +331,11 @@ mod tests {
         nix::unistd::mkfifo(&dev.path().join("nvme0n1"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let devices = Devices::new(dev.path().to_owned());
         let begin = Instant::now();
-        assert_eq!(devices.open("nvme0n1", "259:3"), Opened::Hangs);
+        assert_eq!(devices.open("nvme0n1", "259:3", How::Exclusive), Opened::Hangs);
         let first = begin.elapsed();
         assert!(first >= Duration::from_secs(2), "an open may take 2 s: {first:?}");
         assert!(first < ANSWER, "the daemon still waits for the answer: {first:?}");
-        assert_eq!(devices.open("nvme0n1", "259:3"), Opened::Hangs);
+        assert_eq!(devices.open("nvme0n1", "259:3", How::Exclusive), Opened::Hangs);
         let second = begin.elapsed().saturating_sub(first);
         assert!(second < Duration::from_secs(1), "the open that hangs is known: {second:?}");
         drop(File::options().write(true).open(dev.path().join("nvme0n1")).unwrap());
@@ -297,7 +350,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1000));
             drop(File::options().write(true).open(node).unwrap());
         });
-        let opened = Devices::new(dev.path().to_owned()).open("nvme0n1", "259:3");
+        let opened = Devices::new(dev.path().to_owned()).open("nvme0n1", "259:3", How::Exclusive);
         writer.join().unwrap();
         assert!(matches!(&opened, Opened::Failed(reason) if reason.contains("not the block device")), "{opened:?}");
     }
@@ -323,7 +376,7 @@ mod tests {
         let opener = Opener::new(Some(socket), dir.path().to_owned());
         opener.warm_up();
         for _ in 0..3 {
-            assert_eq!(opener.open("nvme0n1", "259:3"), Opened::Busy);
+            assert_eq!(opener.open("nvme0n1", "259:3", How::Read), Opened::Busy);
         }
         opener.warm_up();
         assert!(!is_closed(lock(&opener.stream).as_ref().unwrap()));
@@ -336,7 +389,7 @@ mod tests {
             let socket = dir.path().join(n.to_string());
             program(&socket, answer);
             let opener = Opener::new(Some(socket), dir.path().to_owned());
-            assert!(matches!(opener.open("nvme0n1", "259:3"), Opened::Failed(_)), "{answer:?}");
+            assert!(matches!(opener.open("nvme0n1", "259:3", How::Read), Opened::Failed(_)), "{answer:?}");
         }
     }
 
@@ -345,7 +398,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("nvme0n1"), "").unwrap();
         for socket in [None, Some(dir.path().join("absent"))] {
-            let opened = Opener::new(socket, dir.path().to_owned()).open("nvme0n1", "259:3");
+            let opened = Opener::new(socket, dir.path().to_owned()).open("nvme0n1", "259:3", How::Exclusive);
             assert!(matches!(opened, Opened::Failed(reason) if reason.contains("is not the block device")));
         }
     }

@@ -5,6 +5,9 @@
 //! seconds, and the disconnect follows. Raw users that take no lock are only found by the kernel's count of completed
 //! writes. Raw readers are not found.
 //!
+//! Another path of a device mapper multipath device counts if its first block can be read: without its own multipathing
+//! the kernel does not know the path's ANA state.
+//!
 //! | module | what it is about |
 //! |---|---|
 //! | `block` | block devices in sysfs |
@@ -31,8 +34,8 @@ use std::time::{Duration, Instant};
 use super::Roots;
 use super::sysfs::{ControllerDir, inode};
 use block::{Blocks, Namespace};
-use exclusive::{Opened, Opener};
-use stas_core::{CtrlRef, CtrlState, OsError, Snapshot, Usage, UsageError, Use, UseKind};
+use exclusive::{How, Opened, Opener};
+use stas_core::{CtrlRef, CtrlState, Kept, OsError, Snapshot, Usage, UsageError, Use, UseKind};
 use tables::{LockedInode, Mount, locks, swaps};
 use writes::Writes;
 
@@ -98,16 +101,26 @@ impl Watcher {
     /// as other paths. [`Usage::Free`] is only valid for a moment: the disconnect must follow immediately.
     #[must_use]
     pub fn check(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Usage {
-        let open = |name: &str, number: &str| self.opener.open(name, number);
+        let open = |name: &str, number: &str, how| self.opener.open(name, number, how);
         self.check_with(ctrl, not_counted, &open)
     }
 
-    fn check_with(&self, ctrl: CtrlRef, not_counted: &[CtrlRef], open: &dyn Fn(&str, &str) -> Opened) -> Usage {
-        let mut opened = BTreeSet::new();
+    /// Repeats the checks that open nothing, right before a disconnect.
+    ///
+    /// # Errors
+    /// Why the controller must be kept.
+    pub fn check_unopened(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Result<(), Kept> {
+        let found = Check::new(self, ctrl, not_counted).and_then(|check| check.run(&BTreeMap::new()));
+        let found = found.map_err(|error| UsageError::Read(OsError::new(error)))?;
+        if found.uses.is_empty() { Ok(()) } else { Err(Kept::InUse(found.uses)) }
+    }
+
+    fn check_with(&self, ctrl: CtrlRef, not_counted: &[CtrlRef], open: Open<'_>) -> Usage {
+        let (mut opened, mut read) = (BTreeSet::new(), BTreeMap::new());
         // An open can take seconds, and meanwhile another path can be lost or a device be mounted. So the checks that
         // open nothing are repeated until there is no further device to open.
         loop {
-            let found = match Check::new(self, ctrl, not_counted).and_then(|check| check.run()) {
+            let found = match Check::new(self, ctrl, not_counted).and_then(|check| check.run(&read)) {
                 Ok(found) => found,
                 Err(error) => return Usage::Unknown(UsageError::Read(OsError::new(error))),
             };
@@ -115,8 +128,14 @@ impl Watcher {
                 return Usage::LastPath(found.uses);
             }
             let idle: Vec<String> = found.idle.into_iter().filter(|name| opened.insert(name.clone())).collect();
-            if idle.is_empty() {
+            if idle.is_empty() && found.to_read.is_empty() {
                 return Usage::Free;
+            }
+            for name in found.to_read {
+                // What cannot be read, for whatever reason, is no other path.
+                let number = self.blocks.number(&name).ok().flatten();
+                let is_served = number.is_some_and(|number| open(&name, &number, How::Read) == Opened::Free);
+                read.insert(name, is_served);
             }
             match self.open_all(ctrl, idle, open) {
                 Ok(Usage::Free) => {}
@@ -127,19 +146,14 @@ impl Watcher {
     }
 
     /// Opens exclusively each device that the other checks found idle.
-    fn open_all(
-        &self,
-        ctrl: CtrlRef,
-        mut idle: Vec<String>,
-        open: &dyn Fn(&str, &str) -> Opened,
-    ) -> Result<Usage, UsageError> {
+    fn open_all(&self, ctrl: CtrlRef, mut idle: Vec<String>, open: Open<'_>) -> Result<Usage, UsageError> {
         let busy_before = lock(&self.busy).remove(&ctrl);
         idle.sort_by_key(|name| Some(name) != busy_before.as_ref());
         for name in idle {
             let number = self.blocks.number(&name).map_err(|error| UsageError::Read(OsError::new(error)))?;
             // A device without a number has been removed.
             let Some(number) = number else { continue };
-            let kind = match open(&name, &number) {
+            let kind = match open(&name, &number, How::Exclusive) {
                 Opened::Free | Opened::Gone => continue,
                 Opened::Busy => UseKind::HeldExclusively,
                 Opened::Hangs => UseKind::OpenHangs,
@@ -152,6 +166,9 @@ impl Watcher {
     }
 }
 
+/// Opens a block device, given by its name and its number.
+type Open<'a> = &'a dyn Fn(&str, &str, How) -> Opened;
+
 /// Result of the checks that open no device.
 #[derive(Debug, Default)]
 struct Found {
@@ -159,6 +176,8 @@ struct Found {
     uses: Vec<Use>,
     /// Block devices that would be lost and that seem to be idle.
     idle: Vec<String>,
+    /// Paths of device mapper multipath devices that must be read to find out whether they can carry I/O.
+    to_read: Vec<String>,
 }
 
 impl Found {
@@ -193,15 +212,22 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn run(&self) -> io::Result<Found> {
+    /// `read`: the paths of device mapper multipath devices that were read, and whether that succeeded. One that was not
+    /// read counts as another path.
+    fn run(&self, read: &BTreeMap<String, bool>) -> io::Result<Found> {
         let mut found = Found::default();
         if ControllerDir::open(&self.watcher.roots, self.ctrl)?.is_none() {
             return Ok(found);
         }
+        let device = format!("nvme{}", self.ctrl.device);
+        if self.exports.iter().any(|path| self.blocks.named_by(path).as_deref() == Some(&device)) {
+            // Another path does not help: the export is bound to this controller.
+            found.add(&device, UseKind::Exported);
+        }
         let mut last_path_to = Vec::new();
         for namespace in self.blocks.namespaces(self.ctrl.device)? {
             if found.uses.len() < USES_MAX && !self.has_other_path(&namespace)? {
-                self.uses(&namespace.block, 0, &mut found)?;
+                self.uses(&namespace.block, 0, read, &mut found)?;
                 last_path_to.push(namespace);
             }
         }
@@ -227,7 +253,7 @@ impl<'a> Check<'a> {
     fn has_other_path(&self, namespace: &Namespace) -> io::Result<bool> {
         let Some(shared) = &namespace.shared else { return Ok(false) };
         for device in self.blocks.controllers(shared.subsystem)? {
-            if self.is_other_path(device)? && self.blocks.serves(device, shared) {
+            if self.is_other_path(device)? && self.blocks.serves(device, shared)? {
                 return Ok(true);
             }
         }
@@ -250,14 +276,14 @@ impl<'a> Check<'a> {
 
     /// Finds the uses of a block device and its partitions. The exclusive open of a disk fails while a partition is
     /// held. Device mapper multipathing always holds its paths, so the device on top of them is opened instead.
-    fn uses(&self, block: &str, depth: usize, found: &mut Found) -> io::Result<()> {
+    fn uses(&self, block: &str, depth: usize, read: &BTreeMap<String, bool>, found: &mut Found) -> io::Result<()> {
         let mut not_held = Vec::new();
         let mut is_multipath = false;
         for part in self.blocks.with_partitions(block)? {
             self.used(&part, found)?;
             let holders = self.blocks.holders(&part)?;
             for holder in &holders {
-                is_multipath |= self.held(&part, holder, depth, found)?;
+                is_multipath |= self.held((&part, holder), depth, read, found)?;
             }
             if holders.is_empty() {
                 not_held.push(part);
@@ -309,7 +335,13 @@ impl<'a> Check<'a> {
 
     /// Handles a block device on top of this one. Device mapper multipathing is followed: it holds every path, used or
     /// not, and may have other paths. Returns true for multipathing.
-    fn held(&self, part: &str, holder: &str, depth: usize, found: &mut Found) -> io::Result<bool> {
+    fn held(
+        &self,
+        (part, holder): (&str, &str),
+        depth: usize,
+        read: &BTreeMap<String, bool>,
+        found: &mut Found,
+    ) -> io::Result<bool> {
         let mapped = self.blocks.mapped(holder)?;
         if !mapped.as_ref().is_some_and(|mapped| mapped.is_multipath()) || depth == DEPTH {
             let name = mapped.map_or_else(|| holder.to_owned(), |mapped| format!("{} ({holder})", mapped.name));
@@ -317,11 +349,15 @@ impl<'a> Check<'a> {
             return Ok(false);
         }
         for slave in self.blocks.slaves(holder)? {
-            if slave != part && self.is_path(&slave)? {
-                return Ok(true);
+            if slave == part || read.get(&slave) == Some(&false) || !self.is_path(&slave)? {
+                continue;
             }
+            if !read.contains_key(&slave) {
+                found.to_read.push(slave);
+            }
+            return Ok(true);
         }
-        self.uses(holder, depth + 1, found)?;
+        self.uses(holder, depth + 1, read, found)?;
         Ok(true)
     }
 

@@ -28,7 +28,7 @@ fn two_paths() -> (FakeTree, CtrlRef, CtrlRef) {
 
 /// Runs a check in which every exclusive open succeeds.
 fn check(tree: &FakeTree, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Usage {
-    Watcher::new(&tree.roots(), None).check_with(ctrl, not_counted, &|_, _| Opened::Free)
+    Watcher::new(&tree.roots(), None).check_with(ctrl, not_counted, &|_, _, _| Opened::Free)
 }
 
 fn disk(tree: &FakeTree, name: &str, number: &str) {
@@ -183,6 +183,46 @@ fn device_mapper_multipathing_is_looked_through() {
     assert_eq!(uses(&check(&tree, one, &[])), "dm-0 is mounted on /srv");
 }
 
+/// Its ANA state may be inaccessible: the kernel does not know that without its own multipathing.
+#[test]
+fn another_path_of_the_device_mapper_counts_only_if_it_can_be_read() {
+    for answer in [Opened::Free, Opened::Failed("input/output error".into()), Opened::Hangs, Opened::Gone, Opened::Busy]
+    {
+        let (tree, one, _) = device_mapper_multipath();
+        mount(&tree, "253:0", "/dev/mapper/mpatha");
+        let read = std::cell::RefCell::new(Vec::new());
+        let usage = Watcher::new(&tree.roots(), None).check_with(one, &[], &|name, number, how| {
+            assert_eq!(how, How::Read, "nothing is opened exclusively");
+            read.borrow_mut().push(format!("{name} {number}"));
+            answer.clone()
+        });
+        assert_eq!(*read.borrow(), ["nvme1n1 259:1"], "read once");
+        match answer {
+            Opened::Free => assert_eq!(usage, Usage::Free),
+            _ => assert_eq!(uses(&usage), "dm-0 is mounted on /srv", "{answer:?}"),
+        }
+    }
+}
+
+#[test]
+fn each_other_path_of_the_device_mapper_is_read_until_one_can_carry_io() {
+    let (tree, one, _) = device_mapper_multipath();
+    mount(&tree, "253:0", "/dev/mapper/mpatha");
+    for device in [2, 3] {
+        let ctrl = tree.controller(device, "");
+        let name = format!("nvme{device}n1");
+        tree.set(ctrl, &format!("{name}/size"), "1");
+        disk(&tree, &name, &format!("259:{device}"));
+        tree.link(format!("sys/class/block/{name}/device"), format!("sys/class/nvme/nvme{device}"));
+        tree.put(format!("sys/class/block/dm-0/slaves/{name}/dev"), "");
+    }
+    for (good, expected) in [("nvme1n1", true), ("nvme3n1", true), ("none", false)] {
+        let open = |name: &str, _: &str, _| if name == good { Opened::Free } else { Opened::Hangs };
+        let usage = Watcher::new(&tree.roots(), None).check_with(one, &[], &open);
+        assert_eq!(usage == Usage::Free, expected, "{good}: {usage:?}");
+    }
+}
+
 #[test]
 fn partitions_of_device_mapper_multipathing_are_looked_through_too() {
     let paths = device_mapper_multipath();
@@ -221,7 +261,10 @@ fn what_cannot_be_found_out_is_unknown() {
 /// Runs a check and lists the devices that it opened. `held` are the devices that are held exclusively.
 fn check_opening(tree: &FakeTree, watcher: &Watcher, ctrl: CtrlRef, held: &[&str]) -> (Usage, Vec<String>) {
     let opened = std::cell::RefCell::new(Vec::new());
-    let open = |name: &str, number: &str| {
+    let open = |name: &str, number: &str, how| {
+        if how == How::Read {
+            return Opened::Free;
+        }
         assert_eq!(std::fs::read_to_string(tree.path(format!("sys/class/block/{name}/dev"))).unwrap().trim(), number);
         opened.borrow_mut().push(name.to_owned());
         if held.contains(&name) { Opened::Busy } else { Opened::Free }
@@ -254,7 +297,7 @@ fn a_device_that_is_held_exclusively_is_in_use() {
 #[test]
 fn an_open_without_a_clear_answer_keeps_the_storage() {
     let (tree, ctrl) = one_path(1);
-    let check = |answer: Opened| Watcher::new(&tree.roots(), None).check_with(ctrl, &[], &|_, _| answer.clone());
+    let check = |answer: Opened| Watcher::new(&tree.roots(), None).check_with(ctrl, &[], &|_, _, _| answer.clone());
     assert_eq!(uses(&check(Opened::Hangs)), "an open of nvme0n1 hangs");
     let Usage::Unknown(reason) = check(Opened::Failed("stas-in-use does not answer".into())) else { panic!() };
     assert!(reason.to_string().contains("stas-in-use does not answer"), "{reason}");
@@ -320,7 +363,7 @@ fn what_changes_while_a_device_is_opened_counts() {
         disk(&tree, "nvme0n2", "259:4");
         mount(&tree, mounted, "/dev/root");
         let opened = std::cell::RefCell::new(Vec::new());
-        let open = |name: &str, _: &str| {
+        let open = |name: &str, _: &str, _| {
             opened.borrow_mut().push(name.to_owned());
             match change {
                 "lost" => tree.set(other, "state", "connecting"),
@@ -359,6 +402,46 @@ fn what_this_host_exports_again_is_in_use() {
     assert_eq!(without_the_other(&paths), Usage::Free);
 }
 
+/// nvmet can export a controller as a whole (passthru). Another path does not help: it exports this controller.
+#[test]
+fn a_controller_that_this_host_exports_again_is_in_use() {
+    let (tree, one, other) = two_paths();
+    let export = "sys/kernel/config/nvmet/subsystems/gateway/passthru";
+    tree.put("dev/nvme0", "");
+    tree.put(format!("{export}/device_path"), "/dev/nvme0\n");
+    tree.put(format!("{export}/enable"), "1\n");
+    assert_eq!(uses(&check(&tree, one, &[])), "nvme0 is exported by this host (nvmet)");
+    assert_eq!(check(&tree, other, &[]), Usage::Free, "another controller");
+    tree.put(format!("{export}/enable"), "0\n");
+    assert_eq!(check(&tree, one, &[]), Usage::Free);
+}
+
+#[test]
+fn a_path_whose_ana_state_cannot_be_read_is_unknown() {
+    let (tree, one, other) = two_paths();
+    mount(&tree, "259:3", "/dev/root");
+    let state = tree.path("sys/class/nvme/nvme1/nvme0c1n1/ana_state");
+    std::fs::remove_file(&state).unwrap();
+    assert_eq!(check(&tree, one, &[]), Usage::Free, "the controller reports no asymmetric access");
+    std::fs::create_dir(&state).unwrap();
+    let Usage::Unknown(reason) = check(&tree, one, &[]) else { panic!("{other}") };
+    assert!(reason.to_string().contains("ana_state"), "{reason}");
+}
+
+/// The last step before the disconnect.
+#[test]
+fn what_has_come_into_use_since_the_check_is_found_without_opening_anything() {
+    let (tree, one, other) = two_paths();
+    let watcher = Watcher::new(&tree.roots(), None);
+    assert_eq!(watcher.check_unopened(one, &[other]), Ok(()));
+    mount(&tree, "259:3", "/dev/root");
+    assert_eq!(watcher.check_unopened(one, &[]), Ok(()), "there is another path");
+    let kept = watcher.check_unopened(one, &[other]).unwrap_err();
+    assert_eq!(kept.to_string(), "nvme0n1 is mounted on /srv");
+    std::fs::remove_file(tree.path("proc/self/mountinfo")).unwrap();
+    assert!(matches!(watcher.check_unopened(one, &[]), Err(Kept::UseUnknown(_))));
+}
+
 #[test]
 fn a_lock_on_the_device_node_counts() {
     use std::os::unix::fs::MetadataExt;
@@ -377,7 +460,7 @@ fn a_lock_on_the_device_node_counts() {
 fn a_raw_user_is_known_by_its_writes() {
     let paths = two_paths();
     let watcher = Watcher::new(&paths.0.roots(), None);
-    let check = || watcher.check_with(paths.1, &[paths.2], &|_, _| Opened::Free);
+    let check = || watcher.check_with(paths.1, &[paths.2], &|_, _, _| Opened::Free);
     assert_eq!(check(), Usage::Free);
     paths.0.set(paths.1, "nvme0c0n1/stat", "93 0 4120 31 1 0 8 0 0 36 31 0 0 0 0 0 0");
     assert_eq!(uses(&check()), "nvme0n1 was written to in the last 10 minutes");

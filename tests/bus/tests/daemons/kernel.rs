@@ -82,7 +82,7 @@ impl Kernel {
                 let report = ConnectReport { outcome, snapshot: self.snapshot(), blocked_for: Duration::ZERO };
                 HostEvent::Connected { op, report: Box::new(report) }
             }
-            HostEffect::Disconnect { op, ctrl } => {
+            HostEffect::Disconnect { op, ctrl, .. } => {
                 self.0.lock().unwrap().controllers.retain(|there| there.ctrl != ctrl);
                 HostEvent::Disconnected { op, result: Ok(()) }
             }

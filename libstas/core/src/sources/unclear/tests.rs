@@ -130,33 +130,132 @@ fn an_entry_that_says_clearly_that_there_is_no_way_protects_its_own_subsystem_al
     assert_eq!(sources.verdict(&tid("b"), at(UP + 2), true), Verdict::Disproved);
 }
 
-#[test]
-fn an_entry_without_a_readable_nqn_does_not_mean_what_was_listed_beside_it() {
-    let at_portal = |nqn: &str| {
-        let parts = TidParts { traddr: "192.0.2.1".into(), trsvcid: "4420".into(), ..tid(nqn).parts().clone() };
-        Tid::new(TidParts { transport: Transport::Tcp, ..parts })
-    };
-    let unclear =
-        Unclear { traddr: "192.0.2.1".into(), trsvcid: "4420".into(), is_damaged: true, ..Unclear::default() };
+/// The verdicts on b after each of these pages, whose time is settled, and which all come from one connection. A page
+/// lists controllers by readable entries, and has unclear entries.
+fn verdicts_on(b: &Tid, pages: &[(&[&Tid], &[&Unclear])]) -> Vec<Verdict> {
     let mut sources = Sources::<()>::default();
     let id = SourceId::Page(tid("dc"));
-    let mut read = |now: u64, listed: &[&str], unclear: &[&Unclear]| {
+    let verdict_after = |(n, (listed, unclear)): (u64, &(&[&Tid], &[&Unclear]))| {
+        let now = at(UP + 30 + 10 * n);
         let page = SourcePage {
             connected_since: at(UP),
-            controllers: listed.iter().map(|nqn| (at_portal(nqn), ())).collect(),
-            read: Some(at(now)),
+            controllers: listed.iter().map(|tid| ((*tid).clone(), ())).collect(),
+            read: Some(now),
             unclear: unclear.iter().map(|entry| (*entry).clone()).collect(),
         };
-        sources.read(at(now), id.clone(), page, |_| false);
-        ["a", "b", "c"].map(|nqn| sources.verdict(&at_portal(nqn), at(now), true))
+        sources.read(now, id.clone(), page, |_| false);
+        sources.verdict(b, now, true)
     };
-    read(UP + 30, &["a", "b", "c"], &[]);
-    let [_, b, c] = read(UP + 40, &["a", "b"], &[&unclear]);
-    assert_eq!((b, c), (Verdict::Listed, Verdict::Listed), "the entry may be c");
-    let [_, b, c] = read(UP + 50, &["a"], &[&unclear]);
-    assert_eq!((b, c), (Verdict::Disproved, Verdict::Listed), "b had an entry of its own");
-    let [a, b, c] = read(UP + 60, &[], &[]);
-    assert_eq!((a, b, c), (Verdict::Disproved, Verdict::Disproved, Verdict::Disproved));
+    (0..).zip(pages).map(verdict_after).collect()
+}
+
+/// The damage of an entry may move: a's entry was damaged, and now it is b's. The page lists c all the time.
+#[test]
+fn an_entry_without_a_readable_nqn_may_mean_everything_at_its_address_as_long_as_it_exists() {
+    let [a, b, c] = ["a", "b", "c"].map(|nqn| at_address(nqn, "192.0.2.1"));
+    let elsewhere = at_address("a", "192.0.2.2");
+    let with = |port: &str| Unclear { traddr: "192.0.2.1".into(), trsvcid: port.into(), ..damaged("") };
+    let (old, other_port) = (with(""), with("4420"));
+    let readable = Unclear { subnqn: "a".into(), ..old.clone() };
+    type Page<'a> = (&'a [&'a Tid], &'a [&'a Unclear]);
+    let cases: [(&str, Page<'_>); 6] = [
+        ("a is deleted", (&[&c], &[&old])),
+        ("the damage of a has changed", (&[&c], &[&readable, &old])),
+        ("a is readable now", (&[&a, &c], &[&old])),
+        ("a is readable now, and elsewhere", (&[&elsewhere, &c], &[&old])),
+        ("a's entry has a port now", (&[&c], &[&other_port, &old])),
+        ("both are damaged", (&[&c], &[&old, &old])),
+    ];
+    for (what, (listed, unclear)) in cases {
+        let before: Page<'_> = (&[&b, &c], &[&old]);
+        let now: Page<'_> = (listed, unclear);
+        let end: Page<'_> = (&[&c], &[]);
+        let seen = verdicts_on(&b, &[before, before, now, now, now, end]);
+        let expected =
+            [Verdict::Listed, Verdict::Listed, Verdict::Listed, Verdict::Listed, Verdict::Listed, Verdict::Disproved];
+        assert_eq!(seen, expected, "{what}");
+    }
+    let other: Page<'_> = (&[&c], &[&Unclear { traddr: "192.0.2.3".into(), ..old.clone() }]);
+    assert_eq!(verdicts_on(&b, &[(&[&b, &c], other.1), other, other])[2], Verdict::Disproved, "at another address");
+}
+
+/// Nothing of the damaged entry can be read. It is the same one only if nothing else says that it may be another one.
+#[test]
+fn an_equal_damaged_entry_counts_as_a_new_one_if_a_controller_is_newly_listed_or_there_are_more() {
+    let [a, b, c] = ["a", "b", "c"].map(|nqn| at_address(nqn, "192.0.2.1"));
+    let nothing = damaged("");
+    type Page<'a> = (&'a [&'a Tid], &'a [&'a Unclear]);
+    let before: Page<'_> = (&[&b, &c], &[&nothing]);
+    for (what, now) in [
+        ("a is readable now", (&[&a, &c] as &[&Tid], &[&nothing] as &[&Unclear])),
+        ("two are damaged", (&[&c], &[&nothing, &nothing])),
+        ("another one is damaged", (&[&c], &[&nothing, &damaged("x")])),
+    ] {
+        let seen = verdicts_on(&b, &[before, before, now, now]);
+        let expected = [Verdict::Listed, Verdict::Listed, Verdict::Unproved(None), Verdict::Disproved];
+        assert_eq!(seen, expected, "{what}");
+    }
+    assert_eq!(verdicts_on(&b, &[before, before, (&[&c], &[&nothing])])[2], Verdict::Disproved);
+}
+
+/// A page that proves nothing lies between: it may have been without the damaged entry.
+#[test]
+fn a_page_that_proves_nothing_interrupts_the_pages_that_show_lasting_damage() {
+    let page = |now| (now, true, ["a"].as_slice(), ["x"].as_slice());
+    let mut sources = after(&[page(UP + 30)]);
+    let id = SourceId::Page(tid("dc"));
+    sources.add_unproved(id.clone(), [(tid("a"), ())].into());
+    let mut read = |now| {
+        let page = SourcePage {
+            connected_since: at(UP),
+            controllers: [(tid("a"), ())].into(),
+            read: Some(at(now)),
+            unclear: [damaged("x")].into(),
+        };
+        sources.read(at(now), id.clone(), page, |_| false);
+        sources.verdict(&tid("b"), at(now), true)
+    };
+    assert_eq!(read(UP + 40), Verdict::Unproved(None), "the first one after it");
+    assert_eq!(read(UP + 50), Verdict::Disproved);
+}
+
+/// Stafd was restarted and does not know the discovery controller: what its last page may mean is not forgotten.
+#[test]
+fn a_source_with_unclear_entries_is_not_dropped_for_want_of_claims() {
+    let mut sources = Sources::<()>::default();
+    let (dc1, dc2) = (SourceId::Page(tid("dc1")), SourceId::Page(tid("dc2")));
+    let a = at_address("a", "192.0.2.1");
+    let unclear = Unclear { is_damaged: false, ..damaged("a") };
+    let page =
+        |controllers, unclear| SourcePage { connected_since: at(UP), controllers, read: Some(at(UP + 40)), unclear };
+    sources.read(at(UP + 40), dc1.clone(), page(BTreeMap::new(), vec![unclear]), |_| true);
+    sources.read(at(UP + 40), dc2.clone(), page([(a.clone(), ())].into(), Vec::new()), |_| true);
+    sources.mark_stale_or_drop(&dc1);
+    sources.read(at(UP + 50), dc2, page(BTreeMap::new(), Vec::new()), |_| true);
+    assert_eq!(sources.verdict(&a, at(UP + 50), true), Verdict::Unproved(None));
+}
+
+/// An unclear entry lists no live controller: it proves that the discovery controller lists something, not what.
+#[test]
+fn a_page_that_lists_only_what_an_unclear_entry_may_mean_is_doubtful() {
+    for is_damaged in [true, false] {
+        let mut sources = Sources::<()>::doubting(2);
+        let id = SourceId::Page(tid("dc"));
+        let mut read = |now, listed: &[&str], unclear: Vec<Unclear>| {
+            let page = SourcePage {
+                connected_since: at(UP),
+                controllers: listed.iter().map(|nqn| (tid(nqn), ())).collect(),
+                read: Some(at(now)),
+                unclear,
+            };
+            sources.read(at(now), id.clone(), page, |_| true);
+            ["a", "b"].map(|nqn| sources.verdict(&tid(nqn), at(now), true))
+        };
+        read(UP + 30, &["a", "b", "c"], Vec::new());
+        let entry = Unclear { is_damaged, ..damaged("a") };
+        let seen = read(UP + 40, &[], vec![entry]);
+        assert_eq!(seen, [Verdict::Listed, Verdict::Unproved(Some(at(UP + 45)))], "damaged: {is_damaged}");
+    }
 }
 
 #[test]
@@ -195,66 +294,4 @@ fn entries_with_half_an_nqn_count_as_entries_that_are_compared_by_their_address(
         sources.read(at(UP + 40), SourceId::Page(tid("dc")), page, |_| false);
         assert_eq!(sources.verdict(&tid("b"), at(UP + 40), true), expected, "{count}");
     }
-}
-
-/// A page may have the same unclear entries for ever, and others that change each time.
-#[test]
-fn what_was_listed_beside_unclear_entries_is_remembered_once_and_not_for_ever() {
-    let mut unclear = UnclearEntries::default();
-    let entries: Vec<Unclear> = (0..WITHOUT_NQN)
-        .map(|port| Unclear { traddr: "10.0.0.1".into(), trsvcid: (port + 1).to_string(), ..Unclear::default() })
-        .collect();
-    for page in 0..40 {
-        let listed: Vec<Tid> = (0..1000).map(|n| at_address(&format!("{page} {n}"), "10.0.0.1")).collect();
-        let elsewhere = at_address("x", "10.0.0.2");
-        unclear.replace(entries.clone(), None, listed.iter().chain([&elsewhere]));
-        assert!(
-            unclear.with_own_entry.len() <= WITH_OWN_ENTRY && unclear.with_own_entry.len() >= listed.len(),
-            "{}",
-            unclear.with_own_entry.len()
-        );
-        assert!(!unclear.with_own_entry.contains_key(&elsewhere) && !unclear.may_mean(&listed[7]));
-    }
-    assert!(unclear.with_own_entry.len() < 40 * 1000);
-    unclear.replace(Vec::new(), None, [].into_iter());
-    assert!(unclear.with_own_entry.is_empty() && unclear.by_address.is_empty());
-}
-
-#[test]
-fn an_entry_that_comes_later_may_mean_what_was_listed_before_it() {
-    let entry = |port: &str| Unclear { traddr: "10.0.0.1".into(), trsvcid: port.into(), ..Unclear::default() };
-    let a = at_address("a", "10.0.0.1");
-    let mut unclear = UnclearEntries::default();
-    let mut may_mean = |ports: &[&str], lists: bool| {
-        let listed = [&a].into_iter().filter(|_| lists);
-        unclear.replace(ports.iter().map(|port| entry(port)).collect(), None, listed);
-        unclear.may_mean(&a)
-    };
-    assert!(!may_mean(&[""], true), "it has an entry of its own");
-    assert!(!may_mean(&[""], false), "the unclear entry is an old one");
-    assert!(may_mean(&["", "4420"], false), "a new entry may mean it");
-    assert!(!may_mean(&["", "4421"], false), "another port");
-    assert!(!may_mean(&[], false));
-    assert!(may_mean(&[""], false), "the entry is a new one");
-    assert!(!may_mean(&[""], true));
-    assert!(may_mean(&["", ""], false), "one of two equal entries is new");
-    assert!(may_mean(&[""], false), "any of the two may have ended");
-}
-
-/// The entry of one controller is repaired, and that of another one is damaged in the same way.
-#[test]
-fn an_equal_entry_may_mean_another_controller_when_one_is_newly_listed() {
-    let entry = Unclear { traddr: "10.0.0.1".into(), ..Unclear::default() };
-    let [a, b, elsewhere] =
-        [("a", "10.0.0.1"), ("b", "10.0.0.1"), ("c", "10.0.0.2")].map(|(nqn, at)| at_address(nqn, at));
-    let mut unclear = UnclearEntries::default();
-    let mut meant = |listed: &[&Tid]| {
-        unclear.replace(vec![entry.clone()], None, listed.iter().copied());
-        [&a, &b].map(|tid| unclear.may_mean(tid))
-    };
-    assert_eq!(meant(&[&b]), [true, false]);
-    assert_eq!(meant(&[&b]), [true, false]);
-    assert_eq!(meant(&[&b, &elsewhere]), [true, false], "at another address");
-    assert_eq!(meant(&[&a]), [false, true]);
-    assert_eq!(meant(&[&a]), [false, true]);
 }
