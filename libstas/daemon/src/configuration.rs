@@ -5,6 +5,8 @@
 //! | missing | the last good configuration of this boot, from the saved state and without its secrets; a line says so. Without one every setting has its default | the last good configuration stays in force, a line says so |
 //! | empty | every setting has its default | the same |
 //! | unreadable, a pipe, or a dangling link | as if missing; without a saved configuration the daemon does not start | as if missing |
+//! | sys.conf missing | every value has its default | the last good values stay in force, a line says so |
+//! | the host's DH-HMAC-CHAP secret malformed or unreadable | no connection is made that needs it | the last good one stays in force |
 //! | host NQN or ID missing | the daemon does not start | an error, the host keeps its NQN and ID |
 //! | host NQN or ID changed | | the new value takes effect after a restart; a log line says so |
 //!
@@ -23,9 +25,9 @@ use super::state::SavedConf;
 use stas_core::conf::redact::{UNKNOWN, without_secrets};
 use stas_core::conf::{Complaint, sys};
 use stas_linux::nbft::TABLES;
-use stas_nvme::HostIdentity;
 use stas_nvme::nbft::BootTables;
 use stas_nvme::secret::WITHHELD;
+use stas_nvme::{HostIdentity, Secret};
 
 /// Path of the file with the host's identity.
 pub const SYS_CONF: &str = "/etc/stas/sys.conf";
@@ -59,6 +61,8 @@ pub struct Files<C> {
     /// Text of the configuration in force, without its secrets.
     text: String,
     identity: Arc<HostIdentity>,
+    /// True if the file with the host's identity existed at the start or at a reload.
+    has_sys: bool,
     boot: BootFiles,
 }
 
@@ -79,8 +83,8 @@ impl<C: Clone + Default + PartialEq> Files<C> {
                 }
                 SavedConf::Unknown => {
                     tracing::warn!(
-                        "{} does not exist, and the saved state does not say what was in it: no controller is removed \
-                         before the file is back. {}",
+                        "{} does not exist, and the saved state does not say what was in it: before the file is back, \
+                         stacd disconnects nothing, and stafd connects nothing that only mDNS announces. {}",
                         path.display(),
                         how_to_empty(path)
                     );
@@ -95,7 +99,8 @@ impl<C: Clone + Default + PartialEq> Files<C> {
         };
         let boot = BootFiles::read(Path::new(TABLES));
         let identity = Arc::new(HostIdentity { boot_ids: boot.tables().host_ids(), ..read_identity(sys)? });
-        Ok(Self { path: path.to_owned(), sys: sys.to_owned(), parse, conf, text, identity, boot })
+        let has_sys = sys.exists();
+        Ok(Self { path: path.to_owned(), sys: sys.to_owned(), parse, conf, text, identity, has_sys, boot })
     }
 
     /// Reads the files again. The content of a file that cannot be read stays in force.
@@ -111,9 +116,16 @@ impl<C: Clone + Default + PartialEq> Files<C> {
             Err(error) => tracing::error!("{error}; the last good configuration stays in force"),
         }
         match read_identity(&self.sys) {
+            // A default may be less secure than what was configured.
+            Ok(_) if self.has_sys && !self.sys.exists() => tracing::warn!(
+                "{} does not exist: the last good values stay in force. To have the defaults: `touch {}`, and reload",
+                self.sys.display(),
+                self.sys.display()
+            ),
             Ok(identity) => self.identity = self.keep_identity(identity),
             Err(error) => tracing::error!("{error}; the last good values stay in force"),
         }
+        self.has_sys |= self.sys.exists();
         self.boot.read_again();
         let boot_ids = self.boot.tables().host_ids();
         if boot_ids != self.identity.boot_ids {
@@ -121,7 +133,8 @@ impl<C: Clone + Default + PartialEq> Files<C> {
         }
     }
 
-    /// Keeps the host NQN and host ID of the start: the kernel's connections were made with them.
+    /// Keeps the host NQN and host ID of the start: the kernel's connections were made with them. Keeps the secret if the
+    /// new one cannot be used.
     fn keep_identity(&self, new: HostIdentity) -> Arc<HostIdentity> {
         let now = &self.identity;
         for (what, before, after) in [("NQN", &now.nqn, &new.nqn), ("ID", &now.id, &new.id)] {
@@ -131,7 +144,10 @@ impl<C: Clone + Default + PartialEq> Files<C> {
                 );
             }
         }
-        let kept = HostIdentity { nqn: now.nqn.clone(), id: now.id.clone(), boot_ids: now.boot_ids.clone(), ..new };
+        let is_unusable = new.key.as_ref().is_some_and(Secret::is_withheld);
+        let key = if is_unusable && now.key.is_some() { now.key.clone() } else { new.key };
+        let kept =
+            HostIdentity { nqn: now.nqn.clone(), id: now.id.clone(), boot_ids: now.boot_ids.clone(), key, ..new };
         if kept == **now { Arc::clone(now) } else { Arc::new(kept) }
     }
 
@@ -311,14 +327,13 @@ mod tests {
     #[test]
     fn a_saved_configuration_has_no_secrets_and_the_log_says_what_that_means() {
         let etc = Etc::new();
-        let key = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
-        etc.put("stafd.conf", &CONF.replace("192.0.2.1\n", &format!("192.0.2.1;dhchap-secret={key}\n")));
+        etc.put("stafd.conf", &CONF.replace("192.0.2.1\n", &format!("192.0.2.1;dhchap-secret={KEY}\n")));
         let mut files = etc.read().unwrap();
         assert!(!files.text().contains("ia6z"), "{}", files.text());
         fs::remove_file(etc.path("stafd.conf")).unwrap();
         files.read_again();
         let secret = |files: &Files<StafConf>| files.conf().controllers[0].parameters.dhchap_secret.clone().unwrap();
-        assert_eq!(secret(&files).reveal(), key, "what runs keeps its secrets");
+        assert_eq!(secret(&files).reveal(), KEY, "what runs keeps its secrets");
 
         let log = LogLines::start();
         let files = etc.read_with(SavedConf::Text(files.text().to_owned())).unwrap();
@@ -389,6 +404,36 @@ mod tests {
         assert_eq!(files.identity().nqn, "nqn.2014-08.org.nvmexpress:uuid:1");
     }
 
+    const KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+
+    /// Otherwise the next connection would be made without the secret.
+    #[test]
+    fn a_secret_of_the_host_that_cannot_be_used_any_more_stays_in_force() {
+        let is_key = |files: &Files<StafConf>| files.identity().key.as_ref().is_some_and(|key| key.reveal() == KEY);
+        let etc = Etc::new();
+        etc.put("hostkey", KEY);
+        let without = fs::read_to_string(etc.path("sys.conf")).unwrap();
+        let sys = format!("{without}key=file://{}\n", etc.path("hostkey").display());
+        etc.put("sys.conf", &sys);
+        let mut files = etc.read().unwrap();
+        assert!(is_key(&files));
+        etc.put("hostkey", "DHHC-1:00:ia6z");
+        files.read_again();
+        assert!(is_key(&files), "half-written");
+        assert!(etc.read().unwrap().identity().key.as_ref().is_some_and(Secret::is_withheld), "at a start");
+        fs::remove_file(etc.path("sys.conf")).unwrap();
+        let log = LogLines::start();
+        files.read_again();
+        assert!(is_key(&files), "sys.conf is missing");
+        let touch = format!("To have the defaults: `touch {}`", etc.path("sys.conf").display());
+        assert!(log.text().contains(&touch), "{}", log.text());
+        etc.put("sys.conf", &without);
+        fs::remove_file(etc.path("hostkey")).unwrap();
+        etc.put("sys.conf", &sys);
+        files.read_again();
+        assert_eq!(files.identity().key, None, "the administrator took it back");
+    }
+
     #[test]
     fn a_broken_link_is_no_file_that_was_removed() {
         let etc = Etc::new();
@@ -409,7 +454,6 @@ mod tests {
     #[test]
     fn a_file_with_a_secret_that_others_can_read_is_reported_at_each_load() {
         use std::fs::Permissions;
-        const KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
         let etc = Etc::new();
         etc.put("hostkey", KEY);
         let sys = format!(

@@ -47,6 +47,24 @@ fn what_must_be_encrypted_or_needs_an_unknown_secret_waits_with_the_reason_and_i
 }
 
 #[test]
+fn without_a_usable_secret_of_the_host_only_what_has_its_own_secret_is_connected() {
+    let key = |key: &str| HostIdentity { key: Some(Secret::new(key)), ..HostIdentity::new(HOST, "1") };
+    let mut scene = Scene::new();
+    scene.identify(key(WITHHELD));
+    scene.want(&tid("a"), Want::default());
+    assert_eq!((scene.next(), scene.status(&tid("a"))), (None, Status::Waiting));
+    scene.identify(key("DHHC-1:y"));
+    scene.host.send_snapshot();
+    assert_eq!(scene.next_connect().1, tid("a"), "the file is mended");
+
+    let mut scene = Scene::new();
+    scene.identify(key(WITHHELD));
+    let own = Parameters { dhchap_secret: Some(Secret::new("DHHC-1:x")), ..Parameters::default() };
+    scene.want(&tid("a"), want(own));
+    scene.next_connect();
+}
+
+#[test]
 fn what_waits_for_its_turn_is_not_connected_unencrypted_when_it_turns_out_to_need_tls() {
     let mut scene = Scene::new();
     scene.want(&tid("first"), Want::default());

@@ -9,8 +9,16 @@ use super::keys::SECRETS;
 use stas_nvme::secret::WITHHELD;
 
 /// Stands for a configuration that is not known. Any controller may have been configured, so nothing is removed because
-/// this text does not list it.
-pub const UNKNOWN: &str = "[Controllers]\ncontroller=***\n";
+/// this text does not list it. Nothing may be disconnected for another reason, or connected because of mDNS, either: the
+/// configuration may have prohibited it.
+pub const UNKNOWN: &str = "\
+[Service Discovery]
+zeroconf=disabled
+[I/O controller connection management]
+disconnect-scope=no-disconnect
+[Controllers]
+controller=***
+";
 
 /// The text without its secrets and comments.
 #[must_use]
@@ -62,7 +70,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::conf::stacd;
+    use crate::conf::{DisconnectScope, stacd, stafd};
 
     const KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
     const LINE: &str = "controller=transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=nqn.2014-08.org.example:a";
@@ -118,7 +126,10 @@ mod tests {
     fn of_an_unknown_configuration_any_controller_may_be_part() {
         let conf = read(UNKNOWN);
         assert!(conf.controller_lost && conf.controllers.is_empty());
+        assert_eq!(conf.disconnect_scope, DisconnectScope::Nothing);
         assert_eq!(read(&without_secrets(UNKNOWN.as_bytes())), conf);
+        let stafd = stafd::parse(UNKNOWN.as_bytes(), "f").0;
+        assert!(stafd.controller_lost && !stafd.zeroconf);
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{SysConf, Value};
 use crate::conf::complaints::{Quoted, quoted};
 use crate::conf::types::{Complaint, Severity};
-use stas_nvme::secret::{MalformedSecret, holds_a_secret};
+use stas_nvme::secret::{MalformedSecret, WITHHELD, holds_a_secret};
 use stas_nvme::{HostIdentity, NQN_MAX, Secret};
 
 /// Longest symbolic name in bytes (TP8010, extended attribute 2).
@@ -128,7 +128,8 @@ impl SysConf {
     /// Reads the identity from sys.conf and the files that it refers to.
     ///
     /// `read` returns the content of a file: `None` if the file does not exist, an error if it cannot be read.
-    /// Secret and symbolic name may be absent. If one of them is invalid, it causes a complaint and is left out.
+    /// Secret and symbolic name may be absent. If one of them is invalid, it causes a complaint. An invalid symbolic name
+    /// is left out. An invalid secret is withheld: no controller is connected without the protection that it stands for.
     ///
     /// # Errors
     /// [`IdentityError`] if there is no valid NQN or no valid ID.
@@ -138,15 +139,17 @@ impl SysConf {
     ) -> Result<(HostIdentity, Vec<Complaint>), IdentityError> {
         let reader = Reader { file: &self.file, read };
         let mut complaints = Vec::new();
-        let mut optional = |what: &str, value, valid: fn(&str) -> Result<String, WrongValue>| {
+        let mut optional = |value, valid: fn(&str) -> Result<String, WrongValue>, what: &str, instead: Option<&str>| {
             let (file, text) = reader.get(value);
             let value = text.and_then(|text| text.as_deref().map(valid).transpose());
             value.unwrap_or_else(|why| {
-                let text = format!("{what} is not used: {why}");
+                let text = format!("{what}: {why}");
                 complaints.push(Complaint { file, line: 0, severity: Severity::Refused, text });
-                None
+                instead.map(str::to_owned)
             })
         };
+        let no_key = "the host's DH-HMAC-CHAP secret cannot be used, and no new connection is made without it";
+        let no_symname = "the symbolic name is not used";
         let key = match &self.key {
             Value::Literal(secret) => &Value::Literal(secret.reveal().to_owned()),
             Value::File(path) => &Value::File(path.clone()),
@@ -154,8 +157,8 @@ impl SysConf {
         let identity = HostIdentity {
             nqn: self.value_of(Needed::Nqn, &reader)?,
             id: self.value_of(Needed::Id, &reader)?,
-            key: optional("the host's DH-HMAC-CHAP secret", key, valid_key).map(Secret::new),
-            symname: self.symname.as_ref().and_then(|value| optional("the symbolic name", value, valid_symname)),
+            key: optional(key, valid_key, no_key, Some(WITHHELD)).map(Secret::new),
+            symname: self.symname.as_ref().and_then(|value| optional(value, valid_symname, no_symname, None)),
             boot_ids: Default::default(),
             kernel_ids: Default::default(),
         };

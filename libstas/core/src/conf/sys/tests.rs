@@ -110,16 +110,17 @@ fn an_id_is_a_uuid_and_is_given_to_the_kernel_in_its_form() {
 }
 
 #[test]
-fn a_malformed_key_is_reported_not_used_and_never_shown() {
+fn a_malformed_key_is_reported_withheld_and_never_shown() {
     let bad = SECRET.replacen("ia6z", "ia6y", 1);
     let (told, identity) = complaint("", &[USUAL, &[("/etc/nvme/hostkey", &bad)]].concat());
-    assert_eq!(identity.key, None);
+    assert!(identity.key.is_some_and(|key| key.is_withheld()));
     assert!(told.starts_with("/etc/nvme/hostkey: ") && told.contains("checksum"), "{told}");
     assert!(!told.contains("ia6y"));
     let conf = conf(&format!("[Host]\nkey={bad}"));
     assert!(!format!("{conf:?}").contains("ia6y"));
     assert!(!format!("{:?}", conf.identity(files(USUAL))).contains("ia6y"));
-    let (told, _) = complaint("[Host]\nkey=file:///locked", USUAL);
+    let (told, identity) = complaint("[Host]\nkey=file:///locked", USUAL);
+    assert!(identity.key.is_some_and(|key| key.is_withheld()));
     assert!(told.starts_with("/locked: ") && told.contains("Permission denied"), "{told}");
 }
 
