@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::reasons::Kept;
 use super::{CtrlRef, CtrlState};
 use stas_nvme::admin::CommandError;
 use stas_nvme::log_page::ReadError;
@@ -39,29 +38,6 @@ pub struct SnapshotError {
     pub path: String,
     /// Error of the read.
     pub error: OsError,
-}
-
-/// Why a controller was not disconnected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DisconnectError {
-    /// The kernel refused it. Contains the error of the write to delete_controller.
-    #[error("{0}")]
-    Kernel(OsError),
-    /// Another orchestrator has recorded itself as the owner since the last snapshot.
-    #[error("it belongs to {owner} (/run/nvme/registry)")]
-    OtherOwner {
-        /// The name of the owner.
-        owner: String,
-    },
-    /// The owner cannot be read.
-    #[error("its owner cannot be read in /run/nvme/registry: {0}")]
-    UnknownOwner(OsError),
-    /// Its storage has come into use since the check, or that cannot be found out.
-    #[error("{0}")]
-    InUse(#[from] Kept),
-    /// It was not tried.
-    #[error(transparent)]
-    NoThread(#[from] NoThread),
 }
 
 /// Why a host name has no address.

@@ -14,6 +14,7 @@ pub mod connect_error;
 pub mod connect_queue;
 pub mod context;
 pub mod counters;
+mod disconnect_error;
 pub mod effect;
 pub mod exclusions;
 pub mod fleet;
@@ -42,14 +43,14 @@ use serde::{Deserialize, Serialize};
 
 pub use connect_error::{ConnectError, Explanation, RotationError};
 pub use context::{Context, Supply};
+pub use disconnect_error::DisconnectError;
 pub use effect::{
     CodeLocation, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, LogRecord, Portal,
     Rotated, Uevent, UeventKind,
 };
-pub use host_error::{AdminError, DisconnectError, NoThread, OsError, ResolveError, SnapshotError};
+pub use host_error::{AdminError, NoThread, OsError, ResolveError, SnapshotError};
 pub use kernel::{CtrlState, CtrlType, Dctype, Gained, Interface, KernelController, Links, Owner, Snapshot};
 pub use probe::{NotNvme, ProbeError, ProbeFailure, ProbeOutcome};
-pub use reasons::Kept;
 pub use usage::{Usage, UsageError, Use, UseKind};
 
 /// A moment on CLOCK_BOOTTIME: it counts suspended time, is not affected by clock steps, and can be saved.

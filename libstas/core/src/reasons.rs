@@ -2,10 +2,10 @@
 //! logged or shown.
 
 use super::connect_error::ConnectError;
-use super::host_error::DisconnectError;
+use super::disconnect_error::DisconnectError;
 use super::ownership::Reason;
 use super::probe::{ProbeError, ProbeFailure};
-use super::usage::{UsageError, Use};
+use super::usage::{UsageError, Use, list};
 use stas_nvme::Tid;
 use stas_nvme::security::Obstacle;
 
@@ -56,7 +56,7 @@ pub enum Kept {
     #[error("{0}")]
     Rule(Reason),
     /// It is the last live path to storage in use.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("{}", list(.0))]
     InUse(Vec<Use>),
     /// The check for storage in use failed.
     #[error("the check for storage in use failed ({0})")]

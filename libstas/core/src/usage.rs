@@ -78,6 +78,11 @@ impl fmt::Display for Use {
     }
 }
 
+/// The uses as the log shows them.
+pub(crate) fn list(uses: &[Use]) -> String {
+    uses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// Why it is unknown whether storage is in use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {

@@ -115,17 +115,21 @@ impl<C: Clone + Default + PartialEq> Files<C> {
             ),
             Err(error) => tracing::error!("{error}; the last good configuration stays in force"),
         }
-        match read_identity(&self.sys) {
+        let exists = self.sys.exists();
+        if self.has_sys && !exists {
             // A default may be less secure than what was configured.
-            Ok(_) if self.has_sys && !self.sys.exists() => tracing::warn!(
+            tracing::warn!(
                 "{} does not exist: the last good values stay in force. To have the defaults: `touch {}`, and reload",
                 self.sys.display(),
                 self.sys.display()
-            ),
-            Ok(identity) => self.identity = self.keep_identity(identity),
-            Err(error) => tracing::error!("{error}; the last good values stay in force"),
+            );
+        } else {
+            match read_identity(&self.sys) {
+                Ok(identity) => self.identity = self.keep_identity(identity),
+                Err(error) => tracing::error!("{error}; the last good values stay in force"),
+            }
         }
-        self.has_sys |= self.sys.exists();
+        self.has_sys |= exists;
         self.boot.read_again();
         let boot_ids = self.boot.tables().host_ids();
         if boot_ids != self.identity.boot_ids {

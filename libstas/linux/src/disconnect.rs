@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::sysfs::ControllerDir;
 use super::{Roots, registry};
-use stas_core::{CtrlRef, DisconnectError, Kept, OsError};
+use stas_core::{CtrlRef, DisconnectError, OsError, Usage};
 
 /// How long EBUSY is retried: some kernels return it until the first start of a controller has ended.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
@@ -15,20 +15,19 @@ const BUSY_LIMIT: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Deletes exactly this controller, unless another orchestrator owns it by now: the snapshot on which the decision to
-/// disconnect was based may be older than its entry in the registry. `may_be_lost` is asked as the last step before each
-/// attempt.
+/// disconnect was based may be older than its entry in the registry. `usage` is the last check before each attempt.
 ///
 /// # Errors
-/// [`DisconnectError::OtherOwner`], [`DisconnectError::UnknownOwner`], [`DisconnectError::InUse`], or as for
-/// [`disconnect`].
+/// [`DisconnectError::OtherOwner`], [`DisconnectError::UnknownOwner`], [`DisconnectError::InUse`],
+/// [`DisconnectError::UseUnknown`], or as for [`disconnect`].
 pub fn disconnect_unless_claimed(
     roots: &Roots,
     ctrl: CtrlRef,
-    may_be_lost: impl Fn() -> Result<(), Kept>,
+    usage: impl Fn() -> Usage,
 ) -> Result<(), DisconnectError> {
     disconnect_if(roots, ctrl, || match registry::recorded_owner(roots, ctrl.device) {
         Ok(Some(owner)) if owner != registry::NAME => Err(DisconnectError::OtherOwner { owner }),
-        Ok(_) => Ok(may_be_lost()?),
+        Ok(_) => DisconnectError::unless_free(usage()),
         Err(error) => Err(DisconnectError::UnknownOwner(OsError::new(error))),
     })
 }
@@ -121,7 +120,7 @@ mod tests {
             if let Some(owner) = owner {
                 tree.put("run/nvme/registry/nvme0/owner", owner);
             }
-            let result = disconnect_unless_claimed(&tree.roots(), ctrl, || Ok(()));
+            let result = disconnect_unless_claimed(&tree.roots(), ctrl, || Usage::Free);
             let written = fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap();
             assert_eq!(written.starts_with('1'), is_deleted, "{owner:?}");
             let refused = DisconnectError::OtherOwner { owner: "discoverd".into() };
@@ -131,7 +130,7 @@ mod tests {
         let ctrl = tree.controller(0, "");
         tree.set(ctrl, "delete_controller", "0");
         fs::create_dir_all(tree.path("run/nvme/registry/nvme0/owner")).unwrap();
-        let result = disconnect_unless_claimed(&tree.roots(), ctrl, || Ok(()));
+        let result = disconnect_unless_claimed(&tree.roots(), ctrl, || Usage::Free);
         assert!(matches!(result, Err(DisconnectError::UnknownOwner(_))), "{result:?}");
     }
 
@@ -141,7 +140,7 @@ mod tests {
         let tree = FakeTree::new();
         let ctrl = tree.controller(0, "");
         tree.set(ctrl, "delete_controller", "0");
-        let used = || Err(Kept::InUse(Vec::new()));
+        let used = || Usage::LastPath(Vec::new());
         assert!(matches!(disconnect_unless_claimed(&tree.roots(), ctrl, used), Err(DisconnectError::InUse(_))));
         assert_eq!(fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap(), "0\n");
     }

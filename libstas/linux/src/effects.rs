@@ -162,13 +162,13 @@ impl Host for LinuxHost {
             }
             HostEffect::Disconnect { op, ctrl, only_if_free } => {
                 let watcher = self.usage.clone();
-                let may_be_lost = move || match &only_if_free {
+                let usage = move || match &only_if_free {
                     Some(not_counted) => watcher.check_unopened(ctrl, not_counted),
-                    None => Ok(()),
+                    None => Usage::Free,
                 };
                 self.spawn_detached(
                     &format!("delete-{}", ctrl.device),
-                    move |roots| disconnect::disconnect_unless_claimed(roots, ctrl, may_be_lost),
+                    move |roots| disconnect::disconnect_unless_claimed(roots, ctrl, usage),
                     move |result| HostEvent::Disconnected { op, result },
                 );
             }

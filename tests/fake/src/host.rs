@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
-    HostEffect, HostEvent, Kept, KernelController, OpId, OsError, Owner, Portal, ProbeFailure, ProbeOutcome,
-    ResolveError, Rotated, Snapshot, Usage, Use, UseKind, matching,
+    HostEffect, HostEvent, KernelController, OpId, OsError, Owner, Portal, ProbeFailure, ProbeOutcome, ResolveError,
+    Rotated, Snapshot, Usage, Use, UseKind, matching,
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
@@ -57,12 +57,7 @@ impl<C: Core> FakeHost<C> {
                 result: Err(DisconnectError::OtherOwner { owner: self.owner_of(ctrl).unwrap_or_default() }),
             },
             HostEffect::Disconnect { op, ctrl, only_if_free: Some(_) } if self.usage(ctrl) != Usage::Free => {
-                let kept = match self.usage(ctrl) {
-                    Usage::LastPath(uses) => Kept::InUse(uses),
-                    Usage::Unknown(error) => Kept::UseUnknown(error),
-                    Usage::Free => return None,
-                };
-                HostEvent::Disconnected { op, result: Err(kept.into()) }
+                HostEvent::Disconnected { op, result: DisconnectError::unless_free(self.usage(ctrl)) }
             }
             HostEffect::Disconnect { op, ctrl, .. } => {
                 self.disconnect(ctrl);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use libstas::core::{
-    AdminError, CtrlRef, HostEffect, HostEvent, Kept, Level, NotNvme, OsError, Portal, ProbeError, ProbeFailure,
+    AdminError, CtrlRef, HostEffect, HostEvent, Level, NotNvme, OsError, Portal, ProbeError, ProbeFailure,
     ProbeOutcome, ResolveError, SnapshotError, Usage, UsageError, Use, UseKind,
 };
 use libstas::nvme::Tid;
@@ -165,24 +165,22 @@ impl World {
         if !self.is_current(requester) {
             return;
         }
-        let usage = match self.kept_for_use(ctrl, not_counted) {
-            Some(Kept::InUse(uses)) => Usage::LastPath(uses),
-            Some(Kept::UseUnknown(error)) => Usage::Unknown(error),
-            _ => Usage::Free,
-        };
+        let usage = self.usage(ctrl, not_counted);
         self.record_use_check(ctrl, usage == Usage::Free);
         let wait = self.streams.latency("use checked");
         self.answer(requester, wait, Incoming::Host(HostEvent::UseChecked { op: requester.op, usage }));
     }
 
-    /// Why a controller is kept for the storage behind it, as far as the host can find out.
-    pub(crate) fn kept_for_use(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Option<Kept> {
+    /// The use of the storage behind a controller, as far as the host can find out.
+    pub(crate) fn usage(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Usage {
         if self.has(Fault::UseUnknown) {
-            return Some(UsageError::Read(OsError::new("/proc cannot be read")).into());
+            return Usage::Unknown(UsageError::Read(OsError::new("/proc cannot be read")));
+        }
+        if !self.is_in_use(ctrl) || self.other_paths(ctrl, not_counted) > 0 {
+            return Usage::Free;
         }
         let kind = UseKind::Mounted { point: "/srv".to_owned(), process: None };
-        let is_last = self.is_in_use(ctrl) && self.other_paths(ctrl, not_counted) == 0;
-        is_last.then(|| Kept::InUse(vec![Use { device: "nvme0n1".to_owned(), kind }]))
+        Usage::LastPath(vec![Use { device: "nvme0n1".to_owned(), kind }])
     }
 
     /// The duration of a read. Only live controllers are read; a silent target answers when it has recovered.

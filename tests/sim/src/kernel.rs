@@ -7,7 +7,7 @@ use std::time::Duration;
 use libstas::core::trust::Urgency;
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
-    HostEvent, KernelController, OsError, Owner, Snapshot, Time, Uevent, UeventKind, matching,
+    HostEvent, KernelController, OsError, Owner, Snapshot, Time, Uevent, UeventKind, Usage, matching,
 };
 use libstas::nvme::connect::{OptionError, host_id_for};
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
@@ -510,9 +510,9 @@ impl World {
             self.disconnected(requester, ctrl, Ok(()));
             return;
         }
-        let kept = only_if_free.as_ref().and_then(|not_counted| self.kept_for_use(ctrl, not_counted));
-        if let Some(kept) = kept.filter(|_| !self.has_bug(Bug::UseNotCheckedAgain)) {
-            self.disconnected(requester, ctrl, Err(kept.into()));
+        let usage = only_if_free.as_ref().map_or(Usage::Free, |not_counted| self.usage(ctrl, not_counted));
+        if usage != Usage::Free && !self.has_bug(Bug::UseNotCheckedAgain) {
+            self.disconnected(requester, ctrl, DisconnectError::unless_free(usage));
             return;
         }
         if requester.is_some() && self.has(Fault::DisconnectRefused) {

@@ -422,8 +422,13 @@ impl Fleet {
             member.disconnect_requested = false;
             member.next_poll = None;
             let Some((how, state)) = &mut member.removal else { continue };
-            if let (DisconnectError::InUse(why), RemovalPolicy::SpareInUse) = (reason, how) {
-                kept.push((tid.clone(), why.clone()));
+            let in_use = match reason {
+                DisconnectError::InUse(uses) => Some(Kept::InUse(uses.clone())),
+                DisconnectError::UseUnknown(error) => Some(Kept::UseUnknown(error.clone())),
+                _ => None,
+            };
+            if let Some(why) = in_use.filter(|_| *how == RemovalPolicy::SpareInUse) {
+                kept.push((tid.clone(), why));
                 continue;
             }
             *state = RemovalState::Refused(ctx.now + REFUSED_WAIT);

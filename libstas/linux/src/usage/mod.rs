@@ -35,7 +35,7 @@ use super::Roots;
 use super::sysfs::{ControllerDir, inode};
 use block::{Blocks, Namespace};
 use exclusive::{How, Opened, Opener};
-use stas_core::{CtrlRef, CtrlState, Kept, OsError, Snapshot, Usage, UsageError, Use, UseKind};
+use stas_core::{CtrlRef, CtrlState, OsError, Snapshot, Usage, UsageError, Use, UseKind};
 use tables::{LockedInode, Mount, locks, swaps};
 use writes::Writes;
 
@@ -106,13 +106,13 @@ impl Watcher {
     }
 
     /// Repeats the checks that open nothing, right before a disconnect.
-    ///
-    /// # Errors
-    /// Why the controller must be kept.
-    pub fn check_unopened(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Result<(), Kept> {
-        let found = Check::new(self, ctrl, not_counted).and_then(|check| check.run(&BTreeMap::new()));
-        let found = found.map_err(|error| UsageError::Read(OsError::new(error)))?;
-        if found.uses.is_empty() { Ok(()) } else { Err(Kept::InUse(found.uses)) }
+    #[must_use]
+    pub fn check_unopened(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Usage {
+        match Check::new(self, ctrl, not_counted).and_then(|check| check.run(&BTreeMap::new())) {
+            Ok(found) if found.uses.is_empty() => Usage::Free,
+            Ok(found) => Usage::LastPath(found.uses),
+            Err(error) => Usage::Unknown(UsageError::Read(OsError::new(error))),
+        }
     }
 
     fn check_with(&self, ctrl: CtrlRef, not_counted: &[CtrlRef], open: Open<'_>) -> Usage {
@@ -164,6 +164,15 @@ impl Watcher {
         }
         Ok(Usage::Free)
     }
+}
+
+/// Whether a device mapper multipath device is on top of a block device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Multipath {
+    No,
+    /// It has no other path that can carry I/O.
+    LastPath,
+    HasOtherPath,
 }
 
 /// Opens a block device, given by its name and its number.
@@ -226,8 +235,11 @@ impl<'a> Check<'a> {
         }
         let mut last_path_to = Vec::new();
         for namespace in self.blocks.namespaces(self.ctrl.device)? {
-            if found.uses.len() < USES_MAX && !self.has_other_path(&namespace)? {
-                self.uses(&namespace.block, 0, read, &mut found)?;
+            if found.uses.len() >= USES_MAX || self.has_other_path(&namespace)? {
+                continue;
+            }
+            // Writes through a multipath device continue over its other path.
+            if self.uses(&namespace.block, 0, read, &mut found)? != Multipath::HasOtherPath {
                 last_path_to.push(namespace);
             }
         }
@@ -276,26 +288,32 @@ impl<'a> Check<'a> {
 
     /// Finds the uses of a block device and its partitions. The exclusive open of a disk fails while a partition is
     /// held. Device mapper multipathing always holds its paths, so the device on top of them is opened instead.
-    fn uses(&self, block: &str, depth: usize, read: &BTreeMap<String, bool>, found: &mut Found) -> io::Result<()> {
+    fn uses(
+        &self,
+        block: &str,
+        depth: usize,
+        read: &BTreeMap<String, bool>,
+        found: &mut Found,
+    ) -> io::Result<Multipath> {
         let mut not_held = Vec::new();
-        let mut is_multipath = false;
+        let mut multipath = Multipath::No;
         for part in self.blocks.with_partitions(block)? {
             self.used(&part, found)?;
             let holders = self.blocks.holders(&part)?;
             for holder in &holders {
-                is_multipath |= self.held((&part, holder), depth, read, found)?;
+                multipath = multipath.max(self.held((&part, holder), depth, read, found)?);
             }
             if holders.is_empty() {
                 not_held.push(part);
             }
         }
-        if is_multipath {
+        if multipath == Multipath::No {
+            found.idle.push(block.to_owned());
+        } else {
             not_held.retain(|part| part != block);
             found.idle.append(&mut not_held);
-        } else {
-            found.idle.push(block.to_owned());
         }
-        Ok(())
+        Ok(multipath)
     }
 
     /// Finds the uses of one block device, except for block devices on top of it.
@@ -334,19 +352,19 @@ impl<'a> Check<'a> {
     }
 
     /// Handles a block device on top of this one. Device mapper multipathing is followed: it holds every path, used or
-    /// not, and may have other paths. Returns true for multipathing.
+    /// not, and may have other paths.
     fn held(
         &self,
         (part, holder): (&str, &str),
         depth: usize,
         read: &BTreeMap<String, bool>,
         found: &mut Found,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Multipath> {
         let mapped = self.blocks.mapped(holder)?;
         if !mapped.as_ref().is_some_and(|mapped| mapped.is_multipath()) || depth == DEPTH {
             let name = mapped.map_or_else(|| holder.to_owned(), |mapped| format!("{} ({holder})", mapped.name));
             found.add(part, UseKind::HeldBy(name));
-            return Ok(false);
+            return Ok(Multipath::No);
         }
         for slave in self.blocks.slaves(holder)? {
             if slave == part || read.get(&slave) == Some(&false) || !self.is_path(&slave)? {
@@ -355,10 +373,10 @@ impl<'a> Check<'a> {
             if !read.contains_key(&slave) {
                 found.to_read.push(slave);
             }
-            return Ok(true);
+            return Ok(Multipath::HasOtherPath);
         }
         self.uses(holder, depth + 1, read, found)?;
-        Ok(true)
+        Ok(Multipath::LastPath)
     }
 
     /// True if the block device is a namespace of another controller that is live and not being disconnected.

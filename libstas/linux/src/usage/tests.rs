@@ -179,6 +179,11 @@ fn device_mapper_multipathing_is_looked_through() {
     mount(&tree, "253:0", "/dev/mapper/mpatha");
     assert_eq!(check(&tree, one, &[]), Usage::Free, "there is another path");
     assert_eq!(uses(&check(&tree, one, &[other])), "dm-0 is mounted on /srv");
+    let watcher = Watcher::new(&tree.roots(), None);
+    let check_again = || watcher.check_with(one, &[], &|_, _, _| Opened::Free);
+    assert_eq!(check_again(), Usage::Free);
+    tree.put("sys/class/block/nvme0n1/stat", "93 0 4120 31 1 0 8 0 0 36 31 0 0 0 0 0 0");
+    assert_eq!(check_again(), Usage::Free, "written to: the other path is there for that, too");
     tree.set(other, "state", "connecting");
     assert_eq!(uses(&check(&tree, one, &[])), "dm-0 is mounted on /srv");
 }
@@ -433,13 +438,12 @@ fn a_path_whose_ana_state_cannot_be_read_is_unknown() {
 fn what_has_come_into_use_since_the_check_is_found_without_opening_anything() {
     let (tree, one, other) = two_paths();
     let watcher = Watcher::new(&tree.roots(), None);
-    assert_eq!(watcher.check_unopened(one, &[other]), Ok(()));
+    assert_eq!(watcher.check_unopened(one, &[other]), Usage::Free);
     mount(&tree, "259:3", "/dev/root");
-    assert_eq!(watcher.check_unopened(one, &[]), Ok(()), "there is another path");
-    let kept = watcher.check_unopened(one, &[other]).unwrap_err();
-    assert_eq!(kept.to_string(), "nvme0n1 is mounted on /srv");
+    assert_eq!(watcher.check_unopened(one, &[]), Usage::Free, "there is another path");
+    assert_eq!(uses(&watcher.check_unopened(one, &[other])), "nvme0n1 is mounted on /srv");
     std::fs::remove_file(tree.path("proc/self/mountinfo")).unwrap();
-    assert!(matches!(watcher.check_unopened(one, &[]), Err(Kept::UseUnknown(_))));
+    assert!(matches!(watcher.check_unopened(one, &[]), Usage::Unknown(_)));
 }
 
 #[test]

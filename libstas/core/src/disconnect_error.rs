@@ -1,0 +1,44 @@
+//! Why a controller was not disconnected.
+
+use super::host_error::{NoThread, OsError};
+use super::usage::{Usage, UsageError, Use, list};
+
+/// Why a controller was not disconnected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DisconnectError {
+    /// The kernel refused it. Contains the error of the write to delete_controller.
+    #[error("{0}")]
+    Kernel(OsError),
+    /// Another orchestrator has recorded itself as the owner since the last snapshot.
+    #[error("it belongs to {owner} (/run/nvme/registry)")]
+    OtherOwner {
+        /// The name of the owner.
+        owner: String,
+    },
+    /// The owner cannot be read.
+    #[error("its owner cannot be read in /run/nvme/registry: {0}")]
+    UnknownOwner(OsError),
+    /// Its storage has come into use since [`HostEffect::CheckUse`](super::HostEffect::CheckUse).
+    #[error("{}", list(.0))]
+    InUse(Vec<Use>),
+    /// Whether its storage has come into use cannot be found out.
+    #[error("the check for storage in use failed ({0})")]
+    UseUnknown(UsageError),
+    /// It was not tried.
+    #[error(transparent)]
+    NoThread(#[from] NoThread),
+}
+
+impl DisconnectError {
+    /// Allows the disconnect of a controller whose storage is not in use.
+    ///
+    /// # Errors
+    /// [`DisconnectError::InUse`] or [`DisconnectError::UseUnknown`].
+    pub fn unless_free(usage: Usage) -> Result<(), Self> {
+        match usage {
+            Usage::Free => Ok(()),
+            Usage::LastPath(uses) => Err(Self::InUse(uses)),
+            Usage::Unknown(error) => Err(Self::UseUnknown(error)),
+        }
+    }
+}
