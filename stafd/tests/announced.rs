@@ -291,7 +291,7 @@ fn an_interface_that_vanishes_excludes_no_controller_until_it_is_gone_at_two_rel
         host.wait(700.0);
         assert_eq!(members(&host), 1, "reloaded while it is gone, {p}");
         host.set_links(links());
-        host.configure(&conf);
+        host.wait(1.0);
         host.set_links(now);
         for (pause, expected) in [(1.0, 1), (590.0, 1), (20.0, 1), (1.0, 0)] {
             host.configure(&conf);

@@ -176,7 +176,7 @@ pub enum HostEffect {
         op: OpId,
         /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
-        /// If it is set, the checks for storage in use that open no device are repeated right before each attempt: the
+        /// If it is set, the checks for storage in use that open no device are repeated right before the only attempt: the
         /// storage may have come into use since [`HostEffect::CheckUse`]. These controllers do not count as another
         /// path.
         only_if_free: Option<Vec<CtrlRef>>,

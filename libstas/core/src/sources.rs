@@ -251,10 +251,11 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 
     /// Replaces the list of a source by a page. `live` says whether a controller is live. Controllers that an unclear
-    /// entry may mean stay listed.
-    pub fn read(&mut self, now: Time, id: SourceId, mut page: SourcePage<P>, live: impl Fn(&Tid) -> bool) {
+    /// entry may mean stay listed. Returns those that have lost their own entry with this page.
+    pub fn read(&mut self, now: Time, id: SourceId, mut page: SourcePage<P>, live: impl Fn(&Tid) -> bool) -> Vec<Tid> {
         if unclear::has_too_many(&page.unclear) {
-            return self.add_unproved(id, page.controllers);
+            self.add_unproved(id, page.controllers);
+            return Vec::new();
         }
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         let settled = page.read.filter(|read| page.connected_since + SETTLED_READ <= *read);
@@ -269,8 +270,12 @@ impl<P: Clone + PartialEq> Sources<P> {
         source.knowledge = Knowledge::Fresh(page.connected_since);
         source.read = page.read.or(source.read);
         let (mut omits_any, mut omits_live) = (false, false);
+        let mut without_entry = Vec::new();
         for (tid, claim) in &mut source.claims {
-            claim.has_entry = page.controllers.contains_key(tid);
+            let had_entry = std::mem::replace(&mut claim.has_entry, page.controllers.contains_key(tid));
+            if had_entry && !claim.has_entry && protected.contains(tid) {
+                without_entry.push(tid.clone());
+            }
             let listed = claim.has_entry || protected.contains(tid);
             if std::mem::replace(&mut claim.listed, listed) && !listed {
                 omits_any = true;
@@ -296,6 +301,7 @@ impl<P: Clone + PartialEq> Sources<P> {
             None => (is_doubtful && (is_on_new_connection || omits_any))
                 .then(|| Doubt { since: now, read_again: now + DOUBT }),
         };
+        without_entry
     }
 
     /// Marks a source as stale: its connection is lost, or it cannot be read. A doubtful page stays doubtful: it may be

@@ -92,6 +92,9 @@ pub enum UsageError {
     /// A block device cannot be opened exclusively. Contains the answer of stas-in-use.
     #[error("{0}")]
     Open(String),
+    /// What the check has to examine has changed since it ran.
+    #[error("the paths to the storage have changed meanwhile; it is checked again")]
+    Overtaken,
     /// It was not tried.
     #[error(transparent)]
     NoThread(#[from] NoThread),

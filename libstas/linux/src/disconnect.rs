@@ -15,7 +15,8 @@ const BUSY_LIMIT: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Deletes exactly this controller, unless another orchestrator owns it by now: the snapshot on which the decision to
-/// disconnect was based may be older than its entry in the registry. `usage` is the last check before each attempt.
+/// disconnect was based may be older than its entry in the registry. `usage`, if there is one, is the last check before the
+/// only attempt: after a refusal, the use of the storage must be checked anew.
 ///
 /// # Errors
 /// [`DisconnectError::OtherOwner`], [`DisconnectError::UnknownOwner`], [`DisconnectError::InUse`],
@@ -23,11 +24,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 pub fn disconnect_unless_claimed(
     roots: &Roots,
     ctrl: CtrlRef,
-    usage: impl Fn() -> Usage,
+    usage: Option<impl Fn() -> Usage>,
 ) -> Result<(), DisconnectError> {
-    disconnect_if(roots, ctrl, || match registry::recorded_owner(roots, ctrl.device) {
+    let limit = if usage.is_some() { Duration::ZERO } else { BUSY_LIMIT };
+    disconnect_if(roots, ctrl, limit, || match registry::recorded_owner(roots, ctrl.device) {
         Ok(Some(owner)) if owner != registry::NAME => Err(DisconnectError::OtherOwner { owner }),
-        Ok(_) => DisconnectError::unless_free(usage()),
+        Ok(_) => DisconnectError::unless_free(usage.as_ref().map_or(Usage::Free, |usage| usage())),
         Err(error) => Err(DisconnectError::UnknownOwner(OsError::new(error))),
     })
 }
@@ -38,12 +40,13 @@ pub fn disconnect_unless_claimed(
 /// # Errors
 /// [`DisconnectError::Kernel`] if the kernel refuses it.
 pub fn disconnect(roots: &Roots, ctrl: CtrlRef) -> Result<(), DisconnectError> {
-    disconnect_if(roots, ctrl, || Ok(()))
+    disconnect_if(roots, ctrl, BUSY_LIMIT, || Ok(()))
 }
 
 fn disconnect_if(
     roots: &Roots,
     ctrl: CtrlRef,
+    busy_limit: Duration,
     is_allowed: impl Fn() -> Result<(), DisconnectError>,
 ) -> Result<(), DisconnectError> {
     let start = Instant::now();
@@ -51,7 +54,7 @@ fn disconnect_if(
         is_allowed()?;
         match delete(roots, ctrl) {
             Ok(()) => return Ok(()),
-            Err(error) if is_busy(&error) && start.elapsed() < BUSY_LIMIT => std::thread::sleep(BUSY_PAUSE),
+            Err(error) if is_busy(&error) && start.elapsed() < busy_limit => std::thread::sleep(BUSY_PAUSE),
             Err(error) => return Err(DisconnectError::Kernel(OsError::new(error))),
         }
     }
@@ -120,7 +123,7 @@ mod tests {
             if let Some(owner) = owner {
                 tree.put("run/nvme/registry/nvme0/owner", owner);
             }
-            let result = disconnect_unless_claimed(&tree.roots(), ctrl, || Usage::Free);
+            let result = disconnect_unless_claimed(&tree.roots(), ctrl, Some(|| Usage::Free));
             let written = fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap();
             assert_eq!(written.starts_with('1'), is_deleted, "{owner:?}");
             let refused = DisconnectError::OtherOwner { owner: "discoverd".into() };
@@ -130,7 +133,7 @@ mod tests {
         let ctrl = tree.controller(0, "");
         tree.set(ctrl, "delete_controller", "0");
         fs::create_dir_all(tree.path("run/nvme/registry/nvme0/owner")).unwrap();
-        let result = disconnect_unless_claimed(&tree.roots(), ctrl, || Usage::Free);
+        let result = disconnect_unless_claimed(&tree.roots(), ctrl, Some(|| Usage::Free));
         assert!(matches!(result, Err(DisconnectError::UnknownOwner(_))), "{result:?}");
     }
 
@@ -141,7 +144,7 @@ mod tests {
         let ctrl = tree.controller(0, "");
         tree.set(ctrl, "delete_controller", "0");
         let used = || Usage::LastPath(Vec::new());
-        assert!(matches!(disconnect_unless_claimed(&tree.roots(), ctrl, used), Err(DisconnectError::InUse(_))));
+        assert!(matches!(disconnect_unless_claimed(&tree.roots(), ctrl, Some(used)), Err(DisconnectError::InUse(_))));
         assert_eq!(fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap(), "0\n");
     }
 

@@ -162,10 +162,7 @@ impl Host for LinuxHost {
             }
             HostEffect::Disconnect { op, ctrl, only_if_free } => {
                 let watcher = self.usage.clone();
-                let usage = move || match &only_if_free {
-                    Some(not_counted) => watcher.check_unopened(ctrl, not_counted),
-                    None => Usage::Free,
-                };
+                let usage = only_if_free.map(|not_counted| move || watcher.check_unopened(ctrl, &not_counted));
                 self.spawn_detached(
                     &format!("delete-{}", ctrl.device),
                     move |roots| disconnect::disconnect_unless_claimed(roots, ctrl, usage),

@@ -401,11 +401,25 @@ impl Connector {
             (Some(connected_since), Answer::New { asked }) => {
                 // The answer may have waited, and stafd publishes a page only if it has changed.
                 let page = SourcePage { connected_since, controllers: names, read: asked, unclear };
-                self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| self.reconciler.fleet.may_be_live(tid));
+                let may_be_live = |tid: &Tid| self.reconciler.fleet.may_be_live(tid);
+                let without_entry = self.reconciler.sources.read(ctx.now, id.clone(), page, may_be_live);
+                self.log_held_back(ctx, &dc, &without_entry);
             }
             (None, _) | (_, Answer::Outdated) => self.reconciler.sources.add_unproved(id.clone(), names),
         }
         self.reconciler.forget_unknown(ctx.now, &id);
+    }
+
+    /// Logs the controllers that stay connected because of an unclear entry.
+    fn log_held_back(&self, ctx: &mut Context<'_>, dc: &Tid, held_back: &[Tid]) {
+        for tid in held_back {
+            let Some(ctrl) = self.reconciler.fleet.view(tid).and_then(|view| Some(view.kernel?.ctrl)) else { continue };
+            let text = format!(
+                "{dc} no longer lists it by a readable entry, but has an entry that may mean it: it stays connected until \
+                 that entry is gone, or by exclude="
+            );
+            ctx.log_about(Level::Warning, tid, Some(ctrl), text);
+        }
     }
 
     /// Logs once for each announced discovery controller that it lists an address of this host.

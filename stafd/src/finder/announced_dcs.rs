@@ -214,8 +214,7 @@ pub(super) struct AnnouncedDcs {
     changed: bool,
     /// True if a controller that has been connected is announced on an interface that the saved state lacks.
     unsaved: bool,
-    /// Interfaces on which controllers were announced and that were absent at the last reload. Contains the time of the
-    /// first of the reloads in a row at which they were absent.
+    /// Interfaces on which controllers were announced and that have been absent since a reload. Contains its time.
     absent_at_reload: BTreeMap<String, Time>,
     /// When unresponsive controllers were last searched for.
     searched: Option<Time>,
@@ -512,8 +511,8 @@ impl AnnouncedDcs {
 
     /// Forgets on which interfaces controllers were announced that no longer exist, unless none of them does: otherwise
     /// such an interface would protect a controller from exclusions for ever. An interface may be absent for a moment, at
-    /// a reload, too: it is forgotten if it is absent at two reloads that are at least [`GONE_AFTER`] apart, and at each
-    /// one between them.
+    /// a reload, too: it is forgotten if it is absent at two reloads that are at least [`GONE_AFTER`] apart, and all the
+    /// time between them.
     pub(super) fn forget_absent_interfaces(&mut self, now: Time, links: &Links) {
         let exists = |name: &String| links.0.iter().any(|link| link.name == *name);
         let dcs = || self.dcs.values().chain(self.aged.values());
@@ -531,8 +530,10 @@ impl AnnouncedDcs {
         }
     }
 
-    /// Renames interfaces in the notes on where controllers were announced: exclusions are compared with present names.
-    pub(super) fn interfaces_renamed(&mut self, before: &Links, now: &Links) {
+    /// Notes which interfaces have appeared, and renames interfaces in the notes on where controllers were announced:
+    /// exclusions are compared with present names.
+    pub(super) fn interfaces_changed(&mut self, before: &Links, now: &Links) {
+        self.absent_at_reload.retain(|name, _| !now.0.iter().any(|link| link.name == *name));
         let new_name = |interface: &Interface| {
             let renamed = now.numbered(interface.index).filter(|renamed| renamed.name != interface.name)?;
             Some((interface.name.clone(), renamed.name.clone()))

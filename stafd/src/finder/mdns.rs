@@ -28,9 +28,11 @@ impl Finder {
     /// Starts or stops browsing, as configured.
     pub(super) fn configure_browsing(&mut self, ctx: &mut Context<'_>) {
         let Some(conf) = self.settings.as_ref().map(|settings| &settings.conf) else { return };
-        // Without browsing, announced controllers are kept until they are disconnected.
-        let at_once = Persistence::For(Duration::ZERO);
-        self.announced.set_persistence(if conf.zeroconf { conf.zeroconf_persistence } else { at_once });
+        // Without browsing, announced controllers are kept until they are disconnected. If the configuration is not known
+        // in full, browsing may be off by mistake.
+        let at_once = !conf.zeroconf && !conf.controller_lost;
+        let persistence = if at_once { Persistence::For(Duration::ZERO) } else { conf.zeroconf_persistence };
+        self.announced.set_persistence(persistence);
         self.announced.inputs_changed();
         self.announced.reloaded(ctx.now);
         match (conf.zeroconf, std::mem::replace(&mut self.browsing, conf.zeroconf)) {
@@ -131,7 +133,7 @@ impl Finder {
     pub(super) fn network_changed(&mut self, ctx: &mut Context<'_>, links: &Links) {
         self.announced.inputs_changed();
         let known = self.reconciler.fleet.links();
-        self.announced.interfaces_renamed(known, links);
+        self.announced.interfaces_changed(known, links);
         // The first report of the interfaces is no change: the browser has just read them itself.
         if self.browsing && !known.0.is_empty() && known != links {
             ctx.push(Effect::Browse(BrowseCommand::NetworkChanged));

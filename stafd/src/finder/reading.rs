@@ -243,7 +243,8 @@ impl Finder {
             let at_stake =
                 self.reconciler.sources.claimed_by(&id).filter(|tid| self.counts_as_live(ctx.now, tid)).filter(alone);
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
-            self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| at_stake.contains(tid));
+            // A referral that stays listed because of an unclear entry is no storage.
+            let _ = self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| at_stake.contains(tid));
             if is_overtaken {
                 self.reconciler.sources.mark_stale(&id);
             }

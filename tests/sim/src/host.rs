@@ -52,8 +52,11 @@ impl World {
                 trace!(self, "{daemon} disconnects {ctrl}: {}", self.describe(ctrl));
                 self.check_disconnect(daemon, ctrl);
                 self.mutate_disconnect(daemon, ctrl);
-                let wait = self.streams.latency("delete thread");
-                let deletion = Deletion { requester: Some(requester(op)), only_if_free, ..Deletion::by_others(ctrl) };
+                let mut wait = self.streams.latency("delete thread");
+                if self.has(Fault::DisconnectHangs) {
+                    wait += self.streams.stream("late delete thread").ms(0, 5000);
+                }
+                let deletion = Deletion { requester: Some(requester(op)), ctrl, only_if_free };
                 self.after(wait, QueuedEvent::Delete(deletion));
             }
             HostEffect::CheckUse { op, ctrl, not_counted } => {

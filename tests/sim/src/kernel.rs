@@ -178,11 +178,6 @@ impl Kernel {
     }
 }
 
-/// How long a daemon retries a disconnect that the kernel refuses because the device is busy.
-const BUSY_LIMIT: Duration = Duration::from_secs(10);
-/// Time between two such retries. Longer than on a host, so that fewer events are simulated.
-const BUSY_PAUSE: Duration = Duration::from_millis(500);
-
 /// A disconnect.
 #[derive(Clone, Debug)]
 pub(crate) struct Deletion {
@@ -191,14 +186,12 @@ pub(crate) struct Deletion {
     pub(crate) ctrl: CtrlRef,
     /// As in [`HostEffect::Disconnect`].
     pub(crate) only_if_free: Option<Vec<CtrlRef>>,
-    /// Until when it is retried, once the kernel has refused it.
-    pub(crate) busy_until: Option<Duration>,
 }
 
 impl Deletion {
     /// A disconnect by another program.
     pub(crate) fn by_others(ctrl: CtrlRef) -> Self {
-        Self { requester: None, ctrl, only_if_free: None, busy_until: None }
+        Self { requester: None, ctrl, only_if_free: None }
     }
 }
 
@@ -488,7 +481,7 @@ impl World {
 
     /// A process is about to write to delete_controller.
     pub(crate) fn delete(&mut self, deletion: Deletion) {
-        let Deletion { requester, ctrl, ref only_if_free, .. } = deletion;
+        let Deletion { requester, ctrl, ref only_if_free } = deletion;
         if requester.is_some_and(|requester| !self.is_current(requester)) {
             return;
         }
@@ -516,12 +509,6 @@ impl World {
             return;
         }
         if requester.is_some() && self.has(Fault::DisconnectRefused) {
-            let busy_until = deletion.busy_until.unwrap_or(self.now + BUSY_LIMIT);
-            if self.now < busy_until {
-                let again = Deletion { busy_until: Some(busy_until), ..deletion };
-                self.after(BUSY_PAUSE, QueuedEvent::Delete(again));
-                return;
-            }
             let error = OsError::new("the device is busy");
             self.disconnected(requester, ctrl, Err(DisconnectError::Kernel(error)));
             return;

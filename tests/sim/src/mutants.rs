@@ -95,7 +95,7 @@ bugs! {
     UnclearIsAbsent,
     /// The owner of a connection is not read again right before its disconnect.
     OwnerNotReadAgain,
-    /// Storage in use is not searched for again right before each attempt to disconnect.
+    /// Storage in use is not searched for again right before a disconnect.
     UseNotCheckedAgain,
     /// An entry with an unusable NQN protects no controller at its address.
     NoNqnProtectsNothing,
@@ -125,7 +125,7 @@ impl Bug {
             Self::UnknownUseIsFree => Some(Fault::UseUnknown),
             Self::OverrunUntold => Some(Fault::EventsOverrun(Daemon::Stafd)),
             Self::HangingDisconnectLost => Some(Fault::DisconnectHangs),
-            Self::UseNotCheckedAgain => Some(Fault::DisconnectRefused),
+            Self::UseNotCheckedAgain => Some(Fault::DisconnectHangs),
             Self::OwnerNotReadAgain => Some(Fault::SnapshotsSlow(Daemon::Stacd)),
             _ => None,
         }

@@ -79,9 +79,20 @@ def utf_8(dc):
 
 
 def others_go(dc):
-    """A damaged entry does not hold back the removal of the others for ever."""
+    """A damaged entry does not hold back the removal of the others for ever, except for those that it may mean."""
     rest = GOOD[1:]
-    for what, odd in (("a damaged port", [entry(KEPT, trsvcid="none")]), ("an NQN of 224 bytes", [entry(KEPT), entry("n" * 224)])):
+    without_nqn = entry("n" * 224)
+    lists(dc, *GOOD, entry(KEPT), without_nqn)
+    dc.page(*rest, entry(KEPT), without_nqn)
+    device = host.live(NAMES[0])[0].device
+    journal.wait_for(f"{device} - .*has an entry that may mean it: it stays connected until that entry is gone", 20, "stacd")
+    stays(lambda: all_live(NAMES), 15, "an entry without a readable NQN at the same address")
+    dc.page(*rest, entry(KEPT))
+    host.wait_gone(NAMES[0])
+    dc.page(*GOOD, entry(KEPT))
+    host.wait_live(NAMES[0])
+    elsewhere = entry("n" * 224, traddr="127.0.0.9")
+    for what, odd in (("a damaged port", [entry(KEPT, trsvcid="none")]), ("an NQN of 224 bytes elsewhere", [entry(KEPT), elsewhere])):
         lists(dc, *GOOD, *odd)
         with host.nothing_lost(only=lambda each: each.nqn != NAMES[0]):
             dc.page(*rest, *odd)

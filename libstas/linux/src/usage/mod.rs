@@ -56,6 +56,17 @@ pub struct Watcher {
     /// Block device that the last exclusive open found busy, by controller that is kept because of it. It is opened
     /// first: while it is busy, no idle device is opened.
     busy: Mutex<BTreeMap<CtrlRef, String>>,
+    /// What the last check that found a controller free has examined.
+    examined: Mutex<BTreeMap<CtrlRef, Examined>>,
+}
+
+/// The block devices that a check has opened.
+#[derive(Debug, Default)]
+struct Examined {
+    /// Opened exclusively.
+    opened: BTreeSet<String>,
+    /// Paths of device mapper multipath devices that were read, and whether that succeeded.
+    read: BTreeMap<String, bool>,
 }
 
 impl Watcher {
@@ -69,6 +80,7 @@ impl Watcher {
             writes: Mutex::default(),
             present: Mutex::default(),
             busy: Mutex::default(),
+            examined: Mutex::default(),
         }
     }
 
@@ -80,6 +92,7 @@ impl Watcher {
             self.opener.warm_up();
         }
         lock(&self.busy).retain(|ctrl, _| present.contains(ctrl));
+        lock(&self.examined).retain(|ctrl, _| present.contains(ctrl));
         *lock(&self.present) = present;
         self.read_counts();
     }
@@ -105,12 +118,17 @@ impl Watcher {
         self.check_with(ctrl, not_counted, &open)
     }
 
-    /// Repeats the checks that open nothing, right before a disconnect.
+    /// Repeats the checks that open nothing, right before a disconnect and once for each [`Watcher::check`]. If there is
+    /// a device to open that the check has not opened, another path may have been lost since: that needs a new check.
     #[must_use]
     pub fn check_unopened(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Usage {
-        match Check::new(self, ctrl, not_counted).and_then(|check| check.run(&BTreeMap::new())) {
-            Ok(found) if found.uses.is_empty() => Usage::Free,
-            Ok(found) => Usage::LastPath(found.uses),
+        let Examined { opened, read } = lock(&self.examined).remove(&ctrl).unwrap_or_default();
+        match Check::new(self, ctrl, not_counted).and_then(|check| check.run(&read)) {
+            Ok(found) if !found.uses.is_empty() => Usage::LastPath(found.uses),
+            Ok(found) if !found.to_read.is_empty() || !found.idle.iter().all(|name| opened.contains(name)) => {
+                Usage::Unknown(UsageError::Overtaken)
+            }
+            Ok(_) => Usage::Free,
             Err(error) => Usage::Unknown(UsageError::Read(OsError::new(error))),
         }
     }
@@ -129,6 +147,7 @@ impl Watcher {
             }
             let idle: Vec<String> = found.idle.into_iter().filter(|name| opened.insert(name.clone())).collect();
             if idle.is_empty() && found.to_read.is_empty() {
+                lock(&self.examined).insert(ctrl, Examined { opened, read });
                 return Usage::Free;
             }
             for name in found.to_read {
@@ -307,11 +326,14 @@ impl<'a> Check<'a> {
                 not_held.push(part);
             }
         }
-        if multipath == Multipath::No {
-            found.idle.push(block.to_owned());
-        } else {
-            not_held.retain(|part| part != block);
-            found.idle.append(&mut not_held);
+        match multipath {
+            Multipath::No => found.idle.push(block.to_owned()),
+            // Its partitions cannot be opened exclusively while the whole disk is held.
+            _ if !not_held.iter().any(|part| part == block) => {}
+            _ => {
+                not_held.retain(|part| part != block);
+                found.idle.append(&mut not_held);
+            }
         }
         Ok(multipath)
     }

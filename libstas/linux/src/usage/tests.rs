@@ -337,6 +337,8 @@ fn the_multipath_device_is_opened_and_not_its_paths() {
     tree.set(other, "state", "connecting");
     let watcher = Watcher::new(&tree.roots(), None);
     assert_eq!(check_opening(&tree, &watcher, one, &["nvme0n1"]), (Usage::Free, vec!["dm-0".to_owned()]));
+    partition(&tree, "nvme0n1", "nvme0n1p1", "259:7");
+    assert_eq!(check_opening(&tree, &watcher, one, &["nvme0n1", "nvme0n1p1"]), (Usage::Free, vec!["dm-0".to_owned()]));
     tree.put("sys/class/block/dm-0/holders/dm-1/dev", "");
     disk(&tree, "dm-1", "253:1");
     tree.put("sys/class/block/dm-1/dm/name", "mpatha1\n");
@@ -438,12 +440,35 @@ fn a_path_whose_ana_state_cannot_be_read_is_unknown() {
 fn what_has_come_into_use_since_the_check_is_found_without_opening_anything() {
     let (tree, one, other) = two_paths();
     let watcher = Watcher::new(&tree.roots(), None);
+    let check = |not_counted: &[CtrlRef]| watcher.check_with(one, not_counted, &|_, _, _| Opened::Free);
+    assert_eq!(check(&[other]), Usage::Free);
     assert_eq!(watcher.check_unopened(one, &[other]), Usage::Free);
+    let overtaken = Usage::Unknown(UsageError::Overtaken);
+    assert_eq!(watcher.check_unopened(one, &[other]), overtaken, "each check counts once");
+    assert_eq!(check(&[]), Usage::Free, "there is another path, so nothing was opened");
+    assert_eq!(watcher.check_unopened(one, &[other]), overtaken, "it is lost");
     mount(&tree, "259:3", "/dev/root");
     assert_eq!(watcher.check_unopened(one, &[]), Usage::Free, "there is another path");
     assert_eq!(uses(&watcher.check_unopened(one, &[other])), "nvme0n1 is mounted on /srv");
     std::fs::remove_file(tree.path("proc/self/mountinfo")).unwrap();
-    assert!(matches!(watcher.check_unopened(one, &[]), Usage::Unknown(_)));
+    assert!(matches!(watcher.check_unopened(one, &[]), Usage::Unknown(UsageError::Read(_))));
+}
+
+/// Whether the other path of a device mapper multipath device can be read is not asked again.
+#[test]
+fn a_path_that_could_not_be_read_in_the_check_is_no_other_path_right_before_the_disconnect() {
+    for (answer, expected) in [(Opened::Free, None), (Opened::Hangs, Some("dm-0 is mounted on /srv"))] {
+        let (tree, one, _) = device_mapper_multipath();
+        let watcher = Watcher::new(&tree.roots(), None);
+        let open = |_: &str, _: &str, how| if how == How::Read { answer.clone() } else { Opened::Free };
+        assert_eq!(watcher.check_with(one, &[], &open), Usage::Free, "nothing is mounted");
+        mount(&tree, "253:0", "/dev/mapper/mpatha");
+        let usage = watcher.check_unopened(one, &[]);
+        match expected {
+            Some(expected) => assert_eq!(uses(&usage), expected),
+            None => assert_eq!(usage, Usage::Free),
+        }
+    }
 }
 
 #[test]
