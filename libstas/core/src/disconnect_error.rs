@@ -24,6 +24,9 @@ pub enum DisconnectError {
     /// Whether its storage has come into use cannot be found out.
     #[error("the check for storage in use failed ({0})")]
     UseUnknown(UsageError),
+    /// The check for storage in use must be repeated: there are block devices or paths that it did not examine.
+    #[error("its block devices or paths have changed since the check for storage in use")]
+    Overtaken,
     /// It was not tried.
     #[error(transparent)]
     NoThread(#[from] NoThread),
@@ -33,11 +36,12 @@ impl DisconnectError {
     /// Allows the disconnect of a controller whose storage is not in use.
     ///
     /// # Errors
-    /// [`DisconnectError::InUse`] or [`DisconnectError::UseUnknown`].
+    /// [`DisconnectError::InUse`], [`DisconnectError::Overtaken`] or [`DisconnectError::UseUnknown`].
     pub fn unless_free(usage: Usage) -> Result<(), Self> {
         match usage {
             Usage::Free => Ok(()),
             Usage::LastPath(uses) => Err(Self::InUse(uses)),
+            Usage::Unknown(UsageError::Overtaken) => Err(Self::Overtaken),
             Usage::Unknown(error) => Err(Self::UseUnknown(error)),
         }
     }

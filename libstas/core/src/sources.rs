@@ -75,7 +75,7 @@ struct Claim<P> {
     payload: P,
     /// True if the newest list of the source contains it, or has an unclear entry that may mean it.
     listed: bool,
-    /// True if an entry of the newest page yields it.
+    /// True if an entry of the newest page yields it, or if it is restored or configured.
     has_entry: bool,
     /// The connection on which it was last listed; `None`: before this run, or the source is not a log page.
     listed_on: Option<Time>,
@@ -251,7 +251,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 
     /// Replaces the list of a source by a page. `live` says whether a controller is live. Controllers that an unclear
-    /// entry may mean stay listed. Returns those that have lost their own entry with this page.
+    /// entry may mean stay listed. Returns those of them that had an entry of their own until now.
     pub fn read(&mut self, now: Time, id: SourceId, mut page: SourcePage<P>, live: impl Fn(&Tid) -> bool) -> Vec<Tid> {
         if unclear::has_too_many(&page.unclear) {
             self.add_unproved(id, page.controllers);

@@ -92,8 +92,8 @@ pub enum UsageError {
     /// A block device cannot be opened exclusively. Contains the answer of stas-in-use.
     #[error("{0}")]
     Open(String),
-    /// What the check has to examine has changed since it ran.
-    #[error("the paths to the storage have changed meanwhile; it is checked again")]
+    /// There are block devices or paths now that the check did not examine.
+    #[error("its block devices or paths have changed since the check for storage in use")]
     Overtaken,
     /// It was not tried.
     #[error(transparent)]

@@ -2,11 +2,11 @@
 //!
 //! | file | at start | at a reload |
 //! |---|---|---|
-//! | missing | the last good configuration of this boot, from the saved state and without its secrets; a line says so. Without one every setting has its default | the last good configuration stays in force, a line says so |
+//! | missing | the last good configuration of this boot, from the saved state and without its secrets; a line says so. If nothing was saved, every setting has its default. If what was saved cannot be read, [`UNKNOWN`] | the last good configuration stays in force, a line says so |
 //! | empty | every setting has its default | the same |
 //! | unreadable, a pipe, or a dangling link | as if missing; without a saved configuration the daemon does not start | as if missing |
-//! | sys.conf missing | every value has its default | the last good values stay in force, a line says so |
-//! | the host's DH-HMAC-CHAP secret malformed or unreadable | no connection is made that needs it | the last good one stays in force |
+//! | sys.conf missing | every value has its default | if it existed before in this run, the last good values stay in force, a line says so |
+//! | the host's DH-HMAC-CHAP secret malformed or unreadable | controllers without a secret of their own are not connected | the last good one stays in force |
 //! | host NQN or ID missing | the daemon does not start | an error, the host keeps its NQN and ID |
 //! | host NQN or ID changed | | the new value takes effect after a restart; a log line says so |
 //!
@@ -82,12 +82,7 @@ impl<C: Clone + Default + PartialEq> Files<C> {
                     InForce { conf: C::default(), text: String::new() }
                 }
                 SavedConf::Unknown => {
-                    tracing::warn!(
-                        "{} does not exist, and the saved state does not say what was in it: before the file is back, \
-                         stacd disconnects nothing, and stafd connects nothing that only mDNS announces. {}",
-                        path.display(),
-                        how_to_empty(path)
-                    );
+                    log_unknown(path);
                     InForce { conf: parse(UNKNOWN.as_bytes(), "").0, text: UNKNOWN.to_owned() }
                 }
                 SavedConf::Text(text) => from_saved(path, parse, text, &format!("{} does not exist", path.display())),
@@ -108,6 +103,7 @@ impl<C: Clone + Default + PartialEq> Files<C> {
         match read_conf(&self.path, self.parse) {
             Ok(Some(InForce { conf, text })) => (self.conf, self.text) = (conf, text),
             Ok(None) if self.conf == C::default() => log_default(&self.path),
+            Ok(None) if self.text == UNKNOWN => log_unknown(&self.path),
             Ok(None) => tracing::warn!(
                 "{} does not exist: the last good configuration stays in force. {}",
                 self.path.display(),
@@ -197,7 +193,9 @@ fn read_conf<C>(path: &Path, parse: Parse<C>) -> Result<Option<InForce<C>>, Conf
 /// Uses the saved configuration because of `why`. Its complaints are not logged again.
 fn from_saved<C: Default + PartialEq>(path: &Path, parse: Parse<C>, text: String, why: &str) -> InForce<C> {
     let conf = parse(text.as_bytes(), &path.display().to_string()).0;
-    if conf == C::default() {
+    if text == UNKNOWN {
+        log_unknown(path);
+    } else if conf == C::default() {
         tracing::info!("{why}: every setting has its default, as before");
     } else {
         let secrets = if text.contains(WITHHELD) {
@@ -209,6 +207,16 @@ fn from_saved<C: Default + PartialEq>(path: &Path, parse: Parse<C>, text: String
         tracing::warn!("{why}: the last good configuration, from the saved state, stays in force.{secrets} {empty}");
     }
     InForce { conf, text }
+}
+
+/// The configuration is [`UNKNOWN`].
+fn log_unknown(path: &Path) {
+    tracing::warn!(
+        "{} does not exist, and the saved state does not say what was in it: until the file is back, nothing is \
+         disconnected, and mDNS is not used. {}",
+        path.display(),
+        how_to_empty(path)
+    );
 }
 
 fn log_default(path: &Path) {

@@ -9,7 +9,8 @@ use super::sysfs::ControllerDir;
 use super::{Roots, registry};
 use stas_core::{CtrlRef, DisconnectError, OsError, Usage};
 
-/// How long EBUSY is retried: some kernels return it until the first start of a controller has ended.
+/// How long EBUSY is retried if no check for storage in use is needed: some kernels return it until the first start of a
+/// controller has ended.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
 /// Time between two such retries. There is no event for the end of the start.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);

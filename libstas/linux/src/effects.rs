@@ -160,9 +160,9 @@ impl Host for LinuxHost {
                     (sink.0)(HostEvent::Connected { op, report: Box::new(report) });
                 });
             }
-            HostEffect::Disconnect { op, ctrl, only_if_free } => {
+            HostEffect::Disconnect { op, ctrl, recheck_use } => {
                 let watcher = self.usage.clone();
-                let usage = only_if_free.map(|not_counted| move || watcher.check_unopened(ctrl, &not_counted));
+                let usage = recheck_use.map(|not_counted| move || watcher.check_unopened(ctrl, &not_counted));
                 self.spawn_detached(
                     &format!("delete-{}", ctrl.device),
                     move |roots| disconnect::disconnect_unless_claimed(roots, ctrl, usage),

@@ -86,7 +86,10 @@ pub enum Obstacle {
     #[error("its DH-HMAC-CHAP secret is not known: the configuration file that it is in is missing or cannot be read")]
     SecretWithheld,
     /// The host's own DH-HMAC-CHAP secret is malformed or cannot be read.
-    #[error("the DH-HMAC-CHAP secret of this host (key= in sys.conf) cannot be used: mend its file, and reload")]
+    #[error(
+        "the DH-HMAC-CHAP secret of this host (/etc/nvme/hostkey, or key= in sys.conf) is malformed or unreadable; \
+         correct it, then `systemctl reload stafd stacd`"
+    )]
     HostSecretUnusable,
 }
 

@@ -31,9 +31,8 @@ struct DcReport {
 /// What an answer of stafd proves.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
-    /// It is the newest state of the page. `asked`: stafd has read it again for this answer, or for an earlier one, because
-    /// of a request at that time. So it was read then or later.
-    New { asked: Option<Time> },
+    /// It is the newest state of the page. `requested`: when stafd was asked to read it again; it was read then or later.
+    New { requested: Option<Time> },
     /// A change was signalled after the page was requested: the answer may be older.
     Outdated,
 }
@@ -278,7 +277,7 @@ impl Connector {
             } else if self.precedes_a_signal(op, &page.dc) {
                 self.stafd.replacements.shows(ctx.now, &page.dc, false);
             } else {
-                self.take_page(ctx, page, Answer::New { asked: None });
+                self.take_page(ctx, page, Answer::New { requested: None });
             }
         }
         for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
@@ -398,9 +397,9 @@ impl Connector {
             PageState::Unstated | PageState::Never | PageState::Saved | PageState::Unknown => None,
         };
         match (connection, answer) {
-            (Some(connected_since), Answer::New { asked }) => {
-                // The answer may have waited, and stafd publishes a page only if it has changed.
-                let page = SourcePage { connected_since, controllers: names, read: asked, unclear };
+            (Some(connected_since), Answer::New { requested }) => {
+                // Not the present time: the page may be older than its answer.
+                let page = SourcePage { connected_since, controllers: names, read: requested, unclear };
                 let may_be_live = |tid: &Tid| self.reconciler.fleet.may_be_live(tid);
                 let without_entry = self.reconciler.sources.read(ctx.now, id.clone(), page, may_be_live);
                 self.log_held_back(ctx, &dc, &without_entry);
@@ -415,8 +414,8 @@ impl Connector {
         for tid in held_back {
             let Some(ctrl) = self.reconciler.fleet.view(tid).and_then(|view| Some(view.kernel?.ctrl)) else { continue };
             let text = format!(
-                "{dc} no longer lists it by a readable entry, but has an entry that may mean it: it stays connected until \
-                 that entry is gone, or by exclude="
+                "the log page of {dc} has no valid entry for it, but a damaged one that may be its entry: it stays \
+                 connected. Correct that entry at the target, or disconnect it with exclude="
             );
             ctx.log_about(Level::Warning, tid, Some(ctrl), text);
         }
@@ -455,12 +454,12 @@ impl Connector {
                 is_current = matches!(page.state, PageState::Fresh | PageState::Unstated);
                 // If signals arrive faster than answers, no answer is ever current: connect what such an answer lists,
                 // but remove nothing because of it.
-                let asked = refresh.max(self.stafd.read_again.remove(&dc));
-                let answer = match (self.precedes_a_signal(op, &dc), asked) {
-                    (false, asked) => Answer::New { asked },
+                let requested = refresh.max(self.stafd.read_again.remove(&dc));
+                let answer = match (self.precedes_a_signal(op, &dc), requested) {
+                    (false, requested) => Answer::New { requested },
                     (true, None) => Answer::Outdated,
-                    (true, Some(asked)) => {
-                        self.stafd.read_again.insert(dc.clone(), asked);
+                    (true, Some(requested)) => {
+                        self.stafd.read_again.insert(dc.clone(), requested);
                         Answer::Outdated
                     }
                 };

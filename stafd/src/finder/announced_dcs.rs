@@ -509,8 +509,8 @@ impl AnnouncedDcs {
         (fresh, lines)
     }
 
-    /// Forgets on which interfaces controllers were announced that no longer exist, unless none of them does: otherwise
-    /// such an interface would protect a controller from exclusions for ever. An interface may be absent for a moment, at
+    /// Removes vanished interfaces from `found_on`, unless all have vanished: otherwise such an interface would protect a
+    /// controller from exclusions for ever. An interface may be absent for a moment, at
     /// a reload, too: it is forgotten if it is absent at two reloads that are at least [`GONE_AFTER`] apart, and all the
     /// time between them.
     pub(super) fn forget_absent_interfaces(&mut self, now: Time, links: &Links) {

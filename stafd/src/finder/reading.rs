@@ -243,7 +243,7 @@ impl Finder {
             let at_stake =
                 self.reconciler.sources.claimed_by(&id).filter(|tid| self.counts_as_live(ctx.now, tid)).filter(alone);
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
-            // A referral that stays listed because of an unclear entry is no storage.
+            // Not logged, as in stacd: a referral carries no storage.
             let _ = self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| at_stake.contains(tid));
             if is_overtaken {
                 self.reconciler.sources.mark_stale(&id);

@@ -56,7 +56,7 @@ impl<C: Core> FakeHost<C> {
                 op,
                 result: Err(DisconnectError::OtherOwner { owner: self.owner_of(ctrl).unwrap_or_default() }),
             },
-            HostEffect::Disconnect { op, ctrl, only_if_free: Some(_) } if self.usage(ctrl) != Usage::Free => {
+            HostEffect::Disconnect { op, ctrl, recheck_use: Some(_) } if self.usage(ctrl) != Usage::Free => {
                 HostEvent::Disconnected { op, result: DisconnectError::unless_free(self.usage(ctrl)) }
             }
             HostEffect::Disconnect { op, ctrl, .. } => {

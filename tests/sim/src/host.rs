@@ -45,10 +45,10 @@ impl World {
                 let wait = self.streams.latency("lane");
                 self.after(wait, QueuedEvent::Enlist(Job { requester: requester(op), request }));
             }
-            HostEffect::Disconnect { op, ctrl, only_if_free } => {
+            HostEffect::Disconnect { op, ctrl, recheck_use } => {
                 let ctrl = self.unmask(ctrl);
-                let only_if_free =
-                    only_if_free.map(|not_counted| not_counted.into_iter().map(|ctrl| self.unmask(ctrl)).collect());
+                let recheck_use =
+                    recheck_use.map(|not_counted| not_counted.into_iter().map(|ctrl| self.unmask(ctrl)).collect());
                 trace!(self, "{daemon} disconnects {ctrl}: {}", self.describe(ctrl));
                 self.check_disconnect(daemon, ctrl);
                 self.mutate_disconnect(daemon, ctrl);
@@ -56,7 +56,7 @@ impl World {
                 if self.has(Fault::DisconnectHangs) {
                     wait += self.streams.stream("late delete thread").ms(0, 5000);
                 }
-                let deletion = Deletion { requester: Some(requester(op)), ctrl, only_if_free };
+                let deletion = Deletion { requester: Some(requester(op)), ctrl, recheck_use };
                 self.after(wait, QueuedEvent::Delete(deletion));
             }
             HostEffect::CheckUse { op, ctrl, not_counted } => {

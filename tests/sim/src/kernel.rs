@@ -185,13 +185,13 @@ pub(crate) struct Deletion {
     pub(crate) requester: Option<Requester>,
     pub(crate) ctrl: CtrlRef,
     /// As in [`HostEffect::Disconnect`].
-    pub(crate) only_if_free: Option<Vec<CtrlRef>>,
+    pub(crate) recheck_use: Option<Vec<CtrlRef>>,
 }
 
 impl Deletion {
     /// A disconnect by another program.
     pub(crate) fn by_others(ctrl: CtrlRef) -> Self {
-        Self { requester: None, ctrl, only_if_free: None }
+        Self { requester: None, ctrl, recheck_use: None }
     }
 }
 
@@ -481,7 +481,7 @@ impl World {
 
     /// A process is about to write to delete_controller.
     pub(crate) fn delete(&mut self, deletion: Deletion) {
-        let Deletion { requester, ctrl, ref only_if_free } = deletion;
+        let Deletion { requester, ctrl, ref recheck_use } = deletion;
         if requester.is_some_and(|requester| !self.is_current(requester)) {
             return;
         }
@@ -503,7 +503,7 @@ impl World {
             self.disconnected(requester, ctrl, Ok(()));
             return;
         }
-        let usage = only_if_free.as_ref().map_or(Usage::Free, |not_counted| self.usage(ctrl, not_counted));
+        let usage = recheck_use.as_ref().map_or(Usage::Free, |not_counted| self.usage(ctrl, not_counted));
         if usage != Usage::Free && !self.has_bug(Bug::UseNotCheckedAgain) {
             self.disconnected(requester, ctrl, DisconnectError::unless_free(usage));
             return;
@@ -519,10 +519,8 @@ impl World {
             return;
         }
         if requester.is_some() && self.oracle.spares_use.remove(&ctrl) {
-            let is_going = |other: &CtrlRef| self.oracle.disconnecting.contains_key(other);
-            let going: Vec<CtrlRef> =
-                self.kernel.controllers.iter().map(|known| known.shown.ctrl).filter(is_going).collect();
-            if self.is_in_use(ctrl) && self.other_paths(ctrl, &going) == 0 {
+            // Another path whose disconnect is under way is live until then, and is checked right before, too.
+            if self.is_in_use(ctrl) && self.other_paths(ctrl, &[]) == 0 {
                 let text = format!("{ctrl} is disconnected, whose storage has come into use since the check");
                 self.breach(Invariant::InUse, text);
             }

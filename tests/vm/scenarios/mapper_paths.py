@@ -59,7 +59,7 @@ def play():
 
 
 def reload_nvme(multipath):
-    """Loads nvme_core anew. Its parameter cannot be changed otherwise."""
+    """Reloads nvme_core. Its parameter cannot be changed otherwise."""
     daemons.stop()
     host.disconnect_all()
     target.clean()

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_unknown_configuration_any_controller_may_be_part() {
+    fn an_unknown_configuration_removes_and_announces_nothing() {
         let conf = read(UNKNOWN);
         assert!(conf.controller_lost && conf.controllers.is_empty());
         assert_eq!(conf.disconnect_scope, DisconnectScope::Nothing);

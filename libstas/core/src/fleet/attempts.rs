@@ -85,7 +85,7 @@ impl Fleet {
         obstacle.or_else(|| lacks_secret.then_some(Obstacle::HostSecretUnusable))
     }
 
-    /// Blocks a member: no attempt is made until it is wanted with other parameters.
+    /// Blocks a member: no attempt is made until it is wanted with other parameters, or the host's identity changes.
     fn block(&mut self, ctx: &mut Context<'_>, tid: &Tid, obstacle: Obstacle) {
         self.connect_queue.leave(tid);
         ctx.timers.cancel(&Timer::Retry(tid.clone()));

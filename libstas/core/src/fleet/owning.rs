@@ -195,7 +195,7 @@ impl Fleet {
         ctrl: CtrlRef,
         booted: bool,
         cause: &Cause,
-        only_if_free: Option<Vec<CtrlRef>>,
+        recheck_use: Option<Vec<CtrlRef>>,
     ) -> Result<(), Reason> {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return Ok(());
@@ -216,7 +216,7 @@ impl Fleet {
             member.disconnect_requested = true;
             member.kept = None;
         }
-        ctx.host(HostEffect::Disconnect { op, ctrl, only_if_free });
+        ctx.host(HostEffect::Disconnect { op, ctrl, recheck_use });
         Ok(())
     }
 

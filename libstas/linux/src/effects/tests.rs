@@ -105,7 +105,7 @@ async fn every_other_effect_is_answered_with_its_own_number() {
     let HostEvent::Connected { op: OpId(4), report } = answer(&mut events).await else { panic!() };
     assert_eq!(report.outcome, ConnectOutcome::Found(ctrl));
 
-    host.start(HostEffect::Disconnect { op: OpId(5), ctrl, only_if_free: Some(Vec::new()) });
+    host.start(HostEffect::Disconnect { op: OpId(5), ctrl, recheck_use: Some(Vec::new()) });
     assert_eq!(answer(&mut events).await, HostEvent::Disconnected { op: OpId(5), result: Ok(()) });
     assert!(fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap().starts_with('1'));
 }

@@ -1,13 +1,13 @@
-//! Opens a block device exclusively for a moment: the last new check before a disconnect, and never a periodic one.
+//! Opens a block device exclusively for a moment: the last new check before a disconnect. It is never made periodically.
 //!
 //! A mount, an assembled volume or a process that opens a disk exclusively claims the block device, in any mount
 //! namespace. The exclusive open then fails with EBUSY and disturbs nothing. An open that succeeds makes a simultaneous
 //! mount fail, so the disconnect must follow immediately.
 //!
-//! Another path of a device mapper multipath device is not opened exclusively, but read: the kernel does not show whether
-//! it can carry I/O.
+//! Another path of a dm-multipath device is not opened exclusively, but read, at each check: the kernel does not show
+//! whether it can carry I/O.
 //!
-//! The daemon itself is not allowed to open block devices. The program stas-in-use is allowed to do only that; systemd
+//! The daemon itself is not allowed to open block devices. The program stas-in-use is allowed to do only this; systemd
 //! starts one for each connection to [`SOCKET`]. It reads lines such as `nvme0n1 259:3` (open exclusively) and
 //! `nvme1n1 259:4 read` (read one block) and answers each with one word. It is kept running while the daemon has I/O controllers, because starting a unit takes longer than all other checks
 //! together.
@@ -38,16 +38,16 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Longest line of the protocol in bytes.
 const LINE: u64 = 256;
 
-/// Number of bytes that are read from a device, and the alignment of the buffer. The logical blocks of a namespace are
-/// not larger.
-const BLOCK: usize = 4096;
+/// Number of bytes that are read from a device, and the alignment of the buffer. The kernel supports no larger logical
+/// blocks.
+const BLOCK: usize = 65_536;
 
 /// What to do with a block device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
     /// Open it exclusively, and close it.
     Exclusive,
-    /// Read its first block, past the page cache.
+    /// Read its first bytes, past the page cache.
     Read,
 }
 
@@ -113,7 +113,7 @@ impl Opener {
         }
     }
 
-    /// Opens a block device and closes it. `number` is its `major:minor`.
+    /// Opens a block device exclusively, or reads it, and closes it. `number` is its `major:minor`.
     pub(super) fn open(&self, name: &str, number: &str, how: How) -> Opened {
         let mut stream = lock(&self.stream);
         if let Some(answer) = stream.as_mut().and_then(|stream| ask(stream, name, number, how).ok()) {
@@ -265,7 +265,7 @@ fn open(node: &Path, number: &str, how: How) -> Opened {
     }
 }
 
-/// Reads the first block. The kernel requires an aligned buffer.
+/// Reads the first bytes of the device. The kernel requires an aligned buffer.
 fn read_block(file: &File) -> io::Result<()> {
     let mut buffer = vec![0; 2 * BLOCK];
     let start = buffer.as_ptr().align_offset(BLOCK);

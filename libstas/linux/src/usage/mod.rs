@@ -2,20 +2,20 @@
 //!
 //! Most checks only read procfs, sysfs and configfs: opening a device could hang or disturb. Only if they find no use,
 //! each block device is opened exclusively for a moment. Then the first checks are repeated, because an open can take
-//! seconds, and the disconnect follows. Raw users that take no lock are only found by the kernel's count of completed
+//! seconds, and once more right before the disconnect. Raw users that take no lock are only found by the kernel's count of completed
 //! writes. Raw readers are not found.
 //!
-//! Another path of a device mapper multipath device counts if its first block can be read: without its own multipathing
-//! the kernel does not know the path's ANA state.
+//! Another path of a dm-multipath device counts if it can be read: without its own multipathing the kernel does not know
+//! the path's ANA state.
 //!
 //! | module | what it is about |
 //! |---|---|
 //! | `block` | block devices in sysfs |
 //! | `tables` | the text of mountinfo, /proc/swaps and /proc/locks |
 //! | `mounts` | the mounts of every mount namespace |
-//! | `exports` | block devices exported by the kernel's NVMe target |
+//! | `exports` | what the kernel's NVMe target exports: block devices, files and controllers |
 //! | `writes` | raw users, found by the count of completed writes |
-//! | [`exclusive`] | the exclusive open, in the program stas-in-use |
+//! | [`exclusive`] | the exclusive open, and the read of another path, in the program stas-in-use |
 
 mod block;
 pub mod exclusive;

@@ -129,7 +129,7 @@ impl SysConf {
     ///
     /// `read` returns the content of a file: `None` if the file does not exist, an error if it cannot be read.
     /// Secret and symbolic name may be absent. If one of them is invalid, it causes a complaint. An invalid symbolic name
-    /// is left out. An invalid secret is withheld: no controller is connected without the protection that it stands for.
+    /// is left out. An invalid secret becomes [`WITHHELD`]: controllers without a secret of their own are not connected.
     ///
     /// # Errors
     /// [`IdentityError`] if there is no valid NQN or no valid ID.
@@ -148,7 +148,7 @@ impl SysConf {
                 instead.map(str::to_owned)
             })
         };
-        let no_key = "the host's DH-HMAC-CHAP secret cannot be used, and no new connection is made without it";
+        let no_key = "the host's DH-HMAC-CHAP secret is not valid";
         let no_symname = "the symbolic name is not used";
         let key = match &self.key {
             Value::Literal(secret) => &Value::Literal(secret.reveal().to_owned()),
