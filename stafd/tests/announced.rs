@@ -265,8 +265,8 @@ fn an_interface_that_no_longer_exists_protects_no_controller_from_an_exclusion()
     }
 }
 
-/// An interface may vanish for a moment (a VLAN or bond is made again). It counts as gone if it is absent at reloads that
-/// are 10 minutes apart.
+/// An interface may vanish for a moment (a VLAN or bond is made again). It counts as gone if it is absent at reloads
+/// that are 10 minutes apart.
 #[test]
 fn an_interface_that_vanishes_excludes_no_controller_until_it_is_gone_at_two_reloads() {
     for (conf, p) in UNBOUND {

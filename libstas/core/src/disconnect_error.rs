@@ -1,7 +1,7 @@
 //! Why a controller was not disconnected.
 
 use super::host_error::{NoThread, OsError};
-use super::usage::{Usage, UsageError, Use, list};
+use super::usage::{UsageError, Use, list};
 
 /// Why a controller was not disconnected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,19 +30,4 @@ pub enum DisconnectError {
     /// It was not tried.
     #[error(transparent)]
     NoThread(#[from] NoThread),
-}
-
-impl DisconnectError {
-    /// Allows the disconnect of a controller whose storage is not in use.
-    ///
-    /// # Errors
-    /// [`DisconnectError::InUse`], [`DisconnectError::Overtaken`] or [`DisconnectError::UseUnknown`].
-    pub fn unless_free(usage: Usage) -> Result<(), Self> {
-        match usage {
-            Usage::Free => Ok(()),
-            Usage::LastPath(uses) => Err(Self::InUse(uses)),
-            Usage::Unknown(UsageError::Overtaken) => Err(Self::Overtaken),
-            Usage::Unknown(error) => Err(Self::UseUnknown(error)),
-        }
-    }
 }

@@ -176,8 +176,9 @@ pub enum HostEffect {
         op: OpId,
         /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
-        /// If it is set, the checks that open no device are repeated right before the only attempt: the storage may have
-        /// come into use since [`HostEffect::CheckUse`]. Contains the controllers that do not count as other paths.
+        /// If it is set, the checks that open no device are repeated right before the only attempt: the storage may
+        /// have come into use since [`HostEffect::CheckUse`]. Contains the controllers that do not count as other
+        /// paths.
         recheck_use: Option<Vec<CtrlRef>>,
     },
     /// Check whether the controller is the last path to storage in use. Answered by [`HostEvent::UseChecked`].

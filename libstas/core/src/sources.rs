@@ -197,8 +197,8 @@ pub struct SourcePage<P> {
     pub connected_since: Time,
     /// The controllers that it lists.
     pub controllers: BTreeMap<Tid, P>,
-    /// When it was read, or a time before that, if it was read on request; `None`: at an unknown time of its connection.
-    /// Only a page that was read on request can confirm a doubtful page.
+    /// When it was read, or a time before that, if it was read on request; `None`: at an unknown time of its
+    /// connection. Only a page that was read on request can confirm a doubtful page.
     pub read: Option<Time>,
     /// The entries that yield no controller. Several may be equal.
     pub unclear: Vec<Unclear>,
@@ -238,8 +238,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.entry(id).or_insert_with(Source::stale).claims.extend(restored);
     }
 
-    /// Adds controllers that a source may list, without its own current list. This proves no absence, and interrupts the
-    /// series of pages that show which entries are damaged for good.
+    /// Adds controllers that a source may list, without its own current list. This proves no absence, and interrupts
+    /// the series of pages that show which entries are damaged for good.
     pub fn add_unproved(&mut self, id: SourceId, controllers: BTreeMap<Tid, P>) {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         source.knowledge = Knowledge::Stale;
@@ -260,7 +260,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         let settled = page.read.filter(|read| page.connected_since + SETTLED_READ <= *read);
         let has_no_entry = |tid: &Tid| !source.claims.get(tid).is_some_and(|claim| claim.has_entry);
-        let lists_new = page.controllers.keys().any(has_no_entry);
+        // Without unclear entries no controller is looked up: a page may list thousands.
+        let lists_new = !page.unclear.is_empty() && page.controllers.keys().any(has_no_entry);
         source.unclear.replace(std::mem::take(&mut page.unclear), settled, lists_new);
         // These claims keep their `listed_on`: the end of the unclear entry alone does not prove their absence.
         let protected: BTreeSet<Tid> =
@@ -314,8 +315,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         }
     }
 
-    /// Marks a source as stale, or drops it if it has no claims: otherwise each announced discovery controller that
-    /// never answers would leave one in memory.
+    /// Marks a source as stale, or drops it if it has neither claims nor unclear entries: otherwise each announced
+    /// discovery controller that never answers would leave one in memory.
     pub fn mark_stale_or_drop(&mut self, id: &SourceId) {
         let is_empty = |source: &Source<P>| source.claims.is_empty() && source.unclear.is_empty();
         if self.sources.get(id).is_some_and(is_empty) {

@@ -92,9 +92,6 @@ pub enum UsageError {
     /// A block device cannot be opened exclusively. Contains the answer of stas-in-use.
     #[error("{0}")]
     Open(String),
-    /// There are block devices or paths now that the check did not examine.
-    #[error("its block devices or paths have changed since the check for storage in use")]
-    Overtaken,
     /// It was not tried.
     #[error(transparent)]
     NoThread(#[from] NoThread),

@@ -133,8 +133,8 @@ impl<C: Clone + Default + PartialEq> Files<C> {
         }
     }
 
-    /// Keeps the host NQN and host ID of the start: the kernel's connections were made with them. Keeps the secret if the
-    /// new one cannot be used.
+    /// Keeps the host NQN and host ID of the start: the kernel's connections were made with them. Keeps the secret if
+    /// the new one cannot be used.
     fn keep_identity(&self, new: HostIdentity) -> Arc<HostIdentity> {
         let now = &self.identity;
         for (what, before, after) in [("NQN", &now.nqn, &new.nqn), ("ID", &now.id, &new.id)] {

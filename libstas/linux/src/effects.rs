@@ -162,10 +162,10 @@ impl Host for LinuxHost {
             }
             HostEffect::Disconnect { op, ctrl, recheck_use } => {
                 let watcher = self.usage.clone();
-                let usage = recheck_use.map(|not_counted| move || watcher.check_unopened(ctrl, &not_counted));
+                let recheck_use = recheck_use.map(|not_counted| move || watcher.check_again(ctrl, &not_counted));
                 self.spawn_detached(
                     &format!("delete-{}", ctrl.device),
-                    move |roots| disconnect::disconnect_unless_claimed(roots, ctrl, usage),
+                    move |roots| disconnect::disconnect_unless_claimed(roots, ctrl, recheck_use),
                     move |result| HostEvent::Disconnected { op, result },
                 );
             }

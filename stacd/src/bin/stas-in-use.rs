@@ -1,5 +1,5 @@
-//! Answers stacd whether a block device is opened exclusively, or whether it can be read: stacd itself may not open block
-//! devices.
+//! Answers stacd whether a block device is opened exclusively, or whether it can be read: stacd itself may not open
+//! block devices.
 
 use std::io;
 use std::path::Path;

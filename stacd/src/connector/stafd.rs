@@ -31,7 +31,8 @@ struct DcReport {
 /// What an answer of stafd proves.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
-    /// It is the newest state of the page. `requested`: when stafd was asked to read it again; it was read then or later.
+    /// It is the newest state of the page. `requested`: when stafd was asked to read it again; it was read then or
+    /// later.
     New { requested: Option<Time> },
     /// A change was signalled after the page was requested: the answer may be older.
     Outdated,
@@ -62,8 +63,8 @@ pub(super) struct Stafd {
     /// The pages whose change was signalled, and the newest operation at that time. The answer to an older operation
     /// may have been sent before that signal: it proves nothing.
     signalled: BTreeMap<Tid, OpId>,
-    /// Pages that stafd has read again on request, with an answer that may be older than a signal. Contains the time of the
-    /// request: the page of the next answer was read then or later.
+    /// Pages that stafd has read again on request, with an answer that may be older than a signal. Contains the time of
+    /// the request: the page of the next answer was read then or later.
     read_again: BTreeMap<Tid, Time>,
     /// Discovery controllers that the present process of a Python stafd (nvme-stas 2) has published with entries.
     published_with_entries: BTreeSet<Tid>,

@@ -509,10 +509,9 @@ impl AnnouncedDcs {
         (fresh, lines)
     }
 
-    /// Removes vanished interfaces from `found_on`, unless all have vanished: otherwise such an interface would protect a
-    /// controller from exclusions for ever. An interface may be absent for a moment, at
-    /// a reload, too: it is forgotten if it is absent at two reloads that are at least [`GONE_AFTER`] apart, and all the
-    /// time between them.
+    /// Removes vanished interfaces from `found_on`, unless all have vanished: otherwise such an interface would protect
+    /// a controller from exclusions for ever. An interface may be absent for a moment, at a reload, too: it is
+    /// forgotten if it is absent at two reloads that are at least [`GONE_AFTER`] apart, and all the time between them.
     pub(super) fn forget_absent_interfaces(&mut self, now: Time, links: &Links) {
         let exists = |name: &String| links.0.iter().any(|link| link.name == *name);
         let dcs = || self.dcs.values().chain(self.aged.values());

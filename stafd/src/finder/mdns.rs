@@ -28,8 +28,8 @@ impl Finder {
     /// Starts or stops browsing, as configured.
     pub(super) fn configure_browsing(&mut self, ctx: &mut Context<'_>) {
         let Some(conf) = self.settings.as_ref().map(|settings| &settings.conf) else { return };
-        // Without browsing, announced controllers are kept until they are disconnected. If the configuration is not known
-        // in full, browsing may be off by mistake.
+        // Without browsing, announced controllers are kept until they are disconnected. If the configuration is not
+        // known in full, browsing may be off by mistake.
         let at_once = !conf.zeroconf && !conf.controller_lost;
         let persistence = if at_once { Persistence::For(Duration::ZERO) } else { conf.zeroconf_persistence };
         self.announced.set_persistence(persistence);

@@ -97,9 +97,9 @@ impl Finder {
         ctx.timers.set(Timer::ReadAnswer(tid.clone()), ctx.now + READ_DEADLINE);
     }
 
-    /// Ends the read of an operation. Returns its discovery controller and when the read began, or `None` if the answer is
-    /// late or the connection was replaced during the read: then the answer says nothing about the present connection, and
-    /// the page is read again.
+    /// Ends the read of an operation. Returns its discovery controller and when the read began, or `None` if the answer
+    /// is late or the connection was replaced during the read: then the answer says nothing about the present
+    /// connection, and the page is read again.
     fn end_read(&mut self, ctx: &mut Context<'_>, op: OpId, what: ReadKind) -> Option<(Tid, Time)> {
         let is_it = |reading: &Reading| reading.op == op && reading.what == what;
         let mut dcs = self.dcs.iter_mut();

@@ -56,8 +56,8 @@ impl<C: Core> FakeHost<C> {
                 op,
                 result: Err(DisconnectError::OtherOwner { owner: self.owner_of(ctrl).unwrap_or_default() }),
             },
-            HostEffect::Disconnect { op, ctrl, recheck_use: Some(_) } if self.usage(ctrl) != Usage::Free => {
-                HostEvent::Disconnected { op, result: DisconnectError::unless_free(self.usage(ctrl)) }
+            HostEffect::Disconnect { op, ctrl, recheck_use: Some(_) } if self.is_in_use(ctrl) => {
+                HostEvent::Disconnected { op, result: Err(DisconnectError::InUse(vec![mounted()])) }
             }
             HostEffect::Disconnect { op, ctrl, .. } => {
                 self.disconnect(ctrl);
@@ -198,9 +198,12 @@ impl<C: Core> FakeHost<C> {
         }
     }
 
+    fn is_in_use(&self, ctrl: CtrlRef) -> bool {
+        self.kernel.iter().any(|kernel| kernel.ctrl == ctrl && self.in_use.contains(&kernel.subsysnqn))
+    }
+
     fn usage(&self, ctrl: CtrlRef) -> Usage {
-        let used = self.kernel.iter().any(|kernel| kernel.ctrl == ctrl && self.in_use.contains(&kernel.subsysnqn));
-        if used { Usage::LastPath(vec![mounted()]) } else { Usage::Free }
+        if self.is_in_use(ctrl) { Usage::LastPath(vec![mounted()]) } else { Usage::Free }
     }
 }
 

@@ -503,9 +503,13 @@ impl World {
             self.disconnected(requester, ctrl, Ok(()));
             return;
         }
-        let usage = recheck_use.as_ref().map_or(Usage::Free, |not_counted| self.usage(ctrl, not_counted));
-        if usage != Usage::Free && !self.has_bug(Bug::UseNotCheckedAgain) {
-            self.disconnected(requester, ctrl, DisconnectError::unless_free(usage));
+        let refusal = match recheck_use.as_ref().map(|not_counted| self.usage(ctrl, not_counted)) {
+            Some(Usage::LastPath(uses)) => Some(DisconnectError::InUse(uses)),
+            Some(Usage::Unknown(error)) => Some(DisconnectError::UseUnknown(error)),
+            Some(Usage::Free) | None => None,
+        };
+        if let Some(refusal) = refusal.filter(|_| !self.has_bug(Bug::UseNotCheckedAgain)) {
+            self.disconnected(requester, ctrl, Err(refusal));
             return;
         }
         if requester.is_some() && self.has(Fault::DisconnectRefused) {

@@ -9,8 +9,8 @@ use super::keys::SECRETS;
 use stas_nvme::secret::WITHHELD;
 
 /// Stands for a configuration that is not known. Any controller may have been configured, so nothing is removed because
-/// this text does not list it. Nothing may be disconnected for another reason, or connected because of mDNS, either: the
-/// configuration may have prohibited it.
+/// this text does not list it. Nothing may be disconnected for another reason, or connected because of mDNS, either:
+/// the configuration may have prohibited it.
 pub const UNKNOWN: &str = "\
 [Service Discovery]
 zeroconf=disabled

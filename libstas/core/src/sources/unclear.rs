@@ -1,9 +1,9 @@
 //! The entries of a page that yield no controller, and how long they keep other controllers listed.
 //!
 //! Controllers that such an entry may mean by its NQN or address stay listed as long as the entry exists, even if they
-//! had readable entries beside it: the damage may have moved from one entry to another. A damaged entry may also replace
-//! an entry that it does not resemble at all: until the damaged entry was seen in two settled pages, the page proves no
-//! absence.
+//! had readable entries beside it: the damage may have moved from one entry to another. A damaged entry may also
+//! replace an entry that it does not resemble at all: until the damaged entry was seen in two settled pages, the page
+//! proves no absence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

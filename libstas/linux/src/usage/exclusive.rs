@@ -1,4 +1,5 @@
-//! Opens a block device exclusively for a moment: the last new check before a disconnect. It is never made periodically.
+//! Opens a block device exclusively for a moment: the last new check before a disconnect. It is never made
+//! periodically.
 //!
 //! A mount, an assembled volume or a process that opens a disk exclusively claims the block device, in any mount
 //! namespace. The exclusive open then fails with EBUSY and disturbs nothing. An open that succeeds makes a simultaneous
@@ -8,9 +9,9 @@
 //! whether it can carry I/O.
 //!
 //! The daemon itself is not allowed to open block devices. The program stas-in-use is allowed to do only this; systemd
-//! starts one for each connection to [`SOCKET`]. It reads lines such as `nvme0n1 259:3` (open exclusively) and
-//! `nvme1n1 259:4 read` (read one block) and answers each with one word. It is kept running while the daemon has I/O controllers, because starting a unit takes longer than all other checks
-//! together.
+//! starts one for each connection to [`SOCKET`]. It reads lines such as `nvme0n1 259:3` (open exclusively) and `nvme1n1
+//! 259:4 read` (read the beginning) and answers each with one word. It is kept running while the daemon has I/O
+//! controllers, because starting a unit takes longer than all other checks together.
 
 use std::collections::BTreeSet;
 use std::fmt;

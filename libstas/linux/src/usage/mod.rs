@@ -2,11 +2,11 @@
 //!
 //! Most checks only read procfs, sysfs and configfs: opening a device could hang or disturb. Only if they find no use,
 //! each block device is opened exclusively for a moment. Then the first checks are repeated, because an open can take
-//! seconds, and once more right before the disconnect. Raw users that take no lock are only found by the kernel's count of completed
-//! writes. Raw readers are not found.
+//! seconds, and once more right before the disconnect. Raw users that take no lock are only found by the kernel's count
+//! of completed writes. Raw readers are not found.
 //!
-//! Another path of a dm-multipath device counts if it can be read: without its own multipathing the kernel does not know
-//! the path's ANA state.
+//! Another path of a dm-multipath device counts if it can be read: without its own multipathing the kernel does not
+//! know the path's ANA state.
 //!
 //! | module | what it is about |
 //! |---|---|
@@ -35,7 +35,7 @@ use super::Roots;
 use super::sysfs::{ControllerDir, inode};
 use block::{Blocks, Namespace};
 use exclusive::{How, Opened, Opener};
-use stas_core::{CtrlRef, CtrlState, OsError, Snapshot, Usage, UsageError, Use, UseKind};
+use stas_core::{CtrlRef, CtrlState, DisconnectError, OsError, Snapshot, Usage, UsageError, Use, UseKind};
 use tables::{LockedInode, Mount, locks, swaps};
 use writes::Writes;
 
@@ -65,7 +65,7 @@ pub struct Watcher {
 struct Examined {
     /// Opened exclusively.
     opened: BTreeSet<String>,
-    /// Paths of device mapper multipath devices that were read, and whether that succeeded.
+    /// Paths of dm-multipath devices that were read, and whether that succeeded.
     read: BTreeMap<String, bool>,
 }
 
@@ -118,50 +118,57 @@ impl Watcher {
         self.check_with(ctrl, not_counted, &open)
     }
 
-    /// Repeats the checks that open nothing, right before a disconnect and once for each [`Watcher::check`]. If there is
-    /// a device to open that the check has not opened, another path may have been lost since: that needs a new check.
-    #[must_use]
-    pub fn check_unopened(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Usage {
+    /// Repeats the checks that open nothing, right before a disconnect and once for each [`Watcher::check`]. If there
+    /// is a device to open that the check has not opened, another path may have been lost since: that needs a new
+    /// check.
+    ///
+    /// # Errors
+    /// [`DisconnectError::InUse`], [`DisconnectError::Overtaken`] or [`DisconnectError::UseUnknown`].
+    pub fn check_again(&self, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> Result<(), DisconnectError> {
         let Examined { opened, read } = lock(&self.examined).remove(&ctrl).unwrap_or_default();
-        match Check::new(self, ctrl, not_counted).and_then(|check| check.run(&read)) {
-            Ok(found) if !found.uses.is_empty() => Usage::LastPath(found.uses),
-            Ok(found) if !found.to_read.is_empty() || !found.idle.iter().all(|name| opened.contains(name)) => {
-                Usage::Unknown(UsageError::Overtaken)
-            }
-            Ok(_) => Usage::Free,
-            Err(error) => Usage::Unknown(UsageError::Read(OsError::new(error))),
+        let found = self.find(ctrl, not_counted, &read).map_err(DisconnectError::UseUnknown)?;
+        if !found.uses.is_empty() {
+            return Err(DisconnectError::InUse(found.uses));
         }
+        let is_examined = found.to_read.is_empty() && found.idle.iter().all(|name| opened.contains(name));
+        if is_examined { Ok(()) } else { Err(DisconnectError::Overtaken) }
     }
 
     fn check_with(&self, ctrl: CtrlRef, not_counted: &[CtrlRef], open: Open<'_>) -> Usage {
-        let (mut opened, mut read) = (BTreeSet::new(), BTreeMap::new());
+        self.examine(ctrl, not_counted, open).unwrap_or_else(Usage::Unknown)
+    }
+
+    fn examine(&self, ctrl: CtrlRef, not_counted: &[CtrlRef], open: Open<'_>) -> Result<Usage, UsageError> {
+        let mut examined = Examined::default();
         // An open can take seconds, and meanwhile another path can be lost or a device be mounted. So the checks that
         // open nothing are repeated until there is no further device to open.
         loop {
-            let found = match Check::new(self, ctrl, not_counted).and_then(|check| check.run(&read)) {
-                Ok(found) => found,
-                Err(error) => return Usage::Unknown(UsageError::Read(OsError::new(error))),
-            };
-            if !found.uses.is_empty() {
-                return Usage::LastPath(found.uses);
+            let Found { uses, mut idle, to_read } = self.find(ctrl, not_counted, &examined.read)?;
+            if !uses.is_empty() {
+                return Ok(Usage::LastPath(uses));
             }
-            let idle: Vec<String> = found.idle.into_iter().filter(|name| opened.insert(name.clone())).collect();
-            if idle.is_empty() && found.to_read.is_empty() {
-                lock(&self.examined).insert(ctrl, Examined { opened, read });
-                return Usage::Free;
+            idle.retain(|name| examined.opened.insert(name.clone()));
+            if idle.is_empty() && to_read.is_empty() {
+                lock(&self.examined).insert(ctrl, examined);
+                return Ok(Usage::Free);
             }
-            for name in found.to_read {
+            for name in to_read {
                 // What cannot be read, for whatever reason, is no other path.
                 let number = self.blocks.number(&name).ok().flatten();
                 let is_served = number.is_some_and(|number| open(&name, &number, How::Read) == Opened::Free);
-                read.insert(name, is_served);
+                examined.read.insert(name, is_served);
             }
-            match self.open_all(ctrl, idle, open) {
-                Ok(Usage::Free) => {}
-                Ok(usage) => return usage,
-                Err(error) => return Usage::Unknown(error),
+            match self.open_all(ctrl, idle, open)? {
+                Usage::Free => {}
+                usage => return Ok(usage),
             }
         }
+    }
+
+    /// The checks that open no device. `read`: as in [`Examined`].
+    fn find(&self, ctrl: CtrlRef, not_counted: &[CtrlRef], read: &BTreeMap<String, bool>) -> Result<Found, UsageError> {
+        let found = Check::new(self, ctrl, not_counted, read).and_then(|check| check.run());
+        found.map_err(|error| UsageError::Read(OsError::new(error)))
     }
 
     /// Opens exclusively each device that the other checks found idle.
@@ -185,7 +192,7 @@ impl Watcher {
     }
 }
 
-/// Whether a device mapper multipath device is on top of a block device.
+/// Whether a dm-multipath device is on top of a block device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Multipath {
     No,
@@ -204,7 +211,7 @@ struct Found {
     uses: Vec<Use>,
     /// Block devices that would be lost and that seem to be idle.
     idle: Vec<String>,
-    /// Paths of device mapper multipath devices that must be read to find out whether they can carry I/O.
+    /// Paths of dm-multipath devices that must be read to find out whether they can carry I/O.
     to_read: Vec<String>,
 }
 
@@ -219,6 +226,8 @@ struct Check<'a> {
     blocks: &'a Blocks,
     ctrl: CtrlRef,
     not_counted: BTreeSet<CtrlRef>,
+    /// As in [`Examined`]. A path that was not read counts as another path.
+    read: &'a BTreeMap<String, bool>,
     mounts: Vec<Mount>,
     swaps: Vec<String>,
     locks: Vec<LockedInode>,
@@ -226,13 +235,19 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(watcher: &'a Watcher, ctrl: CtrlRef, not_counted: &[CtrlRef]) -> io::Result<Self> {
+    fn new(
+        watcher: &'a Watcher,
+        ctrl: CtrlRef,
+        not_counted: &[CtrlRef],
+        read: &'a BTreeMap<String, bool>,
+    ) -> io::Result<Self> {
         let proc = &watcher.roots.proc;
         Ok(Self {
             watcher,
             blocks: &watcher.blocks,
             ctrl,
             not_counted: not_counted.iter().copied().collect(),
+            read,
             mounts: mounts::of_all_namespaces(proc)?,
             swaps: swaps(&table(&proc.join("swaps"))?),
             locks: locks(&table(&proc.join("locks"))?),
@@ -240,9 +255,7 @@ impl<'a> Check<'a> {
         })
     }
 
-    /// `read`: the paths of device mapper multipath devices that were read, and whether that succeeded. One that was not
-    /// read counts as another path.
-    fn run(&self, read: &BTreeMap<String, bool>) -> io::Result<Found> {
+    fn run(&self) -> io::Result<Found> {
         let mut found = Found::default();
         if ControllerDir::open(&self.watcher.roots, self.ctrl)?.is_none() {
             return Ok(found);
@@ -258,7 +271,7 @@ impl<'a> Check<'a> {
                 continue;
             }
             // Writes through a multipath device continue over its other path.
-            if self.uses(&namespace.block, 0, read, &mut found)? != Multipath::HasOtherPath {
+            if self.uses(&namespace.block, 0, &mut found)? != Multipath::HasOtherPath {
                 last_path_to.push(namespace);
             }
         }
@@ -307,20 +320,14 @@ impl<'a> Check<'a> {
 
     /// Finds the uses of a block device and its partitions. The exclusive open of a disk fails while a partition is
     /// held. Device mapper multipathing always holds its paths, so the device on top of them is opened instead.
-    fn uses(
-        &self,
-        block: &str,
-        depth: usize,
-        read: &BTreeMap<String, bool>,
-        found: &mut Found,
-    ) -> io::Result<Multipath> {
+    fn uses(&self, block: &str, depth: usize, found: &mut Found) -> io::Result<Multipath> {
         let mut not_held = Vec::new();
         let mut multipath = Multipath::No;
         for part in self.blocks.with_partitions(block)? {
             self.used(&part, found)?;
             let holders = self.blocks.holders(&part)?;
             for holder in &holders {
-                multipath = multipath.max(self.held((&part, holder), depth, read, found)?);
+                multipath = multipath.max(self.held(&part, holder, depth, found)?);
             }
             if holders.is_empty() {
                 not_held.push(part);
@@ -375,13 +382,7 @@ impl<'a> Check<'a> {
 
     /// Handles a block device on top of this one. Device mapper multipathing is followed: it holds every path, used or
     /// not, and may have other paths.
-    fn held(
-        &self,
-        (part, holder): (&str, &str),
-        depth: usize,
-        read: &BTreeMap<String, bool>,
-        found: &mut Found,
-    ) -> io::Result<Multipath> {
+    fn held(&self, part: &str, holder: &str, depth: usize, found: &mut Found) -> io::Result<Multipath> {
         let mapped = self.blocks.mapped(holder)?;
         if !mapped.as_ref().is_some_and(|mapped| mapped.is_multipath()) || depth == DEPTH {
             let name = mapped.map_or_else(|| holder.to_owned(), |mapped| format!("{} ({holder})", mapped.name));
@@ -389,15 +390,16 @@ impl<'a> Check<'a> {
             return Ok(Multipath::No);
         }
         for slave in self.blocks.slaves(holder)? {
-            if slave == part || read.get(&slave) == Some(&false) || !self.is_path(&slave)? {
+            let can_be_read = self.read.get(&slave).copied();
+            if slave == part || can_be_read == Some(false) || !self.is_path(&slave)? {
                 continue;
             }
-            if !read.contains_key(&slave) {
+            if can_be_read.is_none() {
                 found.to_read.push(slave);
             }
             return Ok(Multipath::HasOtherPath);
         }
-        self.uses(holder, depth + 1, read, found)?;
+        self.uses(holder, depth + 1, found)?;
         Ok(Multipath::LastPath)
     }
 

@@ -55,6 +55,12 @@ fn uses(usage: &Usage) -> String {
     uses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// The same for a controller that is not disconnected because of that.
+fn in_use(result: Result<(), DisconnectError>) -> String {
+    let Err(DisconnectError::InUse(found)) = result else { panic!("{result:?}") };
+    uses(&Usage::LastPath(found))
+}
+
 /// The usage of one path while the other is being disconnected.
 fn without_the_other((tree, one, other): &(FakeTree, CtrlRef, CtrlRef)) -> Usage {
     check(tree, *one, &[*other])
@@ -147,20 +153,23 @@ fn a_loop_device_on_it_counts() {
     assert_eq!(uses(&without_the_other(&paths)), "nvme0n1 is used by the loop device loop1");
 }
 
+/// A controller without the kernel's multipathing whose namespace is a path of the multipath device dm-0.
+fn path_of_dm_0(tree: &FakeTree, device: u32) -> CtrlRef {
+    let ctrl = tree.controller(device, "");
+    let name = format!("nvme{device}n1");
+    tree.set(ctrl, &format!("{name}/size"), "1");
+    disk(tree, &name, &format!("259:{device}"));
+    tree.link(format!("sys/class/block/{name}/device"), format!("sys/class/nvme/nvme{device}"));
+    tree.put(format!("sys/class/block/{name}/holders/dm-0/dev"), "");
+    tree.put(format!("sys/class/block/dm-0/slaves/{name}/dev"), "");
+    ctrl
+}
+
 /// Two controllers without the kernel's multipathing. The device mapper combines nvme0n1 and nvme1n1.
 fn device_mapper_multipath() -> (FakeTree, CtrlRef, CtrlRef) {
     let tree = FakeTree::new();
     tree.put("proc/self/mountinfo", "");
-    let paths = [0, 1].map(|device| {
-        let ctrl = tree.controller(device, "");
-        let name = format!("nvme{device}n1");
-        tree.set(ctrl, &format!("{name}/size"), "1");
-        disk(&tree, &name, &format!("259:{device}"));
-        tree.link(format!("sys/class/block/{name}/device"), format!("sys/class/nvme/nvme{device}"));
-        tree.put(format!("sys/class/block/{name}/holders/dm-0/dev"), "");
-        tree.put(format!("sys/class/block/dm-0/slaves/{name}/dev"), "");
-        ctrl
-    });
+    let paths = [0, 1].map(|device| path_of_dm_0(&tree, device));
     disk(&tree, "dm-0", "253:0");
     tree.put("sys/class/block/dm-0/dm/name", "mpatha\n");
     tree.put("sys/class/block/dm-0/dm/uuid", "mpath-nvme.1\n");
@@ -214,12 +223,7 @@ fn each_other_path_of_the_device_mapper_is_read_until_one_can_carry_io() {
     let (tree, one, _) = device_mapper_multipath();
     mount(&tree, "253:0", "/dev/mapper/mpatha");
     for device in [2, 3] {
-        let ctrl = tree.controller(device, "");
-        let name = format!("nvme{device}n1");
-        tree.set(ctrl, &format!("{name}/size"), "1");
-        disk(&tree, &name, &format!("259:{device}"));
-        tree.link(format!("sys/class/block/{name}/device"), format!("sys/class/nvme/nvme{device}"));
-        tree.put(format!("sys/class/block/dm-0/slaves/{name}/dev"), "");
+        path_of_dm_0(&tree, device);
     }
     for (good, expected) in [("nvme1n1", true), ("nvme3n1", true), ("none", false)] {
         let open = |name: &str, _: &str, _| if name == good { Opened::Free } else { Opened::Hangs };
@@ -442,16 +446,16 @@ fn what_has_come_into_use_since_the_check_is_found_without_opening_anything() {
     let watcher = Watcher::new(&tree.roots(), None);
     let check = |not_counted: &[CtrlRef]| watcher.check_with(one, not_counted, &|_, _, _| Opened::Free);
     assert_eq!(check(&[other]), Usage::Free);
-    assert_eq!(watcher.check_unopened(one, &[other]), Usage::Free);
-    let overtaken = Usage::Unknown(UsageError::Overtaken);
-    assert_eq!(watcher.check_unopened(one, &[other]), overtaken, "each check counts once");
+    assert_eq!(watcher.check_again(one, &[other]), Ok(()));
+    let overtaken = || Err(DisconnectError::Overtaken);
+    assert_eq!(watcher.check_again(one, &[other]), overtaken(), "each check counts once");
     assert_eq!(check(&[]), Usage::Free, "there is another path, so nothing was opened");
-    assert_eq!(watcher.check_unopened(one, &[other]), overtaken, "it is lost");
+    assert_eq!(watcher.check_again(one, &[other]), overtaken(), "it is lost");
     mount(&tree, "259:3", "/dev/root");
-    assert_eq!(watcher.check_unopened(one, &[]), Usage::Free, "there is another path");
-    assert_eq!(uses(&watcher.check_unopened(one, &[other])), "nvme0n1 is mounted on /srv");
+    assert_eq!(watcher.check_again(one, &[]), Ok(()), "there is another path");
+    assert_eq!(in_use(watcher.check_again(one, &[other])), "nvme0n1 is mounted on /srv");
     std::fs::remove_file(tree.path("proc/self/mountinfo")).unwrap();
-    assert!(matches!(watcher.check_unopened(one, &[]), Usage::Unknown(UsageError::Read(_))));
+    assert!(matches!(watcher.check_again(one, &[]), Err(DisconnectError::UseUnknown(UsageError::Read(_)))));
 }
 
 /// Whether the other path of a device mapper multipath device can be read is not asked again.
@@ -463,10 +467,10 @@ fn a_path_that_could_not_be_read_in_the_check_is_no_other_path_right_before_the_
         let open = |_: &str, _: &str, how| if how == How::Read { answer.clone() } else { Opened::Free };
         assert_eq!(watcher.check_with(one, &[], &open), Usage::Free, "nothing is mounted");
         mount(&tree, "253:0", "/dev/mapper/mpatha");
-        let usage = watcher.check_unopened(one, &[]);
+        let result = watcher.check_again(one, &[]);
         match expected {
-            Some(expected) => assert_eq!(uses(&usage), expected),
-            None => assert_eq!(usage, Usage::Free),
+            Some(expected) => assert_eq!(in_use(result), expected),
+            None => assert_eq!(result, Ok(())),
         }
     }
 }

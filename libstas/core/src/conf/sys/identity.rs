@@ -127,9 +127,9 @@ impl SysConf {
 
     /// Reads the identity from sys.conf and the files that it refers to.
     ///
-    /// `read` returns the content of a file: `None` if the file does not exist, an error if it cannot be read.
-    /// Secret and symbolic name may be absent. If one of them is invalid, it causes a complaint. An invalid symbolic name
-    /// is left out. An invalid secret becomes [`WITHHELD`]: controllers without a secret of their own are not connected.
+    /// `read` returns the content of a file: `None` if the file does not exist, an error if it cannot be read. Secret
+    /// and symbolic name may be absent. If one of them is invalid, it causes a complaint. An invalid symbolic name is
+    /// left out. An invalid secret becomes [`WITHHELD`]: controllers without a secret of their own are not connected.
     ///
     /// # Errors
     /// [`IdentityError`] if there is no valid NQN or no valid ID.
