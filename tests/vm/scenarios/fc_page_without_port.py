@@ -16,17 +16,12 @@ disconnect-trtypes=tcp+rdma+fc
 """
 
 
-def write(path, text):
-    with open(path, "w") as file:
-        file.write(text)
-
-
 def play():
     local, remote = network.fibre_channel()
     target.subsystem(NQN, ports=())
     os.mkdir(PORT)
     for name, value in (("trtype", "fc"), ("adrfam", "fc"), ("traddr", remote), ("trsvcid", "none")):
-        write(f"{PORT}/addr_{name}", value)
+        host.write(f"{PORT}/addr_{name}", value)
     link = f"{PORT}/subsystems/{NQN}"
     os.symlink(f"{target.NVMET}/subsystems/{NQN}", link)
     try:
@@ -69,8 +64,8 @@ def refers_to_tcp():
     with host.nothing_lost():
         os.mkdir(REFERRAL)
         for name, value in (("trtype", "tcp"), ("adrfam", "ipv6"), ("traddr", "::1"), ("trsvcid", "8009")):
-            write(f"{REFERRAL}/addr_{name}", value)
-        write(f"{REFERRAL}/enable", "1")
+            host.write(f"{REFERRAL}/addr_{name}", value)
+        host.write(f"{REFERRAL}/enable", "1")
         host.wait_live(TCP, timeout=40)
         check(sorted(each.transport for each in host.dcs()) == ["fc", "tcp"], "a DC of each transport", host.picture())
         (connection,) = host.live(TCP)

@@ -30,8 +30,8 @@ def play():
             group = f"{target.NVMET}/ports/{number}/ana_groups/{GROUP}"
             os.mkdir(group)
             ends.callback(os.rmdir, group)
-            write(f"{group}/ana_state", "optimized")
-        write(f"{target.NVMET}/subsystems/{NQN}/namespaces/1/ana_grpid", str(GROUP))
+            host.write(f"{group}/ana_state", "optimized")
+        host.write(f"{target.NVMET}/subsystems/{NQN}/namespaces/1/ana_grpid", str(GROUP))
         # Written at the target: a write through a connection counts as a use for ten minutes.
         host.run("mkfs.ext4", "-q", host.read(f"{target.NVMET}/subsystems/{NQN}/namespaces/1/device_path"))
         dcs = [f"transport=tcp;traddr=::1;trsvcid={service}" for service in PORTS]
@@ -46,7 +46,7 @@ def play():
         host.run("mount", "-o", "ro,noload", "/dev/mapper/scene", MOUNTS)
         stays(lambda: len(host.live(NQN)) == 2, 31, "two live paths; the pages of the DCs are proof from now on")
 
-        write(f"{target.NVMET}/ports/2/ana_groups/{GROUP}/ana_state", "inaccessible")
+        host.write(f"{target.NVMET}/ports/2/ana_groups/{GROUP}/ana_state", "inaccessible")
         check(not can_read(disks[1]) and can_read(disks[0]), "the target serves one path only", disks)
         target.hide(NQN)
         wait_until(lambda: [each.device for each in host.with_nqn(NQN)] == [good.device], 60,
@@ -84,8 +84,3 @@ def table(disks):
 
 def can_read(disk):
     return host.run("dd", f"if=/dev/{disk}", "of=/dev/null", "bs=4096", "count=1", "iflag=direct", check=False).returncode == 0
-
-
-def write(path, text):
-    with open(path, "w") as file:
-        file.write(text)

@@ -108,12 +108,12 @@ def exported(name):
     (device,) = host.namespaces(name)
     os.mkdir(CFG)
     os.mkdir(f"{CFG}/namespaces/1")
-    write(f"{CFG}/namespaces/1/device_path", f"/dev/{device}")
-    write(f"{CFG}/namespaces/1/enable", "1")
+    host.write(f"{CFG}/namespaces/1/device_path", f"/dev/{device}")
+    host.write(f"{CFG}/namespaces/1/enable", "1")
 
     def end():
         if os.path.isdir(CFG):
-            write(f"{CFG}/namespaces/1/enable", "0")
+            host.write(f"{CFG}/namespaces/1/enable", "0")
             os.rmdir(f"{CFG}/namespaces/1")
             os.rmdir(CFG)
     try:
@@ -165,11 +165,6 @@ def written(name):
         descriptor = next(int(fd) for fd in os.listdir("/proc/self/fd") if linked(fd) == f"/dev/{device}")
         os.pwrite(descriptor, b"database" * 512, 0)
         yield end
-
-
-def write(path, text):
-    with open(path, "w") as file:
-        file.write(text)
 
 
 # The checks for storage in use disturb no other program.

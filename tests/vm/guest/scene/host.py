@@ -51,8 +51,7 @@ class Controller:
 
     def delete(self):
         """Disconnects it, as `nvme disconnect` does. Blocks while the kernel removes the queues."""
-        with open(f"{CLASS}/{self.device}/delete_controller", "w") as file:
-            file.write("1")
+        write(f"{CLASS}/{self.device}/delete_controller", "1")
 
 
 def read(path):
@@ -62,6 +61,12 @@ def read(path):
             return file.read().strip()
     except OSError:
         return ""
+
+
+def write(path, text):
+    """Writes an attribute."""
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def words(path):
