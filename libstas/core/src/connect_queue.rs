@@ -10,7 +10,8 @@
 //!
 //! A portal is probed before every attempt that follows a failure. Before the first attempt it is probed only if
 //! another connection waits in either daemon. A portal that served (a connect to it succeeded) and has not failed since
-//! is never probed.
+//! is never probed. If a controller that only mDNS announces, or whose probe had no clear outcome, waits for longer than
+//! [`ANSWER_HOLDS`], its portal is probed again when its turn comes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -29,7 +30,8 @@ use stas_nvme::{HostIdentity, Parameters, Tid};
 pub const PROBES: usize = 64;
 /// How many of these probes are not available to controllers that only mDNS announces.
 pub const RESERVED_PROBES: usize = 8;
-/// How long a portal's answer to a probe is valid for the other controllers of that portal.
+/// How long a portal's answer to a probe is valid for the other controllers of that portal, and for controllers that
+/// wait.
 pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
 /// The host answers a probe within 3 s. Without an answer after this time, the outcome is unknown.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
@@ -201,9 +203,9 @@ pub struct ConnectQueue {
     rounds: BTreeMap<Option<Tid>, u64>,
     /// The urgency that was last sent to the host.
     announced: Option<Urgency>,
-    /// Queued controllers whose probe had no clear outcome: when it ended, and the data with which the controller
-    /// entered.
-    unsure: BTreeMap<Tid, (Time, EnqueueInfo)>,
+    /// Queued controllers that are probed again if they wait long: when their probe ended, and the data with which the
+    /// controller entered.
+    aging: BTreeMap<Tid, (Time, EnqueueInfo)>,
     busy: Option<Busy>,
     /// Portals that answered a probe.
     answered: BTreeMap<Portal, Time>,
@@ -240,13 +242,18 @@ impl ConnectQueue {
             self.append(tid.clone(), class_of(&info), &info);
             return;
         }
+        self.probe_first(portal, tid, info);
+        self.start_probes(ctx);
+    }
+
+    /// Lets a controller wait for a probe of its portal.
+    fn probe_first(&mut self, portal: Portal, tid: &Tid, info: EnqueueInfo) {
         let is_first_attempt = !info.repeated && !self.failed.contains_key(&portal);
         let probe = self.probes.entry(portal.clone()).or_insert_with(|| {
             self.not_yet_probed.push_back(portal);
             Probe { op: None, may_be_skipped: is_first_attempt, waiting: BTreeMap::new() }
         });
         probe.waiting.insert(tid.clone(), info);
-        self.start_probes(ctx);
     }
 
     /// True for a portal that needs no probe: it has a live controller, served last, or has just answered.
@@ -269,7 +276,7 @@ impl ConnectQueue {
         if let Some(position) = self.positions.remove(tid) {
             self.queue.remove(&position);
         }
-        self.unsure.remove(tid);
+        self.aging.remove(tid);
         if let Some(probe) = Portal::of(tid).and_then(|portal| self.probes.get_mut(&portal)) {
             probe.waiting.remove(tid);
         }
@@ -287,8 +294,12 @@ impl ConnectQueue {
     /// True while the controller is being probed or waits for its turn.
     #[must_use]
     pub fn holds(&self, tid: &Tid) -> bool {
+        self.positions.contains_key(tid) || self.waits_for_probe(tid)
+    }
+
+    fn waits_for_probe(&self, tid: &Tid) -> bool {
         let probe = Portal::of(tid).and_then(|portal| self.probes.get(&portal));
-        self.positions.contains_key(tid) || probe.is_some_and(|probe| probe.waiting.contains_key(tid))
+        probe.is_some_and(|probe| probe.waiting.contains_key(tid))
     }
 
     /// True while the controller waits for its write.
@@ -315,31 +326,47 @@ impl ConnectQueue {
         if self.busy.is_some() {
             return None;
         }
-        self.probe_again(ctx, &may_connect);
-        let position = self.queue.iter().find(|(_, tid)| may_connect(tid)).map(|(position, _)| *position)?;
+        let position = match self.next(&may_connect) {
+            Some(position) if self.is_outdated(ctx.now, position) => {
+                self.probe_again(ctx);
+                self.next(&may_connect)?
+            }
+            position => position?,
+        };
         let tid = self.queue.remove(&position)?;
         self.positions.remove(&tid);
         self.round = self.round.max(position.round);
         if self.queue.is_empty() {
             self.rounds.clear();
         }
-        self.unsure.remove(&tid);
+        self.aging.remove(&tid);
         Some((tid, position.urgency))
     }
 
-    /// Probes controllers again if the queue contains only controllers whose probe had no clear outcome, and that probe
-    /// is old: the local problem may be over, and a connect to a dead target would block the connect path.
-    fn probe_again(&mut self, ctx: &mut Context<'_>, may_connect: impl Fn(&Tid) -> bool) {
-        let next = self.queue.iter().find(|(_, tid)| may_connect(tid));
-        if next.is_none_or(|(position, _)| position.class != Class::Unsure) {
-            return;
+    /// The next controller for which `may_connect` is true, unless it is being probed again.
+    fn next(&self, may_connect: impl Fn(&Tid) -> bool) -> Option<QueuePosition> {
+        let is_next = |tid: &Tid| may_connect(tid) && !self.waits_for_probe(tid);
+        self.queue.iter().find(|(_, tid)| is_next(tid)).map(|(position, _)| *position)
+    }
+
+    /// True if the probe of a controller ended long ago, and nothing else has shown since that its portal serves.
+    fn is_outdated(&self, now: Time, position: QueuePosition) -> bool {
+        let Some(tid) = self.queue.get(&position) else { return false };
+        let Some((probed, info)) = self.aging.get(tid) else { return false };
+        let portal = Portal::of(tid);
+        now.since(*probed) >= ANSWER_HOLDS && !portal.is_some_and(|portal| self.needs_no_probe(now, &portal, info))
+    }
+
+    /// Probes the queued controllers again whose probe ended long ago. They keep their positions.
+    fn probe_again(&mut self, ctx: &mut Context<'_>) {
+        let outdated = self.queue.iter().filter(|(position, _)| self.is_outdated(ctx.now, **position));
+        let outdated: Vec<Tid> = outdated.map(|(_, tid)| tid.clone()).collect();
+        for tid in outdated {
+            if let Some((portal, (_, info))) = Portal::of(&tid).zip(self.aging.remove(&tid)) {
+                self.probe_first(portal, &tid, info);
+            }
         }
-        let waiting = self.unsure.iter().filter(|(_, (since, _))| ctx.now.since(*since) >= ANSWER_HOLDS);
-        let waiting: Vec<(Tid, EnqueueInfo)> = waiting.map(|(tid, (_, info))| (tid.clone(), info.clone())).collect();
-        for (tid, info) in waiting {
-            self.leave(&tid);
-            self.enter(ctx, &tid, info);
-        }
+        self.start_probes(ctx);
     }
 
     /// A write has started.
@@ -532,19 +559,29 @@ impl ConnectQueue {
         let mut rejected = Vec::new();
         for (tid, info) in probe.waiting {
             match outcome {
-                ProbeOutcome::Alive | ProbeOutcome::Skipped if penalized => self.append(tid, Class::Penalized, &info),
-                ProbeOutcome::Alive | ProbeOutcome::Skipped => self.append(tid, class_of(&info), &info),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped => {
+                    let class = if penalized { Class::Penalized } else { class_of(&info) };
+                    self.append(tid.clone(), class, &info);
+                    // Anyone can announce hundreds of portals that answer once.
+                    if info.trust.is_announced_only() {
+                        self.aging.insert(tid, (ctx.now, info));
+                    }
+                }
                 ProbeOutcome::Dead(_) | ProbeOutcome::Unknown(_) if is_test && is_trusted(&info) => {
                     self.append(tid, Class::Penalized, &info);
                 }
                 ProbeOutcome::Dead(failure) => {
+                    self.leave(&tid);
                     let not_after = not_after.filter(|_| is_trusted(&info));
                     rejected.push(Rejected { not_after, ..Rejected::new(tid, *failure) });
                 }
-                ProbeOutcome::Unknown(error) if penalized => rejected.push(Rejected::new(tid, error.clone())),
+                ProbeOutcome::Unknown(error) if penalized => {
+                    self.leave(&tid);
+                    rejected.push(Rejected::new(tid, error.clone()));
+                }
                 ProbeOutcome::Unknown(_) => {
                     self.append(tid.clone(), Class::Unsure, &info);
-                    self.unsure.insert(tid, (ctx.now, info));
+                    self.aging.insert(tid, (ctx.now, info));
                 }
             }
         }
@@ -610,12 +647,19 @@ impl ConnectQueue {
         self.busy.is_none() && self.late.is_empty() && self.positions.len() + waiting == 1
     }
 
+    /// Appends a controller to its class. If it was probed again, it keeps its position in the same class.
     fn append(&mut self, tid: Tid, class: Class, info: &EnqueueInfo) {
-        self.tickets += 1;
         let urgency = match class {
             Class::Unsure | Class::Penalized => Urgency::Last,
             Class::Proven | Class::First | Class::Secret | Class::Repeated => Urgency::Trusted(info.trust),
         };
+        if let Some(position) = self.positions.get(&tid).copied() {
+            if (position.urgency, position.class) == (urgency, class) {
+                return;
+            }
+            self.queue.remove(&position);
+        }
+        self.tickets += 1;
         let next = self.rounds.entry(info.listed_by.clone()).or_default();
         let round = self.round.max(*next);
         *next = round + 1;

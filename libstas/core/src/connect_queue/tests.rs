@@ -366,6 +366,60 @@ fn a_queued_controller_with_an_unclear_probe_is_probed_again() {
     assert!(scene.probes().is_empty());
 }
 
+/// Hundreds of announced portals may answer once and then be gone: each connect to one takes seconds.
+#[test]
+fn announced_controllers_that_wait_are_probed_again_and_keep_their_places() {
+    let mut scene = Scene::default();
+    let announced = || EnqueueInfo { trust: Trust::AnnouncedDc, ..FIRST };
+    let all = ["192.0.2.4", "192.0.2.3", "192.0.2.2", "192.0.2.1"].map(|traddr| tid(traddr, "a"));
+    for each in &all {
+        scene.enter(at(0), each, announced());
+        let (op, ..) = scene.probes()[0];
+        assert!(scene.answer(at(0), op, ProbeOutcome::Alive).is_empty());
+    }
+    let (op, first) = scene.write(at(1)).unwrap();
+    assert_eq!(first, all[0], "its answer is new");
+    scene.ended(at(4), op, &first, refused());
+    let late = tid("192.0.2.9", "a");
+    scene.enter(at(4), &late, announced());
+    let (op, ..) = scene.probes()[0];
+    assert!(scene.answer(at(4), op, ProbeOutcome::Alive).is_empty());
+    let (op_late, next) = scene.write(at(4)).unwrap();
+    assert_eq!(next, late, "the answers of the others are old");
+    let probes = scene.probes();
+    let portals: Vec<_> = probes.iter().map(|(_, traddr, may_be_skipped)| (traddr.as_str(), *may_be_skipped)).collect();
+    assert_eq!(portals, [("192.0.2.3", false), ("192.0.2.2", false), ("192.0.2.1", false)]);
+    let later = tid("192.0.2.10", "a");
+    scene.enter(at(5), &later, announced());
+    let (op, ..) = scene.probes()[0];
+    assert!(scene.answer(at(5), op, ProbeOutcome::Alive).is_empty());
+    let rejected = scene.answer(at(5), probes[0].0, ProbeOutcome::Dead(ProbeFailure::Silent));
+    assert_eq!(rejected, [Rejected::new(all[1].clone(), ProbeFailure::Silent)]);
+    for (op, ..) in &probes[1..] {
+        assert!(scene.answer(at(5), *op, ProbeOutcome::Alive).is_empty());
+    }
+    scene.ended(at(5), op_late, &late, connected());
+    let mut order = Vec::new();
+    while let Some((op, tid)) = scene.write(at(6)) {
+        scene.ended(at(6), op, &tid, connected());
+        order.push(tid);
+    }
+    assert_eq!(order, [all[2].clone(), all[3].clone(), later], "what entered later is served later");
+    assert!(scene.probes().is_empty());
+}
+
+#[test]
+fn controllers_of_trusted_sources_that_wait_are_not_probed_again() {
+    let mut scene = Scene::default();
+    for (traddr, trust) in [("192.0.2.1", Trust::Administrator), ("192.0.2.2", Trust::ConfiguredDc)] {
+        scene.enter(at(0), &tid(traddr, "a"), EnqueueInfo { trust, ..FIRST });
+        let (op, ..) = scene.probes()[0];
+        scene.answer(at(0), op, ProbeOutcome::Alive);
+    }
+    assert!(scene.write(at(60)).is_some());
+    assert!(scene.probes().is_empty());
+}
+
 /// Runs one attempt to its end. Returns true if its portal was probed.
 fn attempt(scene: &mut Scene, now: Time, tid: &Tid, info: EnqueueInfo, write: Write) -> bool {
     scene.enter(now, tid, info);
