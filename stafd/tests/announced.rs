@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fake_host::{Core as _, FakeHost, Finder, Op, on_iface};
+use fake_host::{Core as _, FakeHost, Finder, Op, on_iface, referral};
 use libstas::core::browse::{BrowseCommand, BrowseEvent, Endpoint};
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, Gained, HostEffect, Interface, Level, Links, Owner};
@@ -751,6 +751,62 @@ fn an_evicted_service_is_queried_again() {
     host.feed(Event::BrowseEvent([BrowseEvent::Restarted].into_iter().chain(all).collect()));
     host.wait(20.0);
     assert_eq!(host.paths(), [(A, "eth1")]);
+}
+
+/// Otherwise it would be removed as soon as no page refers to it any more.
+#[test]
+fn an_evicted_service_is_queried_at_once_when_its_controller_is_connected() {
+    let mut host = started("");
+    host.dead.insert(A.into());
+    let own = |refers: bool| if refers { vec![referral(A), referral("10.0.2.1")] } else { vec![referral("10.0.2.1")] };
+    host.page_is(B, own(true));
+    hear(&mut host, announcement("other", "tcp", &[(1, B)]));
+    hear(&mut host, announcement("real", "tcp", &[(1, A)]));
+    host.wait(1.0);
+    let fakes = (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(2, &format!("10.0.1.{}", n % 250))]));
+    for batch in fakes.collect::<Vec<_>>().chunks(64) {
+        host.feed(Event::BrowseEvent(batch.to_vec()));
+        host.wait(1.0);
+    }
+    let asked_before = asks_to_start(&host);
+    host.dead.remove(A);
+    while !host.paths().contains(&(A, "eth1")) {
+        host.wait(0.1);
+    }
+    assert_eq!(asks_to_start(&host), asked_before + 1);
+    hear(&mut host, announcement("other", "tcp", &[(1, B)]));
+    hear(&mut host, announcement("real", "tcp", &[(1, A)]));
+    host.page_is(B, own(false));
+    host.wait(120.0);
+    assert!(host.paths().contains(&(A, "eth1")), "it is announced");
+}
+
+/// It aged out in the earlier run, and was kept because a live controller referred to it. It may have been announced
+/// again right before the end of that run.
+#[test]
+fn an_aged_out_controller_is_not_removed_after_a_restart_before_its_announcement_can_be_received() {
+    for returns in [true, false] {
+        let mut host = started(&persistence("5"));
+        host.page_is(A, vec![referral(B)]);
+        host.page_is(B, vec![referral(A)]);
+        hear(&mut host, announcement("x", "tcp", &[(1, A)]));
+        host.wait(60.0);
+        hear(&mut host, BrowseEvent::Gone("x".into()));
+        host.lose(A);
+        host.wait(60.0);
+        assert_eq!(host.paths().len(), 2, "A is down, and B, which refers to it, is live");
+        host.restart();
+        hear(&mut host, BrowseEvent::Restarted);
+        host.wait(1.0);
+        host.lose(B);
+        host.wait(5.0);
+        assert!(host.core.controller(&dc(A, "eth1")).is_some());
+        if returns {
+            hear(&mut host, announcement("x", "tcp", &[(1, A)]));
+        }
+        host.wait(20.0);
+        assert_eq!(host.core.controller(&dc(A, "eth1")).is_some(), returns);
+    }
 }
 
 /// A service was evicted because the configuration excluded its controller.

@@ -285,6 +285,10 @@ impl AnnouncedDcs {
     /// Records that a discovery controller has or had a connection. Returns true if that is new.
     pub(super) fn was_connected(&mut self, now: Time, tid: &Tid) -> bool {
         let known = self.dcs.get_mut(tid).or_else(|| self.aged.get_mut(tid));
+        // Its service may have been evicted, because another source lists it and it had failed. It is queried at once.
+        if known.as_ref().is_none_or(|dc| !dc.announced) && !self.evicted.is_empty() {
+            self.retry = Some(now);
+        }
         known.is_some_and(|dc| dc.prove(now))
     }
 
@@ -639,6 +643,11 @@ impl AnnouncedDcs {
     /// the time for announcements to be received. A suspend does not defer it.
     fn known_since(&self) -> Option<Time> {
         self.first_snapshot.max(self.began.map(|began| began + RECEIVED_AGAIN))
+    }
+
+    /// True shortly after a start: announcements that exist may not have been received yet.
+    pub(super) fn awaits_announcements(&self) -> bool {
+        self.grace.is_some()
     }
 
     /// The controllers that have been connected at any time.

@@ -449,7 +449,7 @@ impl World {
         let mut left = given_up;
         while !left.is_empty() {
             let why_not = |dc: &Tid| {
-                let allowed = self.oracle.excludes(Daemon::Stafd, dc) || self.oracle.announced.may_be_evicted(dc);
+                let allowed = self.oracle.excludes(Daemon::Stafd, dc) || self.oracle.announced.may_be_evicted(dc, now);
                 if allowed { None } else { self.oracle.unproved(Daemon::Stafd, dc, now) }
             };
             let proved = left.iter().position(|(dc, _)| why_not(dc).is_none());

@@ -24,6 +24,9 @@ const RECEIVED_AGAIN: Duration = Duration::from_secs(10);
 /// The number of announced services that stafd remembers.
 const REMEMBERED: usize = 256;
 
+/// Services that stafd has dropped are received again within this time after the flood: it queries them every 60 s.
+const QUERIED_AGAIN: Duration = Duration::from_secs(70);
+
 /// The account of one discovery controller.
 #[derive(Clone, Debug, Default)]
 struct Account {
@@ -57,6 +60,8 @@ pub(crate) struct MdnsOracle {
     ever: BTreeSet<Tid>,
     zeroconf: bool,
     persistence: Option<Duration>,
+    /// Until then, stafd may have dropped announcements because of a flood.
+    flooded_until: Option<Time>,
     /// True while the browser does not run.
     interrupted: bool,
     /// When stafd was started or continued, or the host resumed, whichever was last.
@@ -181,9 +186,12 @@ impl MdnsOracle {
         for known in self.dcs.values_mut() {
             // What was not saved is lost.
             known.was_live &= known.was_live_at <= saved;
-            if known.announced || known.live || saved < known.last_present {
+            if known.announced || known.live {
                 known.last_present = now + RECEIVED_AGAIN;
                 (known.announced, known.live, known.absence_unnoticed) = (false, false, true);
+            } else {
+                // Its absence was not saved.
+                known.absence_unnoticed |= saved < known.last_present;
             }
             if known.absence_unnoticed {
                 known.absent_from = now + RECEIVED_AGAIN;
@@ -194,6 +202,9 @@ impl MdnsOracle {
     }
 
     fn update_announced(&mut self, now: Time) {
+        if self.services.len() > REMEMBERED {
+            self.flooded_until = Some(now + QUERIED_AGAIN);
+        }
         let places = self.services.iter().flat_map(|(target, (on, _))| on.iter().map(move |iface| (*target, *iface)));
         let there = places.filter(|(_, iface)| self.ifaces.contains(iface));
         let announced: BTreeSet<Tid> = there.map(|(target, iface)| target.dc(Some(iface))).collect();
@@ -248,9 +259,11 @@ impl MdnsOracle {
         self.ever.contains(tid)
     }
 
-    /// True for a controller that never answered, while more is announced than stafd remembers: stafd may evict it.
-    pub(crate) fn may_be_evicted(&self, tid: &Tid) -> bool {
-        self.services.len() > REMEMBERED && self.dcs.get(tid).is_some_and(|known| !known.was_live)
+    /// True for a controller that never answered, during a flood of announcements and shortly after it: stafd may have
+    /// evicted it.
+    pub(crate) fn may_be_evicted(&self, tid: &Tid, now: Time) -> bool {
+        let is_flooded = self.services.len() > REMEMBERED || self.flooded_until.is_some_and(|until| now < until);
+        is_flooded && self.dcs.get(tid).is_some_and(|known| !known.was_live)
     }
 
     /// Why its removal is not proved; `None` if it is proved, or if it was never announced.
