@@ -286,10 +286,7 @@ impl Finder {
         // well.
         let mut going: Vec<(Tid, RemovalReason)> =
             excluded.keys().map(|tid| (tid.clone(), RemovalReason::Excluded)).collect();
-        // The announcement of a controller that has aged out in an earlier run may be on its way.
-        let awaits_announcements = self.announced.awaits_announcements();
-        let is_awaited = |tid: &Tid| awaits_announcements && self.aged_out.contains(tid);
-        let others = self.reconciler.fleet.tids().filter(|tid| !excluded.contains_key(*tid) && !is_awaited(tid));
+        let others = self.reconciler.fleet.tids().filter(|tid| !excluded.contains_key(*tid));
         let RemovalCheck { proved, mut again } =
             self.reconciler.check_removals(others, |tid| self.verdict(ctx.now, tid, &reachability.unreachable));
         // A controller that has never connected has no dependents: it is removed without waiting for quiet sources.

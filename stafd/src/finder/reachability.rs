@@ -57,7 +57,8 @@ impl Finder {
     /// Follows all referrals that are not proved to be gone.
     ///
     /// 1. Reached are the members that a source other than a log page lists, the targets of pages whose discovery
-    ///    controller is neither a member nor aged out, and everything that these refer to.
+    ///    controller is neither a member nor aged out, and everything that these refer to. Shortly after a start, so are
+    ///    the members that have aged out in an earlier run: their announcements may not have been received yet.
     /// 2. Of the other members, these age out: members that were announced and no longer are, members that aged out
     ///    before, targets of a discovery controller that aged out, and everything that these refer to.
     /// 3. The members of step 2 that are live are reached after all, and everything that they refer to: aging out
@@ -81,6 +82,10 @@ impl Finder {
         }
         follow(&referrals, &mut reached);
         let rooted = self.aged_out.iter().filter(|tid| reached.contains(tid)).cloned().collect();
+        if self.announced.awaits_announcements() {
+            reached.extend(self.aged_out.iter().filter(|tid| members.contains(tid)));
+            follow(&referrals, &mut reached);
+        }
         let unreached: BTreeSet<&Tid> = members.difference(&reached).copied().collect();
         let ages_out = |tid: &Tid| {
             self.aged_out.contains(tid)
