@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use libstas::bus::Callers;
 use libstas::daemon::event_loop;
 use libstas::daemon::history::History;
 use libstas::daemon::journal::Journal;
@@ -38,10 +39,14 @@ pub struct Member {
 #[must_use]
 pub fn of_stafd() -> Vec<BusInterface> {
     let (handle, _) = event_loop::channel();
-    let debug = stafd::api::StafDebug::new(handle.clone(), process("stafd"), History::default());
+    let debug = stafd::api::StafDebug::new(handle.clone(), process("stafd"), History::default(), Callers::default());
     vec![
-        parse(&introspection(&stafd::api::Staf::new(handle, Default::default(), Default::default()))),
+        parse(&introspection(&stafd::api::Staf::new(handle.clone(), Default::default(), Callers::default()))),
         parse(&introspection(&debug)),
+        BusInterface {
+            name: "org.nvmexpress.staf of org.nvmexpress.staf.root".to_owned(),
+            ..parse(&introspection(&stafd::api::StafRoot::new(handle, Default::default())))
+        },
     ]
 }
 
@@ -49,8 +54,11 @@ pub fn of_stafd() -> Vec<BusInterface> {
 #[must_use]
 pub fn of_stacd() -> Vec<BusInterface> {
     let (handle, _) = event_loop::channel();
-    let debug = stacd::api::StacDebug::new(handle.clone(), process("stacd"), History::default());
-    vec![parse(&introspection(&stacd::api::Stac::new(handle, Default::default()))), parse(&introspection(&debug))]
+    let debug = stacd::api::StacDebug::new(handle.clone(), process("stacd"), History::default(), Callers::default());
+    vec![
+        parse(&introspection(&stacd::api::Stac::new(handle, Default::default(), Callers::default()))),
+        parse(&introspection(&debug)),
+    ]
 }
 
 fn process(name: &'static str) -> ProcessInfo {

@@ -14,11 +14,11 @@ use libstas::nvme::{HostIdentity, Tid, shown};
 use tokio::sync::mpsc;
 use zbus::fdo;
 use zbus::message::Header;
-use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
+use zbus::object_server::SignalEmitter;
 
 use crate::connector::{Connector, IocView};
 
-/// The D-Bus interface `org.nvmexpress.stac`.
+/// The D-Bus interface `org.nvmexpress.stac`. Its calls are answered one after the other.
 #[derive(Debug)]
 pub struct Stac {
     connector: Handle<Connector>,
@@ -32,24 +32,19 @@ pub type StacDebug = debug::StacDebug<Connector>;
 impl Stac {
     /// Creates the D-Bus object for a core.
     #[must_use]
-    pub fn new(connector: Handle<Connector>, history: History) -> Self {
-        Self { connector, history, callers: Callers::default() }
+    pub fn new(connector: Handle<Connector>, history: History, callers: Callers) -> Self {
+        Self { connector, history, callers }
     }
 }
 
-#[zbus::interface(name = "org.nvmexpress.stac", introspection_docs = true)]
+#[zbus::interface(name = "org.nvmexpress.stac", introspection_docs = true, spawn = false)]
 #[allow(missing_docs)]
 impl Stac {
     /// Returns the I/O controllers that stacd connects or keeps, and those that its configuration leaves out. With
     /// `detailed`, each dictionary has more keys.
     #[zbus(name = "list_controllers", out_args("controller_list"))]
-    async fn list_controllers(
-        &self,
-        detailed: bool,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &zbus::Connection,
-    ) -> fdo::Result<Answer<Vec<Dict>>> {
-        let permit = self.callers.admit(connection, &header).await?;
+    async fn list_controllers(&self, detailed: bool, #[zbus(header)] header: Header<'_>) -> fdo::Result<Vec<Dict>> {
+        let _permit = self.callers.admit(&header).await?;
         let history = self.history.clone();
         let list = move |connector: &Connector, now: Time| {
             let all = connector.controllers().into_iter().chain(connector.left_out());
@@ -62,7 +57,7 @@ impl Stac {
             };
             all.map(describe).collect()
         };
-        Ok(permit.answer(self.connector.ask(list).await.map_err(stopping)?))
+        self.connector.ask(list).await.map_err(stopping)
     }
 
     /// A controller is listed now. `controller` has the strings that identify it, its device (`nvme?` without one) and

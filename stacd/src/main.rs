@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use libstas::bus::{STAC_NAME, STAC_PATH, own_name, system_with_limit};
+use libstas::bus::{CALL_TIMEOUT, Callers, STAC_NAME, STAC_PATH, own_name, system_with_limit};
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
@@ -56,15 +56,18 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let (connector, event_inbox) = channel();
     let (history, history_file) = HistoryFile::start(&state_file)?;
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
-    let connection = system_with_limit(REFRESH_LIMIT).await?;
+    // stafd's answers have a connection of their own: they would wait behind the calls of all users.
+    let client = system_with_limit(REFRESH_LIMIT).await?;
+    let callers = Callers::new(client.clone());
+    let connection = system_with_limit(CALL_TIMEOUT).await?;
     let server = connection.object_server();
-    server.at(STAC_PATH, Stac::new(connector.clone(), history.clone())).await?;
-    server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone())).await?;
+    server.at(STAC_PATH, Stac::new(connector.clone(), history.clone(), callers.clone())).await?;
+    server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone(), callers)).await?;
     let name = own_name(&connection, STAC_NAME).await?;
 
     let core = Connector::new(state_file.load().unwrap_or_default(), seed());
     let saver = Saver::start(state_file.clone())?;
-    let stafd = StafdClient::new(connection.clone());
+    let stafd = StafdClient::new(client);
     let (announcements, inbox) = mpsc::unbounded_channel();
     tokio::spawn(announce(connection, inbox));
     let first = vec![boot_tables(&files), configured(&files)];

@@ -3,19 +3,23 @@
 // Seven strings identify a controller; each is an argument of the D-Bus methods.
 #![allow(clippy::too_many_arguments)]
 
+mod root;
+
+pub use root::StafRoot;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use libstas::bus::contract::{StafdView, dictionary, wire};
 use libstas::bus::metrics::{PAGE_AGE, Sample};
 use libstas::bus::python::python_bool;
-use libstas::bus::{Callers, ControllerId, Dict, STAF_PATH, key, require_root};
+use libstas::bus::{Callers, ControllerId, Dict, STAF_PATH, key};
 use libstas::conf::stafd;
 use libstas::core::Time;
 use libstas::core::plan::{Addresses, Planned};
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
-use libstas::daemon::event_loop::{Handle, Stopped};
+use libstas::daemon::event_loop::Handle;
 use libstas::daemon::history::{History, StateChange};
 use libstas::daemon::metrics;
 use libstas::nvme::{HostIdentity, Tid, shown};
@@ -23,9 +27,9 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use zbus::fdo;
 use zbus::message::Header;
-use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
+use zbus::object_server::SignalEmitter;
 
-use crate::finder::{DcView, Event, Finder, RefreshError};
+use crate::finder::{DcView, Finder, RefreshError};
 
 /// Maximum number of unknown discovery controllers in a request for pages: stacd may ask for some that were just
 /// removed.
@@ -39,12 +43,11 @@ const ANSWER_MAX: usize = 16 << 20;
 /// Approximate length of an entry in an answer without its three strings, in bytes.
 const ENTRY_OVERHEAD: usize = 400;
 
-/// The D-Bus interface `org.nvmexpress.staf`.
+/// The D-Bus interface `org.nvmexpress.staf`. Its calls are answered one after the other.
 #[derive(Debug)]
 pub struct Staf {
     finder: Handle<Finder>,
     history: History,
-    refreshes: Arc<Refreshes>,
     callers: Callers,
 }
 
@@ -61,10 +64,10 @@ struct PublishedJson {
 }
 
 impl Staf {
-    /// Creates the D-Bus object. The shell answers `refreshes`.
+    /// Creates the D-Bus object.
     #[must_use]
-    pub fn new(finder: Handle<Finder>, history: History, refreshes: Arc<Refreshes>) -> Self {
-        Self { finder, history, refreshes, callers: Callers::default() }
+    pub fn new(finder: Handle<Finder>, history: History, callers: Callers) -> Self {
+        Self { finder, history, callers }
     }
 
     /// Queries one discovery controller; `None` if no controller has that name.
@@ -77,25 +80,20 @@ impl Staf {
     }
 }
 
-#[zbus::interface(name = "org.nvmexpress.staf", introspection_docs = true)]
+#[zbus::interface(name = "org.nvmexpress.staf", introspection_docs = true, spawn = false)]
 #[allow(missing_docs)]
 impl Staf {
     /// Returns the discovery controllers that stafd connects or keeps, and those that its configuration leaves out.
     /// With `detailed`, each dictionary has more keys.
     #[zbus(name = "list_controllers", out_args("controller_list"))]
-    async fn list_controllers(
-        &self,
-        detailed: bool,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &zbus::Connection,
-    ) -> fdo::Result<Answer<Vec<Dict>>> {
-        let permit = self.callers.admit(connection, &header).await?;
+    async fn list_controllers(&self, detailed: bool, #[zbus(header)] header: Header<'_>) -> fdo::Result<Vec<Dict>> {
+        let _permit = self.callers.admit(&header).await?;
         let history = self.history.clone();
         let list = move |finder: &Finder, now: Time| {
             let all = finder.controllers().into_iter().chain(finder.left_out());
             all.map(|dc| describe_since(&dc, finder, &history, now, detailed)).collect()
         };
-        Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
+        self.finder.ask(list).await.map_err(stopping)
     }
 
     /// Returns the entries of the last log page of a discovery controller. Empty if the controller is unknown, or no
@@ -111,24 +109,18 @@ impl Staf {
         host_iface: String,
         host_nqn: String,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &zbus::Connection,
-    ) -> fdo::Result<Answer<Vec<Dict>>> {
-        let permit = self.callers.admit(connection, &header).await?;
+    ) -> fdo::Result<Vec<Dict>> {
+        let _permit = self.callers.admit(&header).await?;
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
-        Ok(permit.answer(self.ask_about(id, |dc, _, _| log_pages(dc)).await?.unwrap_or_default()))
+        Ok(self.ask_about(id, |dc, _, _| log_pages(dc)).await?.unwrap_or_default())
     }
 
     /// Returns all discovery controllers with their log pages, as JSON: an array of objects with the members
     /// `discovery-controller` and `log-pages`. With `detailed`, each controller has the keys of the detailed list.
     /// Fails with `LimitsExceeded` if all pages together are too long for an answer (16 MiB): use get_log_pages then.
     #[zbus(name = "get_all_log_pages", out_args("log_pages_json"))]
-    async fn get_all_log_pages(
-        &self,
-        detailed: bool,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &zbus::Connection,
-    ) -> fdo::Result<Answer<String>> {
-        let permit = self.callers.admit(connection, &header).await?;
+    async fn get_all_log_pages(&self, detailed: bool, #[zbus(header)] header: Header<'_>) -> fdo::Result<String> {
+        let _permit = self.callers.admit(&header).await?;
         let history = self.history.clone();
         let list = move |finder: &Finder, now: Time| {
             let publish = |dc: DcView<'_>| PublishedJson {
@@ -146,7 +138,7 @@ impl Staf {
             );
             return Err(fdo::Error::LimitsExceeded(text));
         };
-        Ok(permit.answer(json(&all)?))
+        json(&all)
     }
 
     /// Returns a discovery controller and its log page from the same moment, as JSON: an object as in get_all_log_pages
@@ -162,9 +154,8 @@ impl Staf {
         host_iface: String,
         host_nqn: String,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &zbus::Connection,
-    ) -> fdo::Result<Answer<String>> {
-        let permit = self.callers.admit(connection, &header).await?;
+    ) -> fdo::Result<String> {
+        let _permit = self.callers.admit(&header).await?;
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
         let history = self.history.clone();
         let publish = move |dc: &DcView<'_>, finder: &Finder, now| PublishedJson {
@@ -172,66 +163,25 @@ impl Staf {
             log_pages: log_pages(dc),
         };
         let published = self.ask_about(id, publish).await?;
-        Ok(permit.answer(published.map_or_else(|| Ok("{}".to_owned()), |published| json(&published))?))
+        published.map_or_else(|| Ok("{}".to_owned()), |published| json(&published))
     }
 
     /// Returns the discovery controllers that stafd has removed, each with the `reason`: `configuration`, `excluded`,
     /// `referral gone` or `aged out`.
     #[zbus(name = "list_removed_controllers", out_args("controller_list"))]
-    async fn list_removed_controllers(
-        &self,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &zbus::Connection,
-    ) -> fdo::Result<Answer<Vec<Dict>>> {
-        let permit = self.callers.admit(connection, &header).await?;
+    async fn list_removed_controllers(&self, #[zbus(header)] header: Header<'_>) -> fdo::Result<Vec<Dict>> {
+        let _permit = self.callers.admit(&header).await?;
         let list = |finder: &Finder, _: Time| {
             finder.removed().into_iter().map(|removed| dictionary::of_removed(&removed.published())).collect()
         };
-        Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
+        self.finder.ask(list).await.map_err(stopping)
     }
 
-    /// Returns what stacd needs: the log pages of these controllers, or of all if the list is empty, and the removed
-    /// controllers. If the pages together exceed 16 MiB, those that do not fit have the key `left-out` and no
-    /// entries, those of announced discovery controllers first: request these alone. Its keys may change with the
-    /// `version`; other programs should use get_all_log_pages. The bus lets only root call it.
+    /// The same as at the name org.nvmexpress.staf.root. The bus lets only root call it.
     #[zbus(name = "get_published_pages", out_args("published"))]
-    async fn get_published_pages(
-        &self,
-        controllers: Vec<ControllerId>,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &zbus::Connection,
-    ) -> fdo::Result<Answer<wire::Published>> {
-        let permit = self.callers.admit(connection, &header).await?;
+    async fn get_published_pages(&self, controllers: Vec<ControllerId>) -> fdo::Result<wire::Published> {
         let publish = move |finder: &Finder, _: Time| published(finder, &controllers);
-        Ok(permit.answer(self.finder.ask(publish).await.map_err(stopping)??))
-    }
-
-    /// Reads the log page from the discovery controller again, and returns its entries. Only root may call it, because
-    /// it causes network traffic.
-    #[zbus(name = "refresh_log_pages", out_args("log_pages"))]
-    async fn refresh_log_pages(
-        &self,
-        transport: String,
-        traddr: String,
-        trsvcid: String,
-        subsysnqn: String,
-        host_traddr: String,
-        host_iface: String,
-        host_nqn: String,
-        #[zbus(header)] header: Header<'_>,
-        #[zbus(connection)] connection: &zbus::Connection,
-    ) -> fdo::Result<Vec<Dict>> {
-        require_root(connection, Some(&header), "request that log pages are read again").await?;
-        let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
-        let Some(dc) = self.ask_about(id, |dc, _, _| dc.member.tid.clone()).await? else {
-            return Err(fdo::Error::Failed("there is no such discovery controller".to_owned()));
-        };
-        let (token, answer) = self.refreshes.add_caller();
-        self.finder.post(Event::Refresh { token, dc: dc.clone() });
-        let failed = |why: RefreshError| fdo::Error::Failed(shown(&why.to_string()).into_owned());
-        answer.await.map_err(|_| stopping(Stopped))?.map_err(failed)?;
-        let pages = move |finder: &Finder, _: Time| finder.controller(&dc).map(|dc| log_pages(&dc));
-        Ok(self.finder.ask(pages).await.map_err(stopping)?.unwrap_or_default())
+        self.finder.ask(publish).await.map_err(stopping)?
     }
 
     /// The log page of a discovery controller was read for the first time, has changed, or is stale. It is stale if the

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libstas::bus::{CALL_TIMEOUT, STAF_NAME, STAF_PATH, own_name, system_with_limit};
+use libstas::bus::{
+    BusError, CALL_TIMEOUT, Callers, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, own_name, system_with_limit,
+};
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
@@ -16,7 +18,7 @@ use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::state::{Saver, StateFile};
 use libstas::daemon::systemd::Systemd;
 use libstas::daemon::{seed, signals};
-use stafd::api::{Refreshes, Staf, StafDebug, announce};
+use stafd::api::{Refreshes, Staf, StafDebug, StafRoot, announce};
 use stafd::finder::Finder;
 use stafd::shell::host::StafdHost;
 use stafd::shell::{StafdShell, boot_tables, configured};
@@ -51,15 +53,26 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let files = Files::read(&arguments.conf_file, Path::new(SYS_CONF), parse, state_file.saved_conf())?;
     journal.set_tron(arguments.tron || files.conf().tron);
 
-    // The bus name first: it stops a second stafd.
+    // The bus names first: they stop a second stafd. Root's name comes before the other one: stacd looks for it when the
+    // other one appears.
     let (finder, event_inbox) = channel();
     let refreshes = Arc::new(Refreshes::default());
     let (history, history_file) = HistoryFile::start(&state_file)?;
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
+    let root_connection = system_with_limit(CALL_TIMEOUT).await?;
     let connection = system_with_limit(CALL_TIMEOUT).await?;
+    let callers = Callers::new(root_connection.clone());
+    root_connection.object_server().at(STAF_PATH, StafRoot::new(finder.clone(), Arc::clone(&refreshes))).await?;
     let server = connection.object_server();
-    server.at(STAF_PATH, Staf::new(finder.clone(), history.clone(), Arc::clone(&refreshes))).await?;
-    server.at(STAF_PATH, StafDebug::new(finder.clone(), process, history.clone())).await?;
+    server.at(STAF_PATH, Staf::new(finder.clone(), history.clone(), callers.clone())).await?;
+    server.at(STAF_PATH, StafDebug::new(finder.clone(), process, history.clone(), callers)).await?;
+    let root_name = match own_name(&root_connection, STAF_ROOT_NAME).await {
+        Err(error @ BusError::NameRefused { .. }) => {
+            tracing::warn!("{error}; until then, stacd's calls wait behind those of other users");
+            None
+        }
+        name => Some(name?),
+    };
     let name = own_name(&connection, STAF_NAME).await?;
 
     let core = Finder::new(state_file.load().unwrap_or_default(), seed());
@@ -80,8 +93,19 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
         saver: saver.clone(),
         stopped: false,
     };
-    let result =
-        EventLoop::new(core, shell, BootClock::new()?, Systemd, event_inbox).run(first, signals, name.lost()).await;
+    let root_name_lost = async {
+        match root_name {
+            Some(name) => name.lost().await,
+            None => std::future::pending().await,
+        }
+    };
+    let lost = async {
+        tokio::select! {
+            error = name.lost() => error,
+            error = root_name_lost => error,
+        }
+    };
+    let result = EventLoop::new(core, shell, BootClock::new()?, Systemd, event_inbox).run(first, signals, lost).await;
 
     if !saver.finish(LAST_SAVE) {
         tracing::warn!("the last state is not saved: the next start begins with an older one");

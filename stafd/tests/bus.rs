@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::bus::contract::{Origin, PageState, RemovedDc, VERSION};
-use libstas::bus::{ControllerId, DebugProxy, Dict, STAF_PATH, StafProxy, key, next};
+use libstas::bus::{Callers, ControllerId, DebugProxy, Dict, STAF_PATH, StafProxy, key, next};
 use libstas::conf::{ControllerEntry, Persistence, StafConf};
 use libstas::core::Machine;
 use libstas::daemon::clock::BootClock;
@@ -19,11 +19,14 @@ use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::systemd::Systemd;
 use libstas::nvme::log_page::{Entry, LogPage};
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Parameters, Secret, Tid, TidParts, Transport};
-use stafd::api::{Announcement, Refreshes, Staf, StafDebug, announce};
+use stafd::api::{Announcement, Refreshes, Staf, StafDebug, StafRoot, announce};
 use stafd::finder::{Effect, Event, Finder, RemovalReason, Removed, Saved, SavedDc, Settings};
 use tokio::sync::mpsc;
 use zbus::Connection;
 use zbus::connection::Builder;
+
+/// Where the object for root is: the two ends have one connection here.
+const ROOT_PATH: &str = "/root";
 
 /// Executes no effects except the answers to callers.
 struct NoHost(Arc<Refreshes>);
@@ -165,13 +168,15 @@ async fn start_with(saved: Saved) -> Stage {
     let server = Builder::unix_stream(ours)
         .server(zbus::Guid::generate())
         .p2p()
-        .serve_at(STAF_PATH, Staf::new(handle.clone(), History::default(), refreshes))
+        .serve_at(STAF_PATH, Staf::new(handle.clone(), History::default(), Callers::default()))
+        .serve_at(ROOT_PATH, StafRoot::new(handle.clone(), refreshes))
         .serve_at(
             STAF_PATH,
             StafDebug::new(
                 handle.clone(),
                 ProcessInfo::new(journal, "/run/stafd/state.json".into()),
                 History::default(),
+                Callers::default(),
             ),
         )
         .build();
@@ -384,7 +389,7 @@ async fn a_failed_refresh_is_an_error() {
         return;
     }
     let world = start().await;
-    let staf = StafProxy::new(&world.client).await.unwrap();
+    let staf = StafProxy::builder(&world.client).path(ROOT_PATH).build().await.unwrap();
     let error = staf.refresh_log_pages_of(&id()).await.unwrap_err().to_string();
     assert!(error.contains("connected"), "{error}");
     let unknown = ControllerId { traddr: "192.0.2.2".into(), ..id() };

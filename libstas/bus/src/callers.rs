@@ -1,225 +1,174 @@
-//! Bounds the answers that unprivileged callers make a daemon hold in memory.
+//! Limits the time that a daemon spends on the calls of unprivileged users.
 //!
-//! A program that sends calls faster than the bus takes the answers would make the daemon hold any number of answers,
-//! each as long as all log pages. So each call of a user other than root takes a [`Permit`] before its answer is made,
-//! and frees it when the bus has taken the answer. Calls by root, and so by stacd, need none and never wait.
+//! A daemon answers the calls on its public connection one after the other: calls that come faster wait in the bus, and
+//! not in the memory of the daemon. A user whose answers have taken too much time is refused, so that the others need
+//! not wait for all of them. Root is not limited.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zbus::message::Header;
-use zbus::object_server::ResponseDispatchNotifier;
 use zbus::{Connection, fdo};
 
 use super::connection::caller_uid;
 
-/// Maximum number of unanswered calls of one user.
-const OF_ONE_USER: usize = 16;
-/// Maximum number of unanswered calls of all users but root together.
-const OF_ALL_USERS: usize = 64;
-/// Maximum number of answers for users other than root that are in memory at the same time.
-const ANSWERS: usize = 2;
-/// Maximum number of connections whose user is remembered.
+/// How much time the answers to one user may take at once.
+const BUDGET: Duration = Duration::from_secs(2);
+/// The time that was spent is forgotten at this fraction of the speed of the clock: in the long run, the answers to one
+/// user take at most a quarter of the time.
+const SHARE: u32 = 4;
+/// Maximum number of connections whose user is remembered, and of users.
 const REMEMBERED: usize = 1024;
 
-/// The unprivileged callers of one interface.
-#[derive(Clone, Debug)]
-pub struct Callers(Arc<Shared>);
+/// The unprivileged callers of a daemon. Without a bus there are none: the default admits every call.
+#[derive(Clone, Debug, Default)]
+pub struct Callers(Option<Arc<Shared>>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Users by the unique name of their connection. The bus never gives a unique name to another connection. The lock
-    /// is held during a question to the bus, so that a flood of calls asks once for each connection.
-    users: tokio::sync::Mutex<BTreeMap<String, u32>>,
-    unanswered: Mutex<Unanswered>,
-    answers: Arc<Semaphore>,
-}
-
-impl Default for Callers {
-    fn default() -> Self {
-        let answers = Arc::new(Semaphore::new(ANSWERS));
-        Self(Arc::new(Shared { users: Default::default(), unanswered: Default::default(), answers }))
-    }
+    /// Asks the bus for the users. On the public connection, the answers would wait behind all calls.
+    bus: Connection,
+    /// Users by the unique name of their connection. The bus never gives a unique name to another connection.
+    users: Mutex<BTreeMap<String, u32>>,
+    spent: Mutex<Accounts>,
 }
 
 impl Callers {
-    /// Takes a permit for a call. Waits while other unprivileged callers are answered.
-    ///
-    /// # Errors
-    /// `LimitsExceeded` if the user, or all users but root together, have too many unanswered calls. `AccessDenied` if
-    /// the caller cannot be identified: it has left the bus.
-    pub async fn admit(&self, connection: &Connection, header: &Header<'_>) -> fdo::Result<Permit> {
-        let user = self.user_of(connection, header).await;
-        let user = user.map_err(|error| fdo::Error::AccessDenied(format!("the caller is not known: {error}")))?;
-        self.admit_user(user).await
+    /// `bus`: a connection that other users cannot call.
+    #[must_use]
+    pub fn new(bus: Connection) -> Self {
+        Self(Some(Arc::new(Shared { bus, users: Mutex::default(), spent: Mutex::default() })))
     }
 
-    async fn admit_user(&self, user: u32) -> fdo::Result<Permit> {
+    /// Admits a call. The time until the permit is dropped counts as the time of the answer.
+    ///
+    /// # Errors
+    /// `LimitsExceeded` if the answers to this user have taken too much time. `AccessDenied` if the caller cannot be
+    /// identified: it has left the bus.
+    pub async fn admit(&self, header: &Header<'_>) -> fdo::Result<Permit> {
+        let Some(shared) = &self.0 else { return Ok(Permit(None)) };
+        let user = shared.user_of(header).await;
+        let user = user.map_err(|error| fdo::Error::AccessDenied(format!("the caller is not known: {error}")))?;
         if user == 0 {
             return Ok(Permit(None));
         }
-        let call = Call::count(&self.0, user)?;
-        let answer = Arc::clone(&self.0.answers).acquire_owned().await;
-        let answer = answer.map_err(|error| fdo::Error::Failed(error.to_string()))?;
-        Ok(Permit(Some((call, answer))))
+        let now = Instant::now();
+        let wait = shared.spent().wait(user, now);
+        if wait > Duration::ZERO {
+            return Err(fdo::Error::LimitsExceeded(format!(
+                "the answers to user {user} have taken more than {} s; try again in {:.1} s",
+                BUDGET.as_secs(),
+                wait.as_secs_f32()
+            )));
+        }
+        Ok(Permit(Some((Arc::clone(shared), user, now))))
     }
 
-    async fn user_of(&self, connection: &Connection, header: &Header<'_>) -> zbus::Result<u32> {
-        let Some(sender) = header.sender() else { return caller_uid(connection, header).await };
-        let mut users = self.0.users.lock().await;
-        if let Some(user) = users.get(sender.as_str()) {
+    /// Fails unless the caller is root.
+    ///
+    /// # Errors
+    /// `AccessDenied` if the caller is not root, or cannot be identified.
+    pub async fn require_root(&self, connection: &Connection, header: &Header<'_>, what: &str) -> fdo::Result<()> {
+        let bus = self.0.as_ref().map_or(connection, |shared| &shared.bus);
+        super::require_root(bus, Some(header), what).await
+    }
+}
+
+/// A call that is being answered.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit(Option<(Arc<Shared>, u32, Instant)>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some((shared, user, begun)) = &self.0 {
+            let now = Instant::now();
+            shared.spent().spend(*user, now, now.saturating_duration_since(*begun));
+        }
+    }
+}
+
+impl Shared {
+    async fn user_of(&self, header: &Header<'_>) -> zbus::Result<u32> {
+        let Some(sender) = header.sender() else { return Err(zbus::Error::MissingField) };
+        let users = || self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(user) = users().get(sender.as_str()) {
             return Ok(*user);
         }
-        let user = caller_uid(connection, header).await?;
+        let user = caller_uid(&self.bus, header).await?;
+        let mut users = users();
         if users.len() >= REMEMBERED {
             users.clear();
         }
         users.insert(sender.to_string(), user);
         Ok(user)
     }
-}
 
-/// What a call needs until the bus has taken its answer. Nothing for a call by root.
-#[derive(Debug)]
-#[must_use]
-pub struct Permit(Option<(Call, OwnedSemaphorePermit)>);
-
-impl Permit {
-    /// Wraps an answer so that the permit is freed when the bus has taken the answer.
-    pub fn answer<R>(self, answer: R) -> ResponseDispatchNotifier<R> {
-        let (answer, taken) = ResponseDispatchNotifier::new(answer);
-        if self.0.is_some() {
-            tokio::spawn(async move {
-                taken.await;
-                drop(self);
-            });
-        }
-        answer
+    fn spent(&self) -> MutexGuard<'_, Accounts> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One unanswered call.
-#[derive(Debug)]
-struct Call {
-    shared: Arc<Shared>,
-    user: u32,
-}
-
-impl Call {
-    fn count(shared: &Arc<Shared>, user: u32) -> fdo::Result<Self> {
-        shared.unanswered().add(user)?;
-        Ok(Self { shared: Arc::clone(shared), user })
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        self.shared.unanswered().remove(self.user);
-    }
-}
-
-impl Shared {
-    fn unanswered(&self) -> MutexGuard<'_, Unanswered> {
-        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The number of unanswered calls of each user.
+/// The time that the answers to each user have taken.
 #[derive(Debug, Default)]
-struct Unanswered {
-    of_user: BTreeMap<u32, usize>,
-    of_all: usize,
+struct Accounts(BTreeMap<u32, Account>);
+
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    /// The time that is not forgotten yet, at `at`.
+    spent: Duration,
+    at: Instant,
 }
 
-impl Unanswered {
-    fn add(&mut self, user: u32) -> fdo::Result<()> {
-        let of_user = self.of_user.get(&user).copied().unwrap_or_default();
-        if of_user >= OF_ONE_USER {
-            return Err(fdo::Error::LimitsExceeded(format!(
-                "user {user} has {of_user} unanswered calls, which are the most; wait for an answer"
-            )));
-        }
-        if self.of_all >= OF_ALL_USERS {
-            return Err(fdo::Error::LimitsExceeded(format!(
-                "the users of this host have {} unanswered calls, which are the most; try again",
-                self.of_all
-            )));
-        }
-        self.of_user.insert(user, of_user + 1);
-        self.of_all += 1;
-        Ok(())
+impl Account {
+    fn spent_at(self, now: Instant) -> Duration {
+        self.spent.saturating_sub(now.saturating_duration_since(self.at) / SHARE)
+    }
+}
+
+impl Accounts {
+    /// How long a user must wait before its next call is admitted.
+    fn wait(&self, user: u32, now: Instant) -> Duration {
+        let spent = self.0.get(&user).map_or(Duration::ZERO, |account| account.spent_at(now));
+        spent.saturating_sub(BUDGET) * SHARE
     }
 
-    fn remove(&mut self, user: u32) {
-        if let Some(of_user) = self.of_user.get_mut(&user) {
-            *of_user -= 1;
-            self.of_all -= 1;
-            if *of_user == 0 {
-                self.of_user.remove(&user);
-            }
+    fn spend(&mut self, user: u32, now: Instant, took: Duration) {
+        if self.0.len() >= REMEMBERED {
+            self.0.retain(|_, account| account.spent_at(now) > Duration::ZERO);
         }
+        let account = self.0.entry(user).or_insert(Account { spent: Duration::ZERO, at: now });
+        *account = Account { spent: account.spent_at(now) + took, at: now };
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-
     use super::*;
 
-    /// Polls a future once.
-    fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
-        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    #[test]
+    fn a_user_whose_answers_take_long_waits_and_the_others_do_not() {
+        let mut accounts = Accounts::default();
+        let begin = Instant::now();
+        let at = |seconds: f64| begin + Duration::from_secs_f64(seconds);
+        accounts.spend(1000, at(0.0), Duration::from_secs(2));
+        assert_eq!(accounts.wait(1000, at(0.0)), Duration::ZERO, "that is its budget");
+        accounts.spend(1000, at(1.0), Duration::from_secs(1));
+        assert_eq!(accounts.wait(1000, at(1.0)), Duration::from_secs(3));
+        assert_eq!(accounts.wait(1000, at(4.0)), Duration::ZERO);
+        assert_eq!(accounts.wait(1001, at(1.0)), Duration::ZERO, "another user");
+        accounts.spend(1000, at(1000.0), Duration::from_secs(2));
+        assert_eq!(accounts.wait(1000, at(1000.0)), Duration::ZERO, "what was spent long ago is forgotten");
     }
 
-    fn is_refused<T>(result: Poll<fdo::Result<T>>) -> bool {
-        matches!(result, Poll::Ready(Err(fdo::Error::LimitsExceeded(_))))
-    }
-
-    #[tokio::test]
-    async fn one_user_holds_two_answers_and_waits_for_fourteen_more() {
-        let callers = Callers::default();
-        let held = [callers.admit_user(1000).await.unwrap(), callers.admit_user(1000).await.unwrap()];
-        let mut waiting: Vec<_> = (0..OF_ONE_USER - ANSWERS).map(|_| Box::pin(callers.admit_user(1000))).collect();
-        for call in &mut waiting {
-            assert!(poll(call.as_mut()).is_pending());
+    #[test]
+    fn users_without_recent_calls_are_forgotten() {
+        let mut accounts = Accounts::default();
+        let now = Instant::now();
+        for user in 0..10_000 {
+            accounts.spend(user, now + Duration::from_secs(u64::from(user)), Duration::from_millis(1));
         }
-        assert!(is_refused(poll(callers.admit_user(1000))));
-        assert!(poll(callers.admit_user(1001)).is_pending(), "another user may wait, too");
-        assert!(matches!(poll(callers.admit_user(0)), Poll::Ready(Ok(_))), "root never waits");
-
-        drop(held);
-        assert!(poll(waiting[0].as_mut()).is_ready() && poll(waiting[1].as_mut()).is_ready());
-        drop(waiting);
-        assert!(matches!(poll(callers.admit_user(1000)), Poll::Ready(Ok(_))));
-        assert_eq!(callers.0.unanswered().of_all, 0, "a call that is dropped is not counted");
-    }
-
-    #[tokio::test]
-    async fn all_users_together_have_a_bound_and_root_has_none() {
-        let callers = Callers::default();
-        let _held = [callers.admit_user(999).await.unwrap(), callers.admit_user(999).await.unwrap()];
-        let mut waiting: Vec<_> =
-            (ANSWERS..OF_ALL_USERS).map(|call| Box::pin(callers.admit_user(1000 + call as u32 / 16))).collect();
-        waiting.iter_mut().for_each(|call| drop(poll(call.as_mut())));
-        assert!(is_refused(poll(callers.admit_user(2000))));
-        let root: Vec<_> = (0..1000).map(|_| poll(callers.admit_user(0))).collect();
-        assert!(root.iter().all(|permit| matches!(permit, Poll::Ready(Ok(_)))));
-    }
-
-    #[tokio::test]
-    async fn a_place_is_free_again_when_the_answer_was_sent_or_dropped() {
-        let callers = Callers::default();
-        for _ in 0..100 {
-            let permit = callers.admit_user(1000).await.unwrap();
-            drop(permit.answer("all log pages"));
-        }
-        while callers.0.unanswered().of_all > 0 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(callers.0.answers.available_permits(), ANSWERS);
+        assert!(accounts.0.len() <= REMEMBERED, "{}", accounts.0.len());
     }
 }

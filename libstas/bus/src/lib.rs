@@ -35,6 +35,9 @@ pub use proxy::{
 
 /// The well-known name of stafd; also the name of its interface.
 pub const STAF_NAME: &str = "org.nvmexpress.staf";
+/// The name of stafd on a second connection, which only root may call. The calls of other users do not delay those of
+/// stacd there: the bus delivers all calls of one connection in order.
+pub const STAF_ROOT_NAME: &str = "org.nvmexpress.staf.root";
 /// Path of stafd's object.
 pub const STAF_PATH: &str = "/org/nvmexpress/staf";
 /// The well-known name of stacd; also the name of its interface.

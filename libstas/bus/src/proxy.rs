@@ -60,11 +60,11 @@ pub trait Staf {
     ) -> zbus::Result<String>;
 
     /// The pages of the given controllers, or of all if none is given, and all removed ones: the contract between the
-    /// daemons. Not in nvme-stas.
+    /// daemons. Root only. Not in nvme-stas.
     #[zbus(name = "get_published_pages")]
     fn get_published_pages(&self, controllers: &[ControllerId]) -> zbus::Result<wire::Published>;
 
-    /// Reads the log page from the controller and returns it. Root only. Not in nvme-stas.
+    /// Reads the log page from the controller and returns it. Only at [`super::STAF_ROOT_NAME`]. Not in nvme-stas.
     #[zbus(name = "refresh_log_pages")]
     fn refresh_log_pages(
         &self,
@@ -97,6 +97,14 @@ pub trait Staf {
 }
 
 impl StafProxy<'_> {
+    /// Creates a proxy for stafd at one of its names: [`STAF_NAME`] or [`super::STAF_ROOT_NAME`].
+    ///
+    /// # Errors
+    /// Errors of creating a proxy.
+    pub async fn at(connection: &Connection, name: &'static str) -> zbus::Result<StafProxy<'static>> {
+        StafProxy::builder(connection).destination(name).build().await
+    }
+
     /// Calls [`StafProxy::get_log_pages`] for a controller.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Serialize;
 use zbus::fdo;
 use zbus::message::Header;
-use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
+use zbus::object_server::SignalEmitter;
 
 use super::describe;
 use super::event_loop::{Handle, Stopped};
@@ -62,8 +62,8 @@ macro_rules! debug_interface {
         impl<C: Debuggable> $name<C> {
             /// Creates the object for a core and its process.
             #[must_use]
-            pub fn new(core: Handle<C>, process: ProcessInfo, history: History) -> Self {
-                Self { core, process, history, callers: Callers::default() }
+            pub fn new(core: Handle<C>, process: ProcessInfo, history: History, callers: Callers) -> Self {
+                Self { core, process, history, callers }
             }
 
             /// Signals that the configuration switched trace on or off.
@@ -79,7 +79,7 @@ macro_rules! debug_interface {
             }
         }
 
-        #[zbus::interface(name = $interface, introspection_docs = true)]
+        #[zbus::interface(name = $interface, introspection_docs = true, spawn = false)]
         #[allow(missing_docs)]
         impl<C: Debuggable> $name<C> {
             /// Whether trace is on: the daemon logs every step. Only root may set it. A reload sets it to the value in
@@ -114,10 +114,9 @@ macro_rules! debug_interface {
             async fn process_info(
                 &self,
                 #[zbus(header)] header: Header<'_>,
-                #[zbus(connection)] connection: &zbus::Connection,
-            ) -> fdo::Result<Answer<String>> {
-                let place = self.callers.admit(connection, &header).await?;
-                Ok(place.answer(process_info(&self.core, &self.process).await?))
+            ) -> fdo::Result<String> {
+                let _permit = self.callers.admit(&header).await?;
+                process_info(&self.core, &self.process).await
             }
 
             /// Returns the keys of the detailed list for one controller, as a JSON object. It is empty if the
@@ -133,11 +132,10 @@ macro_rules! debug_interface {
                 host_iface: String,
                 host_nqn: String,
                 #[zbus(header)] header: Header<'_>,
-                #[zbus(connection)] connection: &zbus::Connection,
-            ) -> fdo::Result<Answer<String>> {
-                let place = self.callers.admit(connection, &header).await?;
+            ) -> fdo::Result<String> {
+                let _permit = self.callers.admit(&header).await?;
                 let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
-                Ok(place.answer(controller_info(&self.core, id).await?))
+                controller_info(&self.core, id).await
             }
 
             /// Returns the metrics: numbers of controllers, and what the daemon has done since its start. Each sample
@@ -146,10 +144,9 @@ macro_rules! debug_interface {
             async fn metrics(
                 &self,
                 #[zbus(header)] header: Header<'_>,
-                #[zbus(connection)] connection: &zbus::Connection,
-            ) -> fdo::Result<Answer<Vec<Sample>>> {
-                let place = self.callers.admit(connection, &header).await?;
-                Ok(place.answer(self.core.ask(|core: &C, now: Time| core.metrics(now)).await.map_err(stopping)?))
+            ) -> fdo::Result<Vec<Sample>> {
+                let _permit = self.callers.admit(&header).await?;
+                self.core.ask(|core: &C, now: Time| core.metrics(now)).await.map_err(stopping)
             }
 
             /// Returns the controllers whose history is known, also removed ones.
@@ -157,10 +154,9 @@ macro_rules! debug_interface {
             async fn list_histories(
                 &self,
                 #[zbus(header)] header: Header<'_>,
-                #[zbus(connection)] connection: &zbus::Connection,
-            ) -> fdo::Result<Answer<Vec<Dict>>> {
-                let place = self.callers.admit(connection, &header).await?;
-                Ok(place.answer(self.history.controllers().iter().map(describe::remembered).collect()))
+            ) -> fdo::Result<Vec<Dict>> {
+                let _permit = self.callers.admit(&header).await?;
+                Ok(self.history.controllers().iter().map(describe::remembered).collect())
             }
 
             /// Returns which source lists a controller, and what happened to it, the oldest event first.
@@ -175,15 +171,12 @@ macro_rules! debug_interface {
                 host_iface: String,
                 host_nqn: String,
                 #[zbus(header)] header: Header<'_>,
-                #[zbus(connection)] connection: &zbus::Connection,
             ) -> fdo::Result<(String, Vec<Dict>)> {
-                // The answer is small, but it is bounded like the others.
-                let place = self.callers.admit(connection, &header).await?;
+                let _permit = self.callers.admit(&header).await?;
                 let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
                 let Some(tid) = tid_of(&id)? else { return Ok(Default::default()) };
                 let events = self.history.of(&tid).iter().map(describe::event).collect();
                 let source = self.core.ask(move |core: &C, _: Time| core.source(&tid)).await.map_err(stopping)?;
-                drop(place);
                 Ok((source.map(|source| shown(&source).into_owned()).unwrap_or_default(), events))
             }
 
@@ -198,7 +191,7 @@ macro_rules! debug_interface {
                 #[zbus(header)] header: Header<'_>,
                 #[zbus(connection)] connection: &zbus::Connection,
             ) -> fdo::Result<Vec<Dict>> {
-                require_root(connection, Some(&header), "ask what a reload would do").await?;
+                self.callers.require_root(connection, &header, "ask what a reload would do").await?;
                 plan_reload(&self.core, conf, addresses).await
             }
         }

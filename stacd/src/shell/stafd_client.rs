@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use libstas::bus::contract::{DcPage, StafdView, VERSION, dictionary, wire};
-use libstas::bus::{CALL_TIMEOUT, ControllerId, STAF_NAME, StafProxy, next};
+use libstas::bus::{CALL_TIMEOUT, ControllerId, STAF_NAME, STAF_ROOT_NAME, StafProxy, next};
 use libstas::core::OpId;
 use libstas::daemon::event_loop::Handle;
 use libstas::nvme::Tid;
@@ -54,6 +54,8 @@ impl From<Watched> for Event {
 #[derive(Clone, Debug)]
 pub struct StafdClient {
     connection: Connection,
+    /// The bus name that is called: [`STAF_ROOT_NAME`], unless stafd does not have it.
+    name: Arc<Mutex<&'static str>>,
     /// The exact strings that stafd uses for its discovery controllers: nvme-stas compares text, not addresses.
     wire_ids: Arc<Mutex<BTreeMap<Tid, ControllerId>>>,
     /// Limits the number of pages in flight.
@@ -71,6 +73,7 @@ impl StafdClient {
         let permits = |number| Arc::new(Semaphore::new(number));
         Self {
             connection,
+            name: Arc::new(Mutex::new(STAF_NAME)),
             wire_ids: Arc::default(),
             permits: permits(PAGES_IN_FLIGHT),
             announced_permits: permits(ANNOUNCED_PAGES_IN_FLIGHT),
@@ -118,9 +121,7 @@ impl StafdClient {
         let staf = self.proxy().await?;
         let view = match staf.get_published_pages(&[]).await {
             Ok(published) => decode(published),
-            Err(error) if is_unknown(&error) || is_unreadable(&error) => {
-                return self.fetch_all_dictionaries(&staf).await;
-            }
+            Err(error) if is_unknown(&error) || is_unreadable(&error) => return self.fetch_all_dictionaries().await,
             Err(error) => return Err(failed(error)),
         };
         self.set_wire_ids(view.dcs.iter().map(|page| (page.dc.clone(), ControllerId::of(&page.dc))));
@@ -132,7 +133,8 @@ impl StafdClient {
     /// The removed controllers are fetched second: a controller that is removed in between is in both answers, and one
     /// that is added again in between is in neither. In the other order the latter would count as removed here while
     /// stafd has it.
-    async fn fetch_all_dictionaries(&self, staf: &StafProxy<'_>) -> Result<StafdView, FetchError> {
+    async fn fetch_all_dictionaries(&self) -> Result<StafdView, FetchError> {
+        let staf = self.public_proxy().await?;
         let json = staf.get_all_log_pages(true).await.map_err(failed)?;
         let pages: Vec<Value> = serde_json::from_str(&json).map_err(|error| FetchError::NotAList(error.to_string()))?;
         let published: Vec<(ControllerId, DcPage)> = pages.iter().filter_map(dictionary::page).collect();
@@ -165,7 +167,9 @@ impl StafdClient {
         let id = self.wire_id(dc);
         let page = match staf.get_published_pages(std::slice::from_ref(&id)).await {
             Ok(published) => decode(published).dcs.into_iter().next(),
-            Err(error) if is_unknown(&error) || is_unreadable(&error) => fetch_dictionary(&staf, dc, &id).await?,
+            Err(error) if is_unknown(&error) || is_unreadable(&error) => {
+                fetch_dictionary(&self.public_proxy().await?, dc, &id).await?
+            }
             Err(error) => return Err(failed(error)),
         };
         Ok(page.map(|page| DcPage { dc: dc.clone(), ..page }))
@@ -183,7 +187,22 @@ impl StafdClient {
     }
 
     async fn proxy(&self) -> Result<StafProxy<'static>, FetchError> {
-        StafProxy::new(&self.connection).await.map_err(failed)
+        let name = *self.name.lock().unwrap_or_else(PoisonError::into_inner);
+        StafProxy::at(&self.connection, name).await.map_err(failed)
+    }
+
+    async fn public_proxy(&self) -> Result<StafProxy<'static>, FetchError> {
+        StafProxy::at(&self.connection, STAF_NAME).await.map_err(failed)
+    }
+
+    /// Finds out which name to call. An earlier stafd has one name only. Two names of different processes are not those
+    /// of one stafd.
+    async fn find_name(&self, bus: &DBusProxy<'_>) {
+        let process = async |name: &'static str| bus.get_connection_unix_process_id(name.try_into().ok()?).await.ok();
+        let root = process(STAF_ROOT_NAME).await;
+        let is_same = root.is_some() && root == process(STAF_NAME).await;
+        let name = if is_same { STAF_ROOT_NAME } else { STAF_NAME };
+        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name;
     }
 
     /// Stores the strings of one of stafd's controllers.
@@ -211,7 +230,9 @@ impl StafdClient {
             }
             hear(watched);
         };
-        hear(Watched::Owner(current_owner(&bus).await?));
+        let owner = current_owner(&bus).await?;
+        self.find_name(&bus).await;
+        hear(Watched::Owner(owner));
         loop {
             tokio::select! {
                 // Report a new owner before its signals.
@@ -219,6 +240,7 @@ impl StafdClient {
                 signal = next(&mut owners) => {
                     let Some(signal) = signal else { return Ok(()) };
                     if let Ok(args) = signal.args() {
+                        self.find_name(&bus).await;
                         hear(Watched::Owner(args.new_owner.as_ref().map(ToString::to_string)));
                     }
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bus_tests::PrivateBus;
 use libstas::bus::contract::wire::{Page, Published};
 use libstas::bus::contract::{DcPage, Origin, PageState, RemovalReason, RemovedDc, StafdView, VERSION, dictionary};
-use libstas::bus::{ControllerId, Dict, STAF_NAME, STAF_PATH};
+use libstas::bus::{ControllerId, Dict, STAF_NAME, STAF_PATH, STAF_ROOT_NAME};
 use libstas::core::Time;
 use libstas::nvme::{DISCOVERY_NQN, Tid};
 use stacd::connector::FetchError;
@@ -270,6 +270,34 @@ async fn the_contract_is_fetched_from_this_version() {
     assert_eq!(client.fetch_page(&tid()).await, Ok(current_view().dcs.pop()));
     let unknown = ControllerId { traddr: "192.0.2.77".into(), ..ControllerId::of(&tid()) }.tid().unwrap();
     assert_eq!(client.fetch_page(&unknown).await, Ok(None));
+}
+
+/// Calls of other users do not delay those at that name.
+#[tokio::test]
+async fn the_contract_is_fetched_from_the_name_that_only_root_may_call() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    let client = StafdClient::new(connect(&bus).await);
+    tokio::spawn(client.clone().watch(move |watched| drop(sender.send(watched))));
+    let mut next = async || tokio::time::timeout(LIMIT, heard.recv()).await.unwrap().unwrap();
+    assert_eq!(next().await, Watched::Owner(None));
+    let current = Current { version: VERSION, leaves_out: false };
+    let builder = Builder::address(bus.address()).serve_at(STAF_PATH, current).name(STAF_ROOT_NAME);
+    let root = builder.build().await.unwrap();
+    let public = serve(&bus, Released::default()).await;
+    assert!(matches!(next().await, Watched::Owner(Some(_))));
+    assert_eq!(client.fetch_all().await, Ok(current_view()));
+    assert_eq!(client.fetch_page(&tid()).await, Ok(current_view().dcs.pop()));
+
+    // An earlier version takes its place.
+    for connection in [root, public] {
+        connection.close().await.unwrap();
+    }
+    assert_eq!(next().await, Watched::Owner(None));
+    assert!(client.fetch_all().await.is_err());
+    let _stafd = serve(&bus, Released::default()).await;
+    assert!(matches!(next().await, Watched::Owner(Some(_))));
+    assert_eq!(names(&client.fetch_all().await.unwrap().dcs[0]), ["nqn.klingons"]);
 }
 
 #[tokio::test]

@@ -285,7 +285,7 @@ fn the_policies_are_installed_for_the_names_that_the_units_own() {
         let name = values(&unit, "BusName").concat();
         let policy = read(format!("etc/dbus-1/{name}.conf"));
         assert_eq!(policy.matches(&format!("own=\"{name}\"")).count(), 1);
-        let ours = [format!("\"{name}\""), format!("\"{name}.debug\"")].map(|name| policy.matches(&name).count());
+        let ours = ["", ".debug", ".root"].map(|end| policy.matches(&format!("\"{name}{end}\"")).count());
         assert_eq!(policy.matches("org.nvmexpress.").count(), ours.iter().sum::<usize>());
     }
 }

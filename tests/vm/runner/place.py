@@ -12,7 +12,7 @@ from .scenarios import Outcome
 # Seconds in addition to the LIMIT of a scenario: for cleaning up, and for collecting data after a failure.
 MARGIN = 120
 # Environment variables that are passed to scenarios.
-PASSED_ON = ("DROPPED", "EVENTS", "KILLING", "SEED", "SILENT", "STARTS")
+PASSED_ON = ("DROPPED", "EVENTS", "FLOOD", "KILLING", "SEED", "SILENT", "STARTS")
 
 
 class Place:

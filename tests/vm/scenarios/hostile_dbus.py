@@ -7,6 +7,7 @@ from scene.daemons import stacd, stafd
 
 LIMIT = 180
 USER = "tester"
+ROOT_NAME = "org.nvmexpress.staf.root"
 STRINGS = ("", "x", "nvme0", "../../etc/shadow", "%n%s", "\N{PILE OF POO}", "a,b=c", "\n", "A" * 60000)
 
 
@@ -27,16 +28,18 @@ def play():
         # The bus refuses methods that only root may call: the daemons do not see the arguments.
         for each, member, interface, arguments in (
             (stafd, "get_published_pages", None, ("a(sssssss)", 0)),
-            (stafd, "refresh_log_pages", None, ("sssssss", *[""] * 7)),
             *((each, "plan_reload", f"{each.bus}.debug", ("sa{sas}", "", 0)) for each in daemons.BOTH),
         ):
             done = each.call(member, *arguments, interface=interface, user=USER, check=False)
             check(done.returncode and "denied" in done.stderr, f"a user cannot call {member} of {each}", done.stderr)
+        # Only root may call this name.
+        done = host.run("busctl", "call", ROOT_NAME, stafd.path, stafd.bus, "refresh_log_pages", "sssssss", *[""] * 7, user=USER, check=False)
+        check(done.returncode and "denied" in done.stderr, f"a user cannot call {ROOT_NAME}", done.stderr)
         # No other user may own the names.
-        for each in daemons.BOTH:
+        for name in (stafd.bus, stacd.bus, ROOT_NAME):
             done = host.run("busctl", "call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "RequestName",
-                            "su", each.bus, "4", user=USER, check=False)
-            check(done.returncode, f"a user cannot own {each.bus}", done.stdout)
+                            "su", name, "4", user=USER, check=False)
+            check(done.returncode, f"a user cannot own {name}", done.stdout)
         equal([each.pid for each in daemons.BOTH], pids, "the processes: nobody crashed")
         equal(stafd.listed_subsystems(), sorted(target.THREE), "the subsystems that stafd lists")
         equal(len(stacd.controllers()), 3, "the controllers that stacd lists")

@@ -3,6 +3,7 @@
 
 mod both;
 mod events;
+mod flood;
 mod json;
 mod kernel;
 mod metrics;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use bus_tests::PrivateBus;
-use libstas::bus::{ControllerId, DebugProxy, STAF_NAME, STAF_PATH, StafProxy, key, next};
+use libstas::bus::{ControllerId, DebugProxy, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, StafProxy, key, next};
 use libstas::daemon::signals::Signal;
 use libstas::nvme::DISCOVERY_NQN;
 
@@ -31,7 +31,8 @@ async fn a_configured_controller_is_connected_and_its_page_published_and_kept() 
 
     if bus_tests::is_root() {
         kernel.offer(&["nqn.klingons", "nqn.starfleet"]);
-        assert_eq!(staf.refresh_log_pages_of(&id).await.unwrap().len(), 2, "it was read anew");
+        let root = StafProxy::at(&client, STAF_ROOT_NAME).await.unwrap();
+        assert_eq!(root.refresh_log_pages_of(&id).await.unwrap().len(), 2, "it was read anew");
     }
 
     daemon.stop().await;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus_tests::PrivateBus;
-use libstas::bus::{BusError, Dict, OwnedName, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, key, own_name};
+use libstas::bus::{
+    BusError, Callers, Dict, OwnedName, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, key, own_name,
+};
 use libstas::core::{HostEvent, Links};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::Files;
@@ -86,7 +88,7 @@ pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
 }
 
 pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Kernel) -> Daemon {
-    use stafd::api::{Refreshes, Staf, StafDebug, announce};
+    use stafd::api::{Refreshes, Staf, StafDebug, StafRoot, announce};
     use stafd::finder::Event;
     use stafd::shell::{StafdShell, configured};
 
@@ -101,8 +103,13 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let server = connection.object_server();
-    server.at(STAF_PATH, Staf::new(finder.clone(), history.clone(), Arc::clone(&refreshes))).await.unwrap();
-    server.at(STAF_PATH, StafDebug::new(finder.clone(), process, history.clone())).await.unwrap();
+    let root_connection = connect(bus).await;
+    let callers = Callers::new(root_connection.clone());
+    let root = StafRoot::new(finder.clone(), Arc::clone(&refreshes));
+    root_connection.object_server().at(STAF_PATH, root).await.unwrap();
+    server.at(STAF_PATH, Staf::new(finder.clone(), history.clone(), callers.clone())).await.unwrap();
+    server.at(STAF_PATH, StafDebug::new(finder.clone(), process, history.clone(), callers)).await.unwrap();
+    own_name(&root_connection, STAF_ROOT_NAME).await.unwrap();
     let name = own_name(&connection, STAF_NAME).await.unwrap();
     let core = Finder::new(state_file.load().unwrap_or_default(), 1);
     let (announcements, inbox) = mpsc::unbounded_channel();
@@ -122,7 +129,13 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
         saver: saver.clone(),
         stopped: false,
     };
-    run(EventLoop::new(core, shell, BootClock::new().unwrap(), Systemd, event_inbox), first, name, saver, connection)
+    run(
+        EventLoop::new(core, shell, BootClock::new().unwrap(), Systemd, event_inbox),
+        first,
+        name,
+        saver,
+        [root_connection, connection],
+    )
 }
 
 pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Kernel) -> Daemon {
@@ -140,11 +153,13 @@ pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let server = connection.object_server();
-    server.at(STAC_PATH, Stac::new(connector.clone(), history.clone())).await.unwrap();
-    server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone())).await.unwrap();
+    let client = connect(bus).await;
+    let callers = Callers::new(client.clone());
+    server.at(STAC_PATH, Stac::new(connector.clone(), history.clone(), callers.clone())).await.unwrap();
+    server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone(), callers)).await.unwrap();
     let name = own_name(&connection, STAC_NAME).await.unwrap();
     let core = Connector::new(state_file.load().unwrap_or_default(), 1);
-    let stafd = StafdClient::new(connection.clone());
+    let stafd = StafdClient::new(client.clone());
     let (watch, watched) = (stafd.clone(), connector.clone());
     let (announcements, inbox) = mpsc::unbounded_channel();
     tokio::spawn(announce(connection.clone(), inbox));
@@ -163,7 +178,13 @@ pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Ker
         saver: saver.clone(),
         stopped: false,
     };
-    run(EventLoop::new(core, shell, BootClock::new().unwrap(), Systemd, event_inbox), first, name, saver, connection)
+    run(
+        EventLoop::new(core, shell, BootClock::new().unwrap(), Systemd, event_inbox),
+        first,
+        name,
+        saver,
+        [client, connection],
+    )
 }
 
 fn state_file(directory: &Path, kind: &'static str) -> StateFile {
@@ -177,7 +198,7 @@ fn run<S>(
     first: Vec<<S::Core as libstas::core::Machine>::Event>,
     name: OwnedName,
     saver: Saver,
-    connection: Connection,
+    connections: [Connection; 2],
 ) -> Daemon
 where
     S: Shell + Send + 'static,
@@ -188,7 +209,11 @@ where
     let (signals, signal_door) = mpsc::channel(4);
     let end = tokio::spawn(async move {
         let result: Result<(), BusError> = event_loop.run(first, signal_door, name.lost()).await;
-        saver.finish(LIMIT) && result.is_ok() && connection.close().await.is_ok()
+        let mut closed = true;
+        for connection in connections {
+            closed &= connection.close().await.is_ok();
+        }
+        saver.finish(LIMIT) && result.is_ok() && closed
     });
     Daemon { signals, end }
 }

@@ -1,0 +1,109 @@
+//! An unprivileged user sends both daemons many calls and reads no answer. FLOOD is its duration in seconds.
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bus_tests::PrivateBus;
+use libstas::bus::{ControllerId, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, StafProxy};
+
+use crate::kernel::Kernel;
+use crate::stage::{connect, etc, start_stacd, start_stafd, until};
+
+/// Subsystems before the flood.
+const SUBSYSTEMS: usize = 1000;
+/// Time between two new subsystems during the flood.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Maximum growth of both daemons together, in bytes: 16 MB each.
+const GROWTH: usize = 32_000_000;
+
+/// It opens 100 connections to the bus and sends 100 calls on each, every two seconds.
+struct Attacker(Child);
+
+impl Attacker {
+    /// `members`: what it calls of stafd and of stacd. `None`, with the reason printed, if the machine lacks a program.
+    fn start(bus: &PrivateBus, members: [&str; 2]) -> Option<Self> {
+        let path = bus.address().split(['=', ',']).nth(1).unwrap();
+        let mut command = Command::new("setpriv");
+        // The first python3 in the path of root may be inaccessible to this user.
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c"]);
+        command.args([include_str!("../../../vm/guest/flood.py"), path, "100", "100", "2"]);
+        command.args([STAF_NAME, STAF_PATH, STAF_NAME, members[0], STAC_NAME, STAC_PATH, STAC_NAME, members[1]]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+        std::thread::sleep(Duration::from_secs(1));
+        if child.try_wait().unwrap().is_some() {
+            eprintln!("skipped: setpriv or /usr/bin/python3 is not installed");
+            return None;
+        }
+        Some(Self(child))
+    }
+
+    /// Ends it. Returns how many calls it has sent.
+    fn end(mut self) -> usize {
+        drop(self.0.stdin.take());
+        let mut said = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        said.split(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Attacker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The resident memory of this process, in bytes.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[tokio::test]
+async fn a_flood_of_calls_neither_delays_stacd_nor_fills_the_memory() {
+    if !bus_tests::is_root() {
+        eprintln!("skipped: only root may own the names and become another user");
+        return;
+    }
+    let Some(bus) = PrivateBus::with_installed_policies() else { return };
+    let span = Duration::from_secs(std::env::var("FLOOD").map_or(6, |seconds| seconds.parse().unwrap()));
+    let (directory, kernel) = (etc(), Kernel::default());
+    let name = |number| format!("nqn.2014-08.org.nvmexpress:scene:{number}");
+    let mut offered: Vec<String> = (0..SUBSYSTEMS).map(name).collect();
+    let offer = |offered: &[String]| kernel.offer(&offered.iter().map(String::as_str).collect::<Vec<_>>());
+    offer(&offered);
+    let stafd = start_stafd(&bus, directory.path(), &kernel).await;
+    let stacd = start_stacd(&bus, directory.path(), &kernel).await;
+    until("all are connected", async || kernel.connected().len() == 1 + SUBSYSTEMS).await;
+    let client = connect(&bus).await;
+    let staf = StafProxy::at(&client, STAF_ROOT_NAME).await.unwrap();
+    let dcs = StafProxy::new(&client).await.unwrap().list_controllers(false).await.unwrap();
+    let dc = ControllerId::from_dict(dcs.first().unwrap());
+    let before = resident();
+    let Some(attacker) = Attacker::start(&bus, ["get_all_log_pages", "list_controllers"]) else { return };
+    let begun = Instant::now();
+    let (mut delays, mut most) = (Vec::new(), 0);
+    while begun.elapsed() < span {
+        offered.push(name(offered.len()));
+        offer(&offered);
+        let changed = Instant::now();
+        staf.refresh_log_pages_of(&dc).await.unwrap();
+        until("the new one is connected", async || kernel.connected().len() == 1 + offered.len()).await;
+        delays.push(changed.elapsed());
+        most = most.max(resident());
+        tokio::time::sleep(PAUSE).await;
+    }
+    delays.sort();
+    let (median, last) = (delays[delays.len() / 2], delays[delays.len() - 1]);
+    let grown = most.saturating_sub(before);
+    let sent = attacker.end();
+    println!(
+        "{sent} calls in {span:?}; changed page to connected: median {median:?}, at most {last:?}; {grown} bytes more"
+    );
+    assert!(sent >= 10_000, "{sent}");
+    assert!(median < Duration::from_secs(1), "{delays:?}");
+    assert!(grown < GROWTH, "{grown} bytes");
+    stacd.stop().await;
+    stafd.stop().await;
+}
