@@ -29,8 +29,9 @@ pub struct Callers(Option<Arc<Shared>>);
 struct Shared {
     /// Asks the bus for the users. On the public connection, the answers would wait behind all calls.
     bus: Connection,
-    /// Users by the unique name of their connection. The bus never gives a unique name to another connection.
-    users: Mutex<BTreeMap<String, u32>>,
+    /// Users by the unique name of their connection. `None`: it has left the bus. The bus never gives a unique name to
+    /// another connection.
+    users: Mutex<BTreeMap<String, Option<u32>>>,
     spent: Mutex<Accounts>,
 }
 
@@ -50,6 +51,9 @@ impl Callers {
         let Some(shared) = &self.0 else { return Ok(Permit(None)) };
         let user = shared.user_of(header).await;
         let user = user.map_err(|error| fdo::Error::AccessDenied(format!("the caller is not known: {error}")))?;
+        let Some(user) = user else {
+            return Err(fdo::Error::AccessDenied("the caller has left the bus".to_owned()));
+        };
         if user == 0 {
             return Ok(Permit(None));
         }
@@ -90,13 +94,18 @@ impl Drop for Permit {
 }
 
 impl Shared {
-    async fn user_of(&self, header: &Header<'_>) -> zbus::Result<u32> {
+    async fn user_of(&self, header: &Header<'_>) -> zbus::Result<Option<u32>> {
         let Some(sender) = header.sender() else { return Err(zbus::Error::MissingField) };
         let users = || self.users.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(user) = users().get(sender.as_str()) {
             return Ok(*user);
         }
-        let user = caller_uid(&self.bus, header).await?;
+        let user = match caller_uid(&self.bus, header).await {
+            Ok(user) => Some(user),
+            // It left hundreds of calls, perhaps: each question to the bus takes time.
+            Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::NameHasNoOwner(_)) => None,
+            Err(error) => return Err(error),
+        };
         let mut users = users();
         if users.len() >= REMEMBERED {
             users.clear();

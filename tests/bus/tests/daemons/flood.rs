@@ -98,12 +98,18 @@ async fn a_flood_of_calls_neither_delays_stacd_nor_fills_the_memory() {
     let (median, last) = (delays[delays.len() / 2], delays[delays.len() - 1]);
     let grown = most.saturating_sub(before);
     let sent = attacker.end();
+    // The calls of connections that have left the bus are still waiting.
+    let ended = Instant::now();
+    let public = StafProxy::new(&client).await.unwrap();
+    assert_eq!(public.list_controllers(false).await.unwrap().len(), 1);
+    let answered = ended.elapsed();
     println!(
-        "{sent} calls in {span:?}; changed page to connected: median {median:?}, at most {last:?}; {grown} bytes more"
+        "{sent} calls in {span:?}; changed page to connected: median {median:?}, at most {last:?}; {grown} bytes more; a call after it: {answered:?}"
     );
     assert!(sent >= 10_000, "{sent}");
     assert!(median < Duration::from_secs(1), "{delays:?}");
     assert!(grown < GROWTH, "{grown} bytes");
+    assert!(answered < Duration::from_secs(10), "{answered:?}");
     stacd.stop().await;
     stafd.stop().await;
 }
