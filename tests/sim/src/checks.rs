@@ -405,12 +405,14 @@ impl World {
         let loses_any = claims.iter().any(|tid| is_lost(&&tid));
         let loses_every_live = all_live.iter().all(|tid| is_lost(&tid));
         let stays_doubtful = loses_any && loses_every_live && self.oracle.stac.is_doubted(&page.dc, on);
-        // With another ignore-iface=, stacd takes the same page anew.
-        let same_but_for_the_iface =
-            self.oracle.stac.pages.get(&page.dc).and_then(|reports| reports.last()).is_some_and(|last| {
-                last.on == on && last.listed != listed && unbound(&last.listed) == unbound(&listed)
-            });
-        let doubtful = (loses_all || stays_doubtful) && !same_but_for_the_iface;
+        // With another ignore-iface=, stacd takes the same page anew. It may have been stale in between.
+        let reports = self.oracle.stac.pages.get(&page.dc).into_iter().flatten().rev();
+        let mut same_page = reports.take_while(|earlier| unbound(&earlier.listed) == unbound(&listed));
+        let same_but_for_the_iface = same_page.any(|earlier| earlier.on == on && earlier.listed != listed);
+        // What an earlier page of this run and connection omits, too, was not live then: this page loses nothing.
+        let before = self.oracle.stac.newest_fresh_report(&page.dc);
+        let loses_now = before.is_none_or(|before| before.on != on || before.listed.iter().any(|tid| is_lost(&&tid)));
+        let doubtful = (loses_all && loses_now || stays_doubtful) && !same_but_for_the_iface;
         let how = match (on.is_some(), confirmed) {
             (true, true) => "fresh, read again",
             (true, false) => "fresh",

@@ -150,6 +150,12 @@ impl DaemonHistory {
         !last.confirmed || last.at < first.at + DOUBT
     }
 
+    /// The newest page of a discovery controller that proves anything and was received in the present run.
+    pub(crate) fn newest_fresh_report(&self, dc: &Tid) -> Option<&PageReport> {
+        let page_reports = self.pages.get(dc).into_iter().flatten().rev();
+        page_reports.take_while(|page_report| self.ended <= page_report.at).find(|page_report| page_report.on.is_some())
+    }
+
     /// The page of a discovery controller is no longer current.
     pub(crate) fn mark_stale(&mut self, dc: &Tid, now: Time) {
         if let Some(last) = self.pages.get_mut(dc).and_then(|page_reports| page_reports.last_mut()) {
