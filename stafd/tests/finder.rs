@@ -430,6 +430,29 @@ fn a_restart_while_a_name_moves_keeps_the_old_address_until_the_new_one_is_live(
     assert_eq!(host.addresses(), ["192.0.2.9"]);
 }
 
+/// The state was saved during the move: it does not say which of the addresses is the new one.
+#[test]
+fn a_restart_during_a_move_keeps_all_live_addresses_until_the_name_is_looked_up() {
+    let mut host = Host::with(&["dc.example"]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    host.start();
+    host.wait(60.0);
+    host.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+    host.dead.insert("192.0.2.9".into());
+    host.wait(70.0);
+    let saved = host.saved.clone();
+    host.dead.clear();
+    host.add(&dc("192.0.2.9"));
+    host.names.remove("dc.example");
+    host.kill_with(saved);
+    host.start();
+    host.wait(600.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.9"]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+    host.wait(600.0);
+    assert_eq!(host.addresses(), ["192.0.2.9"]);
+}
+
 #[test]
 fn a_restart_while_a_name_moves_to_another_family_keeps_the_old_address_too() {
     let mut host = Host::with(&["dc.example"]);

@@ -51,6 +51,8 @@ struct Name {
     failed: Option<String>,
     /// True once a look-up of this run has ended, with or without an address.
     asked: bool,
+    /// True once a look-up of this run has found an address.
+    found: bool,
 }
 
 /// `controller=` and `exclude=` of one daemon.
@@ -215,6 +217,7 @@ impl Configured {
             Ok(addresses) if !addresses.is_empty() => {
                 state.backoff.reset();
                 state.failed = None;
+                state.found = true;
                 ctx.timers.set(Timer::LookUp(name.clone()), ctx.now + REFRESH);
                 if state.addresses == *addresses {
                     return first;
@@ -315,6 +318,13 @@ impl Configured {
                 }
                 state.used = Some(used);
                 state.moved.clear();
+            }
+            if !state.found {
+                // The saved addresses may be those of a move that had not ended: the live ones are kept.
+                let known = |address: &IpAddr| *address == used || state.before.contains(address);
+                let live: Vec<IpAddr> = state.addresses.iter().copied().filter(|a| !known(a) && connects(a)).collect();
+                state.before.extend(live);
+                continue;
             }
             if state.before.is_empty() {
                 continue;
