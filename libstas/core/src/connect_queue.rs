@@ -10,8 +10,8 @@
 //!
 //! A portal is probed before every attempt that follows a failure. Before the first attempt it is probed only if
 //! another connection waits in either daemon. A portal that served (a connect to it succeeded) and has not failed since
-//! is never probed. If a controller that only mDNS announces, or whose probe had no clear outcome, waits for longer than
-//! [`ANSWER_HOLDS`], its portal is probed again when its turn comes.
+//! is never probed. If it is the turn of a controller whose probe ended more than [`ANSWER_HOLDS`] ago, and only mDNS
+//! announces it or the outcome was unclear, its portal is probed again. Meanwhile the next controller is served.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,8 +30,8 @@ use stas_nvme::{HostIdentity, Parameters, Tid};
 pub const PROBES: usize = 64;
 /// How many of these probes are not available to controllers that only mDNS announces.
 pub const RESERVED_PROBES: usize = 8;
-/// How long a portal's answer to a probe is valid for the other controllers of that portal, and for controllers that
-/// wait.
+/// How long a portal's answer to a probe is valid for the other controllers of that portal, and for queued controllers
+/// that only mDNS announces.
 pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
 /// The host answers a probe within 3 s. Without an answer after this time, the outcome is unknown.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
@@ -357,7 +357,7 @@ impl ConnectQueue {
         now.since(*probed) >= ANSWER_HOLDS && !portal.is_some_and(|portal| self.needs_no_probe(now, &portal, info))
     }
 
-    /// Probes the queued controllers again whose probe ended long ago. They keep their positions.
+    /// Probes the queued controllers again whose probe ended long ago. They keep their positions in the meantime.
     fn probe_again(&mut self, ctx: &mut Context<'_>) {
         let outdated = self.queue.iter().filter(|(position, _)| self.is_outdated(ctx.now, **position));
         let outdated: Vec<Tid> = outdated.map(|(_, tid)| tid.clone()).collect();
@@ -561,9 +561,11 @@ impl ConnectQueue {
             match outcome {
                 ProbeOutcome::Alive | ProbeOutcome::Skipped => {
                     let class = if penalized { Class::Penalized } else { class_of(&info) };
+                    let was_queued = self.positions.contains_key(&tid);
                     self.append(tid.clone(), class, &info);
-                    // Anyone can announce hundreds of portals that answer once.
-                    if info.trust.is_announced_only() {
+                    // Anyone can announce hundreds of portals that answer once. A second answer suffices: others are
+                    // served while the controller is probed, so it must not be probed each time.
+                    if info.trust.is_announced_only() && !was_queued {
                         self.aging.insert(tid, (ctx.now, info));
                     }
                 }
@@ -641,7 +643,7 @@ impl ConnectQueue {
         })
     }
 
-    /// True when the queue holds exactly one controller and no write is under way.
+    /// True when the queue holds exactly one controller, which is not being probed again, and no write is under way.
     fn is_alone(&self) -> bool {
         let waiting: usize = self.probes.values().map(|probe| probe.waiting.len()).sum();
         self.busy.is_none() && self.late.is_empty() && self.positions.len() + waiting == 1
