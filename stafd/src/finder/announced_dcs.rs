@@ -207,8 +207,8 @@ pub(super) struct AnnouncedDcs {
     began: Option<Time>,
     /// When the first snapshot of the kernel's controllers was taken.
     first_snapshot: Option<Time>,
-    /// Evicted services. Until [`QUERY_EVICTED_AFTER`] has passed, they evict no other service, unless they have
-    /// precedence.
+    /// Evicted services. Until they are queried, at the latest after [`QUERY_EVICTED_AFTER`], they evict no other
+    /// service, unless they have precedence.
     evicted: BTreeSet<u64>,
     /// True if the services, or the input needed to derive controllers, have changed.
     changed: bool,
@@ -226,6 +226,8 @@ pub(super) struct AnnouncedDcs {
     admission_queue: AdmissionQueue,
     /// When queued services are admitted next.
     admit_queued: Option<Time>,
+    /// When evicted services were last queried early, because a controller was connected.
+    queried_early: Option<Time>,
     /// When evicted services are queried next.
     retry: Option<Time>,
     persistence: Option<Duration>,
@@ -285,9 +287,11 @@ impl AnnouncedDcs {
     /// Records that a discovery controller has or had a connection. Returns true if that is new.
     pub(super) fn was_connected(&mut self, now: Time, tid: &Tid) -> bool {
         let known = self.dcs.get_mut(tid).or_else(|| self.aged.get_mut(tid));
-        // Its service may have been evicted, because another source lists it and it had failed. It is queried at once.
-        if known.as_ref().is_none_or(|dc| !dc.announced) && !self.evicted.is_empty() {
-            self.retry = Some(now);
+        // Its service may have been evicted: another source lists it, and it had failed. All evicted services are queried
+        // now, unless that was done a short time ago.
+        let may_be_evicted = known.as_ref().is_none_or(|dc| !dc.announced) && !self.evicted.is_empty();
+        if may_be_evicted && self.queried_early.is_none_or(|at| at + QUERY_EVICTED_AFTER <= now) {
+            (self.retry, self.queried_early) = (Some(now), Some(now));
         }
         known.is_some_and(|dc| dc.prove(now))
     }
@@ -645,9 +649,10 @@ impl AnnouncedDcs {
         self.first_snapshot.max(self.began.map(|began| began + RECEIVED_AGAIN))
     }
 
-    /// True shortly after a start: announcements that exist may not have been received yet.
+    /// True without a browser, and for 10 s after it has started: announcements that exist may not have been received
+    /// yet.
     pub(super) fn awaits_announcements(&self) -> bool {
-        self.grace.is_some()
+        self.grace.is_some() || self.interrupted
     }
 
     /// The controllers that have been connected at any time.

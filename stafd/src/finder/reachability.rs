@@ -57,8 +57,8 @@ impl Finder {
     /// Follows all referrals that are not proved to be gone.
     ///
     /// 1. Reached are the members that a source other than a log page lists, the targets of pages whose discovery
-    ///    controller is neither a member nor aged out, and everything that these refer to. Shortly after a start, so are
-    ///    the members that have aged out in an earlier run: their announcements may not have been received yet.
+    ///    controller is neither a member nor aged out, and everything that these refer to. So are members that have
+    ///    aged out, while their announcements may not have been received yet.
     /// 2. Of the other members, these age out: members that were announced and no longer are, members that aged out
     ///    before, targets of a discovery controller that aged out, and everything that these refer to.
     /// 3. The members of step 2 that are live are reached after all, and everything that they refer to: aging out
