@@ -179,7 +179,7 @@ sanitize: toolchain ## find memory errors and leaks; TESTS="name name": only the
 nightly: tree ## run the tests that take hours: all scenarios, long runs, random kills, 100,000 new seeds, fuzzing
 	@failed=0; run() { echo "=== $$*"; "$$@" || { failed=$$((failed + 1)); echo "=== FAILED: $$*"; }; }; \
 	run $(MAKE) deb; \
-	run env DROPPED=200 KILLING=600 EVENTS=10000 STARTS=3 tests/vm/run; \
+	run env DROPPED=200 FLOOD=600 KILLING=600 EVENTS=10000 STARTS=3 tests/vm/run; \
 	run env ENDURE=100000 $(CARGO) test --locked --profile sim -p sim --test soak; \
 	run env HOSTS=100000 $(CARGO) test --locked --profile sim -p sim --test herd -- --nocapture; \
 	run $(MAKE) sim N=100000 FROM=$$(date +%s)00000; \

@@ -44,7 +44,7 @@ pub fn of_stafd() -> Vec<BusInterface> {
         parse(&introspection(&stafd::api::Staf::new(handle.clone(), Default::default(), Callers::default()))),
         parse(&introspection(&debug)),
         BusInterface {
-            name: "org.nvmexpress.staf of org.nvmexpress.staf.root".to_owned(),
+            name: "org.nvmexpress.staf at the name org.nvmexpress.staf.root".to_owned(),
             ..parse(&introspection(&stafd::api::StafRoot::new(handle, Default::default())))
         },
     ]

@@ -14,7 +14,7 @@ use libstas::nvme::{HostIdentity, Tid, shown};
 use tokio::sync::mpsc;
 use zbus::fdo;
 use zbus::message::Header;
-use zbus::object_server::SignalEmitter;
+use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
 use crate::connector::{Connector, IocView};
 
@@ -43,8 +43,12 @@ impl Stac {
     /// Returns the I/O controllers that stacd connects or keeps, and those that its configuration leaves out. With
     /// `detailed`, each dictionary has more keys.
     #[zbus(name = "list_controllers", out_args("controller_list"))]
-    async fn list_controllers(&self, detailed: bool, #[zbus(header)] header: Header<'_>) -> fdo::Result<Vec<Dict>> {
-        let _permit = self.callers.admit(&header).await?;
+    async fn list_controllers(
+        &self,
+        detailed: bool,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<Answer<Vec<Dict>>> {
+        let permit = self.callers.admit(&header).await?;
         let history = self.history.clone();
         let list = move |connector: &Connector, now: Time| {
             let all = connector.controllers().into_iter().chain(connector.left_out());
@@ -57,7 +61,7 @@ impl Stac {
             };
             all.map(describe).collect()
         };
-        self.connector.ask(list).await.map_err(stopping)
+        Ok(permit.answer(self.connector.ask(list).await.map_err(stopping)?))
     }
 
     /// A controller is listed now. `controller` has the strings that identify it, its device (`nvme?` without one) and

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use libstas::bus::{CALL_TIMEOUT, Callers, STAC_NAME, STAC_PATH, own_name, system_with_limit};
+use libstas::bus::{CALL_TIMEOUT, Callers, STAC_NAME, STAC_PATH, STAC_ROOT_NAME, own_name, system_with_limit};
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
@@ -56,8 +56,9 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let (connector, event_inbox) = channel();
     let (history, history_file) = HistoryFile::start(&state_file)?;
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
-    // stafd's answers have a connection of their own: they would wait behind the calls of all users.
+    // stafd's answers have a connection of their own: on the public one they would wait behind the calls of all users.
     let client = system_with_limit(REFRESH_LIMIT).await?;
+    let client_name = own_name(&client, STAC_ROOT_NAME).await?;
     let callers = Callers::new(client.clone());
     let connection = system_with_limit(CALL_TIMEOUT).await?;
     let server = connection.object_server();
@@ -94,6 +95,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let lost = async {
         tokio::select! {
             error = name.lost() => error.to_string(),
+            error = client_name.lost() => error.to_string(),
             error = watch => error,
         }
     };

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use libstas::bus::contract::{StafdView, dictionary, wire};
 use libstas::bus::metrics::{PAGE_AGE, Sample};
 use libstas::bus::python::python_bool;
-use libstas::bus::{Callers, ControllerId, Dict, STAF_PATH, key};
+use libstas::bus::{Callers, ControllerId, Dict, STAF_PATH, STAF_ROOT_NAME, key};
 use libstas::conf::stafd;
 use libstas::core::Time;
 use libstas::core::plan::{Addresses, Planned};
@@ -27,7 +27,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use zbus::fdo;
 use zbus::message::Header;
-use zbus::object_server::SignalEmitter;
+use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
 use crate::finder::{DcView, Finder, RefreshError};
 
@@ -86,14 +86,18 @@ impl Staf {
     /// Returns the discovery controllers that stafd connects or keeps, and those that its configuration leaves out.
     /// With `detailed`, each dictionary has more keys.
     #[zbus(name = "list_controllers", out_args("controller_list"))]
-    async fn list_controllers(&self, detailed: bool, #[zbus(header)] header: Header<'_>) -> fdo::Result<Vec<Dict>> {
-        let _permit = self.callers.admit(&header).await?;
+    async fn list_controllers(
+        &self,
+        detailed: bool,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<Answer<Vec<Dict>>> {
+        let permit = self.callers.admit(&header).await?;
         let history = self.history.clone();
         let list = move |finder: &Finder, now: Time| {
             let all = finder.controllers().into_iter().chain(finder.left_out());
             all.map(|dc| describe_since(&dc, finder, &history, now, detailed)).collect()
         };
-        self.finder.ask(list).await.map_err(stopping)
+        Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
     }
 
     /// Returns the entries of the last log page of a discovery controller. Empty if the controller is unknown, or no
@@ -109,18 +113,22 @@ impl Staf {
         host_iface: String,
         host_nqn: String,
         #[zbus(header)] header: Header<'_>,
-    ) -> fdo::Result<Vec<Dict>> {
-        let _permit = self.callers.admit(&header).await?;
+    ) -> fdo::Result<Answer<Vec<Dict>>> {
+        let permit = self.callers.admit(&header).await?;
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
-        Ok(self.ask_about(id, |dc, _, _| log_pages(dc)).await?.unwrap_or_default())
+        Ok(permit.answer(self.ask_about(id, |dc, _, _| log_pages(dc)).await?.unwrap_or_default()))
     }
 
     /// Returns all discovery controllers with their log pages, as JSON: an array of objects with the members
     /// `discovery-controller` and `log-pages`. With `detailed`, each controller has the keys of the detailed list.
     /// Fails with `LimitsExceeded` if all pages together are too long for an answer (16 MiB): use get_log_pages then.
     #[zbus(name = "get_all_log_pages", out_args("log_pages_json"))]
-    async fn get_all_log_pages(&self, detailed: bool, #[zbus(header)] header: Header<'_>) -> fdo::Result<String> {
-        let _permit = self.callers.admit(&header).await?;
+    async fn get_all_log_pages(
+        &self,
+        detailed: bool,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<Answer<String>> {
+        let permit = self.callers.admit(&header).await?;
         let history = self.history.clone();
         let list = move |finder: &Finder, now: Time| {
             let publish = |dc: DcView<'_>| PublishedJson {
@@ -138,7 +146,7 @@ impl Staf {
             );
             return Err(fdo::Error::LimitsExceeded(text));
         };
-        json(&all)
+        Ok(permit.answer(json(&all)?))
     }
 
     /// Returns a discovery controller and its log page from the same moment, as JSON: an object as in get_all_log_pages
@@ -154,8 +162,8 @@ impl Staf {
         host_iface: String,
         host_nqn: String,
         #[zbus(header)] header: Header<'_>,
-    ) -> fdo::Result<String> {
-        let _permit = self.callers.admit(&header).await?;
+    ) -> fdo::Result<Answer<String>> {
+        let permit = self.callers.admit(&header).await?;
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
         let history = self.history.clone();
         let publish = move |dc: &DcView<'_>, finder: &Finder, now| PublishedJson {
@@ -163,25 +171,42 @@ impl Staf {
             log_pages: log_pages(dc),
         };
         let published = self.ask_about(id, publish).await?;
-        published.map_or_else(|| Ok("{}".to_owned()), |published| json(&published))
+        Ok(permit.answer(published.map_or_else(|| Ok("{}".to_owned()), |published| json(&published))?))
     }
 
     /// Returns the discovery controllers that stafd has removed, each with the `reason`: `configuration`, `excluded`,
     /// `referral gone` or `aged out`.
     #[zbus(name = "list_removed_controllers", out_args("controller_list"))]
-    async fn list_removed_controllers(&self, #[zbus(header)] header: Header<'_>) -> fdo::Result<Vec<Dict>> {
-        let _permit = self.callers.admit(&header).await?;
+    async fn list_removed_controllers(&self, #[zbus(header)] header: Header<'_>) -> fdo::Result<Answer<Vec<Dict>>> {
+        let permit = self.callers.admit(&header).await?;
         let list = |finder: &Finder, _: Time| {
             finder.removed().into_iter().map(|removed| dictionary::of_removed(&removed.published())).collect()
         };
-        self.finder.ask(list).await.map_err(stopping)
+        Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
     }
 
-    /// The same as at the name org.nvmexpress.staf.root. The bus lets only root call it.
+    /// As at the name org.nvmexpress.staf.root, for earlier versions of stacd. The bus lets only root call it.
     #[zbus(name = "get_published_pages", out_args("published"))]
     async fn get_published_pages(&self, controllers: Vec<ControllerId>) -> fdo::Result<wire::Published> {
         let publish = move |finder: &Finder, _: Time| published(finder, &controllers);
         self.finder.ask(publish).await.map_err(stopping)?
+    }
+
+    /// Always fails. It is a method of the name org.nvmexpress.staf.root.
+    #[zbus(name = "refresh_log_pages", out_args("log_pages"))]
+    async fn refresh_log_pages(
+        &self,
+        _transport: &str,
+        _traddr: &str,
+        _trsvcid: &str,
+        _subsysnqn: &str,
+        _host_traddr: &str,
+        _host_iface: &str,
+        _host_nqn: &str,
+    ) -> fdo::Result<Vec<Dict>> {
+        // For an earlier stacd, an unknown method means that no stafd of this version can read a page again: it would
+        // take the old page for a new one.
+        Err(fdo::Error::NotSupported(format!("call it at the name {STAF_ROOT_NAME}")))
     }
 
     /// The log page of a discovery controller was read for the first time, has changed, or is stale. It is stale if the

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libstas::bus::{
-    BusError, CALL_TIMEOUT, Callers, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, own_name, system_with_limit,
-};
+use libstas::bus::{CALL_TIMEOUT, Callers, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, own_name, system_with_limit};
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
@@ -53,8 +51,8 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let files = Files::read(&arguments.conf_file, Path::new(SYS_CONF), parse, state_file.saved_conf())?;
     journal.set_tron(arguments.tron || files.conf().tron);
 
-    // The bus names first: they stop a second stafd. Root's name comes before the other one: stacd looks for it when the
-    // other one appears.
+    // The bus names first: they stop a second stafd. STAF_ROOT_NAME is requested before STAF_NAME: stacd looks for it
+    // when STAF_NAME appears.
     let (finder, event_inbox) = channel();
     let refreshes = Arc::new(Refreshes::default());
     let (history, history_file) = HistoryFile::start(&state_file)?;
@@ -66,13 +64,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let server = connection.object_server();
     server.at(STAF_PATH, Staf::new(finder.clone(), history.clone(), callers.clone())).await?;
     server.at(STAF_PATH, StafDebug::new(finder.clone(), process, history.clone(), callers)).await?;
-    let root_name = match own_name(&root_connection, STAF_ROOT_NAME).await {
-        Err(error @ BusError::NameRefused { .. }) => {
-            tracing::warn!("{error}; until then, stacd's calls wait behind those of other users");
-            None
-        }
-        name => Some(name?),
-    };
+    let root_name = own_name(&root_connection, STAF_ROOT_NAME).await?;
     let name = own_name(&connection, STAF_NAME).await?;
 
     let core = Finder::new(state_file.load().unwrap_or_default(), seed());
@@ -93,16 +85,10 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
         saver: saver.clone(),
         stopped: false,
     };
-    let root_name_lost = async {
-        match root_name {
-            Some(name) => name.lost().await,
-            None => std::future::pending().await,
-        }
-    };
     let lost = async {
         tokio::select! {
             error = name.lost() => error,
-            error = root_name_lost => error,
+            error = root_name.lost() => error,
         }
     };
     let result = EventLoop::new(core, shell, BootClock::new()?, Systemd, event_inbox).run(first, signals, lost).await;

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use zbus::Connection;
 use zbus::connection::Builder;
 
-/// Where the object for root is: the two ends have one connection here.
+/// The path of the object for root. Both objects have the same connection here, and need different paths.
 const ROOT_PATH: &str = "/root";
 
 /// Executes no effects except the answers to callers.

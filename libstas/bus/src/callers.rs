@@ -1,24 +1,26 @@
 //! Limits the time that a daemon spends on the calls of unprivileged users.
 //!
-//! A daemon answers the calls on its public connection one after the other: calls that come faster wait in the bus, and
-//! not in the memory of the daemon. A user whose answers have taken too much time is refused, so that the others need
-//! not wait for all of them. Root is not limited.
+//! A daemon answers the method calls at its public name one after the other. At most 64 messages wait in the daemon
+//! (zbus), the others in the bus. A user whose answers have taken too much time is refused, so that the others need not
+//! wait for all of them. Root is not limited. Property reads and introspection are not counted: they take little time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use zbus::message::Header;
+use zbus::object_server::ResponseDispatchNotifier;
 use zbus::{Connection, fdo};
 
 use super::connection::caller_uid;
 
-/// How much time the answers to one user may take at once.
+/// How much time the answers to one user may take in a row.
 const BUDGET: Duration = Duration::from_secs(2);
-/// The time that was spent is forgotten at this fraction of the speed of the clock: in the long run, the answers to one
-/// user take at most a quarter of the time.
+/// While a second passes, 1/SHARE s of the spent time is forgotten: in the long run, the answers to one user take at
+/// most a quarter of the time.
 const SHARE: u32 = 4;
-/// Maximum number of connections whose user is remembered, and of users.
+/// Maximum number of connections whose user is remembered. Beyond this number of users, those that have spent no time
+/// lately are forgotten.
 const REMEMBERED: usize = 1024;
 
 /// The unprivileged callers of a daemon. Without a bus there are none: the default admits every call.
@@ -42,7 +44,7 @@ impl Callers {
         Self(Some(Arc::new(Shared { bus, users: Mutex::default(), spent: Mutex::default() })))
     }
 
-    /// Admits a call. The time until the permit is dropped counts as the time of the answer.
+    /// Admits a call. The time until the permit is dropped, or its answer sent, counts as the time of the answer.
     ///
     /// # Errors
     /// `LimitsExceeded` if the answers to this user have taken too much time. `AccessDenied` if the caller cannot be
@@ -61,8 +63,7 @@ impl Callers {
         let wait = shared.spent().wait(user, now);
         if wait > Duration::ZERO {
             return Err(fdo::Error::LimitsExceeded(format!(
-                "the answers to user {user} have taken more than {} s; try again in {:.1} s",
-                BUDGET.as_secs(),
+                "user {user} has used too much of the daemon's time; try again in {:.1} s",
                 wait.as_secs_f32()
             )));
         }
@@ -84,6 +85,20 @@ impl Callers {
 #[must_use]
 pub struct Permit(Option<(Arc<Shared>, u32, Instant)>);
 
+impl Permit {
+    /// Wraps an answer so that the permit is dropped when the bus has taken the answer.
+    pub fn answer<R>(self, answer: R) -> ResponseDispatchNotifier<R> {
+        let (answer, taken) = ResponseDispatchNotifier::new(answer);
+        if self.0.is_some() {
+            tokio::spawn(async move {
+                taken.await;
+                drop(self);
+            });
+        }
+        answer
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some((shared, user, begun)) = &self.0 {
@@ -102,7 +117,7 @@ impl Shared {
         }
         let user = match caller_uid(&self.bus, header).await {
             Ok(user) => Some(user),
-            // It left hundreds of calls, perhaps: each question to the bus takes time.
+            // Remembered, too: hundreds of its calls may still wait, and each question to the bus takes time.
             Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::NameHasNoOwner(_)) => None,
             Err(error) => return Err(error),
         };

@@ -27,7 +27,7 @@ pub enum BusError {
         pid: Option<u32>,
     },
     /// The bus refuses to assign the name.
-    #[error("the bus does not give us the name {name}: {error} (is the D-Bus policy {name}.conf installed?)")]
+    #[error("the bus does not give us the name {name}: {error} (is the D-Bus policy {}.conf installed?)", policy(name))]
     NameRefused {
         /// The requested bus name, for example `org.nvmexpress.staf`.
         name: String,
@@ -40,6 +40,11 @@ pub enum BusError {
     /// The bus withdrew the name.
     #[error("the bus name {0} is lost")]
     NameLost(String),
+}
+
+/// The name of the policy file: that of root's name is that of the daemon's other name.
+fn policy(name: &str) -> &str {
+    name.trim_end_matches(".root")
 }
 
 fn owner_text(pid: Option<u32>) -> String {

@@ -8,7 +8,7 @@
 //! | [`events`] | the signals of a daemon about its controllers |
 //! | [`metrics`] | the metrics of a daemon |
 //! | [`proxy`] | typed client proxies, one for each interface |
-//! | [`callers`] | bounds the answers that unprivileged callers make a daemon hold |
+//! | [`callers`] | limits the time that a daemon spends on the calls of unprivileged users |
 //! | [`connection`] | connects to the bus, owns a name, notices its loss, identifies callers |
 //!
 //! This module only translates. It makes no decisions.
@@ -42,5 +42,8 @@ pub const STAF_ROOT_NAME: &str = "org.nvmexpress.staf.root";
 pub const STAF_PATH: &str = "/org/nvmexpress/staf";
 /// The well-known name of stacd; also the name of its interface.
 pub const STAC_NAME: &str = "org.nvmexpress.stac";
+/// The name of stacd's second connection, on which it calls stafd. Nothing is served there: the bus refuses what other
+/// users send to a connection with this name.
+pub const STAC_ROOT_NAME: &str = "org.nvmexpress.stac.root";
 /// Path of stacd's object.
 pub const STAC_PATH: &str = "/org/nvmexpress/stac";

@@ -260,7 +260,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         let settled = page.read.filter(|read| page.connected_since + SETTLED_READ <= *read);
         let has_no_entry = |tid: &Tid| !source.claims.get(tid).is_some_and(|claim| claim.has_entry);
-        // Without unclear entries no controller is looked up: a page may list thousands.
+        // Skips the look-ups if no entry is unclear: a page may list thousands.
         let lists_new = !page.unclear.is_empty() && page.controllers.keys().any(has_no_entry);
         source.unclear.replace(std::mem::take(&mut page.unclear), settled, lists_new);
         // These claims keep their `listed_on`: the end of the unclear entry alone does not prove their absence.

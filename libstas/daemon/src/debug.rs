@@ -9,14 +9,14 @@ use std::fmt;
 use serde::Serialize;
 use zbus::fdo;
 use zbus::message::Header;
-use zbus::object_server::SignalEmitter;
+use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
 use super::describe;
 use super::event_loop::{Handle, Stopped};
 use super::history::History;
 use super::process_info::ProcessInfo;
 use stas_bus::metrics::Sample;
-use stas_bus::{BadControllerId, Callers, ControllerId, Dict, require_root};
+use stas_bus::{BadControllerId, Callers, ControllerId, Dict};
 use stas_core::plan::{Addresses, Planned};
 use stas_core::{Machine, Time};
 use stas_nvme::{HostIdentity, Tid, shown};
@@ -97,7 +97,8 @@ macro_rules! debug_interface {
                 #[zbus(connection)] connection: &zbus::Connection,
                 #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
             ) -> fdo::Result<()> {
-                require_root(connection, header.as_ref(), "switch trace on or off").await?;
+                let header = header.ok_or_else(|| fdo::Error::AccessDenied("the caller is not known".to_owned()))?;
+                self.callers.require_root(connection, &header, "switch trace on or off").await?;
                 self.process.journal().set_tron(tron);
                 self.log_level_changed(&emitter).await?;
                 Ok(())
@@ -114,9 +115,9 @@ macro_rules! debug_interface {
             async fn process_info(
                 &self,
                 #[zbus(header)] header: Header<'_>,
-            ) -> fdo::Result<String> {
-                let _permit = self.callers.admit(&header).await?;
-                process_info(&self.core, &self.process).await
+            ) -> fdo::Result<Answer<String>> {
+                let permit = self.callers.admit(&header).await?;
+                Ok(permit.answer(process_info(&self.core, &self.process).await?))
             }
 
             /// Returns the keys of the detailed list for one controller, as a JSON object. It is empty if the
@@ -132,10 +133,10 @@ macro_rules! debug_interface {
                 host_iface: String,
                 host_nqn: String,
                 #[zbus(header)] header: Header<'_>,
-            ) -> fdo::Result<String> {
-                let _permit = self.callers.admit(&header).await?;
+            ) -> fdo::Result<Answer<String>> {
+                let permit = self.callers.admit(&header).await?;
                 let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
-                controller_info(&self.core, id).await
+                Ok(permit.answer(controller_info(&self.core, id).await?))
             }
 
             /// Returns the metrics: numbers of controllers, and what the daemon has done since its start. Each sample
@@ -144,9 +145,9 @@ macro_rules! debug_interface {
             async fn metrics(
                 &self,
                 #[zbus(header)] header: Header<'_>,
-            ) -> fdo::Result<Vec<Sample>> {
-                let _permit = self.callers.admit(&header).await?;
-                self.core.ask(|core: &C, now: Time| core.metrics(now)).await.map_err(stopping)
+            ) -> fdo::Result<Answer<Vec<Sample>>> {
+                let permit = self.callers.admit(&header).await?;
+                Ok(permit.answer(self.core.ask(|core: &C, now: Time| core.metrics(now)).await.map_err(stopping)?))
             }
 
             /// Returns the controllers whose history is known, also removed ones.
@@ -154,9 +155,9 @@ macro_rules! debug_interface {
             async fn list_histories(
                 &self,
                 #[zbus(header)] header: Header<'_>,
-            ) -> fdo::Result<Vec<Dict>> {
-                let _permit = self.callers.admit(&header).await?;
-                Ok(self.history.controllers().iter().map(describe::remembered).collect())
+            ) -> fdo::Result<Answer<Vec<Dict>>> {
+                let permit = self.callers.admit(&header).await?;
+                Ok(permit.answer(self.history.controllers().iter().map(describe::remembered).collect()))
             }
 
             /// Returns which source lists a controller, and what happened to it, the oldest event first.

@@ -4,7 +4,7 @@
 //! D-Bus error distinguishes that from a failure. Every call has a time limit, and every fetch is answered.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,8 +54,10 @@ impl From<Watched> for Event {
 #[derive(Clone, Debug)]
 pub struct StafdClient {
     connection: Connection,
-    /// The bus name that is called: [`STAF_ROOT_NAME`], unless stafd does not have it.
-    name: Arc<Mutex<&'static str>>,
+    /// The bus name that is called, and the number of owners of stafd's name when it was found out.
+    name: Arc<tokio::sync::Mutex<Option<(u64, &'static str)>>>,
+    /// True if stafd has the contract.
+    has_contract: Arc<AtomicBool>,
     /// The exact strings that stafd uses for its discovery controllers: nvme-stas compares text, not addresses.
     wire_ids: Arc<Mutex<BTreeMap<Tid, ControllerId>>>,
     /// Limits the number of pages in flight.
@@ -73,7 +75,8 @@ impl StafdClient {
         let permits = |number| Arc::new(Semaphore::new(number));
         Self {
             connection,
-            name: Arc::new(Mutex::new(STAF_NAME)),
+            name: Arc::default(),
+            has_contract: Arc::default(),
             wire_ids: Arc::default(),
             permits: permits(PAGES_IN_FLIGHT),
             announced_permits: permits(ANNOUNCED_PAGES_IN_FLIGHT),
@@ -119,7 +122,9 @@ impl StafdClient {
     /// Fails if stafd does not answer, or not in a known format.
     pub async fn fetch_all(&self) -> Result<StafdView, FetchError> {
         let staf = self.proxy().await?;
-        let view = match staf.get_published_pages(&[]).await {
+        let answer = staf.get_published_pages(&[]).await;
+        self.has_contract.store(answer.is_ok(), Ordering::Relaxed);
+        let view = match answer {
             Ok(published) => decode(published),
             Err(error) if is_unknown(&error) || is_unreadable(&error) => return self.fetch_all_dictionaries().await,
             Err(error) => return Err(failed(error)),
@@ -147,14 +152,16 @@ impl StafdClient {
         Ok(StafdView { dcs: published.into_iter().map(|(_, page)| page).collect(), removed, ..StafdView::default() })
     }
 
-    /// Lets stafd read a page again from the discovery controller, if stafd supports that.
+    /// Lets stafd read a page again from the discovery controller. The stafd of nvme-stas cannot: its page counts as
+    /// current.
     ///
     /// # Errors
     /// Fails if stafd does not answer, or could not read the page.
     pub async fn refresh_page(&self, dc: &Tid) -> Result<(), FetchError> {
         match self.proxy().await?.refresh_log_pages_of(&self.wire_id(dc)).await {
-            Err(error) if !is_unknown(&error) => Err(failed(error)),
-            _ => Ok(()),
+            Ok(_) => Ok(()),
+            Err(error) if is_unknown(&error) && !self.has_contract.load(Ordering::Relaxed) => Ok(()),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -187,7 +194,12 @@ impl StafdClient {
     }
 
     async fn proxy(&self) -> Result<StafProxy<'static>, FetchError> {
-        let name = *self.name.lock().unwrap_or_else(PoisonError::into_inner);
+        let owners = self.owners.load(Ordering::Relaxed);
+        let mut known = self.name.lock().await;
+        let name = match *known {
+            Some((of, name)) if of == owners => name,
+            _ => known.insert((owners, self.find_name().await.map_err(failed)?)).1,
+        };
         StafProxy::at(&self.connection, name).await.map_err(failed)
     }
 
@@ -195,14 +207,18 @@ impl StafdClient {
         StafProxy::at(&self.connection, STAF_NAME).await.map_err(failed)
     }
 
-    /// Finds out which name to call. An earlier stafd has one name only. Two names of different processes are not those
-    /// of one stafd.
-    async fn find_name(&self, bus: &DBusProxy<'_>) {
-        let process = async |name: &'static str| bus.get_connection_unix_process_id(name.try_into().ok()?).await.ok();
-        let root = process(STAF_ROOT_NAME).await;
-        let is_same = root.is_some() && root == process(STAF_NAME).await;
-        let name = if is_same { STAF_ROOT_NAME } else { STAF_NAME };
-        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name;
+    /// Finds out which name to call. An earlier stafd has only [`STAF_NAME`]. [`STAF_ROOT_NAME`] is called if the same
+    /// process owns it.
+    async fn find_name(&self) -> zbus::Result<&'static str> {
+        let bus = DBusProxy::new(&self.connection).await?;
+        let process = async |name: &'static str| match bus.get_connection_unix_process_id(name.try_into()?).await {
+            Ok(process) => Ok(Some(process)),
+            Err(fdo::Error::NameHasNoOwner(_)) => Ok(None),
+            Err(error) => Err(zbus::Error::from(error)),
+        };
+        let root = process(STAF_ROOT_NAME).await?;
+        let is_same = root.is_some() && root == process(STAF_NAME).await?;
+        Ok(if is_same { STAF_ROOT_NAME } else { STAF_NAME })
     }
 
     /// Stores the strings of one of stafd's controllers.
@@ -230,9 +246,7 @@ impl StafdClient {
             }
             hear(watched);
         };
-        let owner = current_owner(&bus).await?;
-        self.find_name(&bus).await;
-        hear(Watched::Owner(owner));
+        hear(Watched::Owner(current_owner(&bus).await?));
         loop {
             tokio::select! {
                 // Report a new owner before its signals.
@@ -240,7 +254,6 @@ impl StafdClient {
                 signal = next(&mut owners) => {
                     let Some(signal) = signal else { return Ok(()) };
                     if let Ok(args) = signal.args() {
-                        self.find_name(&bus).await;
                         hear(Watched::Owner(args.new_owner.as_ref().map(ToString::to_string)));
                     }
                 }

@@ -1,4 +1,4 @@
-//! stafd on the connection that only root may call: what stacd needs.
+//! stafd at the name that only root may call: what stacd needs.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::finder::{Event, Finder, RefreshError};
 
 /// The D-Bus interface `org.nvmexpress.staf` of the name `org.nvmexpress.staf.root`.
 ///
-/// Its calls are answered at the same time, unlike those of [`super::Staf`]: reading a page can take a minute.
+/// Its calls are answered concurrently, unlike those of [`super::Staf`]: reading a page can take a minute.
 #[derive(Debug)]
 pub struct StafRoot {
     finder: Handle<Finder>,
@@ -58,7 +58,7 @@ impl StafRoot {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Vec<Dict>> {
-        // The bus refuses other users, but this causes network traffic.
+        // Checked again, although the bus refuses other users: this causes network traffic.
         require_root(connection, Some(&header), "request that log pages are read again").await?;
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
         let Some(dc) = ask_about(&self.finder, id, |dc, _, _| dc.member.tid.clone()).await? else {

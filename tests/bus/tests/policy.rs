@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use bus_tests::PrivateBus;
-use libstas::bus::{STAC_NAME, STAF_NAME, STAF_ROOT_NAME};
+use libstas::bus::{STAC_NAME, STAC_ROOT_NAME, STAF_NAME, STAF_ROOT_NAME};
 use zbus::connection::Builder;
 
 #[derive(Clone, Copy)]
@@ -56,15 +56,16 @@ async fn a_user_cannot_send_arguments_to_methods_that_only_root_may_call() {
     // of its own, because the bus applies the rules for all names of a connection.
     let serve =
         async |name| Builder::address(bus.address()).serve_at("/none", Nothing).name(name).build().await.unwrap();
-    let _daemons = (serve(STAF_NAME).await, serve(STAF_ROOT_NAME).await, serve(STAC_NAME).await);
+    let _public = (serve(STAF_NAME).await, serve(STAC_NAME).await);
+    let _root = (serve(STAF_ROOT_NAME).await, serve(STAC_ROOT_NAME).await);
     for method in ROOT_ONLY {
         let denied = call(&bus, User::Nobody, method).await;
         assert!(denied.contains("denied"), "{method:?}: {denied}");
         let passed = call(&bus, User::Root, method).await;
         assert!(passed.contains("Unknown"), "{method:?}: {passed}");
     }
-    for member in ["list_controllers", "refresh_log_pages"] {
-        let method = (STAF_ROOT_NAME, "", member, &["b", "true"][..]);
+    for name in [STAF_ROOT_NAME, STAC_ROOT_NAME] {
+        let method = (name, "", "list_controllers", &["b", "true"][..]);
         let denied = call(&bus, User::Nobody, method).await;
         assert!(denied.contains("denied"), "{method:?}: {denied}");
         let passed = call(&bus, User::Root, method).await;

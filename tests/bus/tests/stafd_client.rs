@@ -272,6 +272,16 @@ async fn the_contract_is_fetched_from_this_version() {
     assert_eq!(client.fetch_page(&unknown).await, Ok(None));
 }
 
+/// Its old page would count as a new one.
+#[tokio::test]
+async fn a_stafd_with_the_contract_must_be_able_to_read_a_page_again() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let _stafd = serve(&bus, Current { version: VERSION, leaves_out: false }).await;
+    let client = StafdClient::new(connect(&bus).await);
+    client.fetch_all().await.unwrap();
+    assert!(client.refresh_page(&tid()).await.is_err());
+}
+
 /// Calls of other users do not delay those at that name.
 #[tokio::test]
 async fn the_contract_is_fetched_from_the_name_that_only_root_may_call() {

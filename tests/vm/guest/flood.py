@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Floods the services of the system bus with calls whose answers it never reads.
 
-`flood.py SOCKET CONNECTIONS CALLS HOLD DESTINATION PATH INTERFACE MEMBER …`: opens that many connections to the bus, sends that
-many calls with the argument false on each, keeps the connections open for HOLD seconds, and begins again, until its
-standard input ends. With several destinations, the connections take turns. Prints how many calls it has sent.
+`flood.py SOCKET CONNECTIONS CALLS HOLD DESTINATION PATH INTERFACE MEMBER …`: opens CONNECTIONS connections to the bus,
+sends CALLS calls with the argument false on each, keeps the connections open for HOLD seconds, and begins again, until
+its standard input ends. With several destinations, the connections take turns. Prints the number of calls sent and the
+number of connections that the bus refused or closed.
 """
 
 import contextlib

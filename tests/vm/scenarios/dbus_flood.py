@@ -1,4 +1,4 @@
-"""An unprivileged user opens 100 connections to the bus, sends 100 calls on each, and reads no answer, again and again for half a minute (FLOOD=600: ten minutes). The answers would contain all log pages and controllers. The daemons keep running with little more memory, and new subsystems are connected almost as fast as without the flood."""
+"""While an unprivileged user floods the bus for half a minute (FLOOD=600: ten minutes) with calls for all log pages and controllers, 100 on each of 100 connections, and reads no answer, the daemons keep running with little more memory and connect new subsystems."""
 
 import contextlib
 import os

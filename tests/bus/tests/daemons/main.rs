@@ -3,7 +3,6 @@
 
 mod both;
 mod events;
-mod flood;
 mod json;
 mod kernel;
 mod metrics;
