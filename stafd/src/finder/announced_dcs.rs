@@ -287,10 +287,13 @@ impl AnnouncedDcs {
     /// Records that a discovery controller has or had a connection. Returns true if that is new.
     pub(super) fn was_connected(&mut self, now: Time, tid: &Tid) -> bool {
         let known = self.dcs.get_mut(tid).or_else(|| self.aged.get_mut(tid));
-        // Its service may have been evicted: another source lists it, and it had failed. All evicted services are queried
-        // now, unless that was done a short time ago.
-        let may_be_evicted = known.as_ref().is_none_or(|dc| !dc.announced) && !self.evicted.is_empty();
-        if may_be_evicted && self.queried_early.is_none_or(|at| at + QUERY_EVICTED_AFTER <= now) {
+        // Its service may have been evicted, or may be queued: another source lists it, and it had failed. All services
+        // are queried now, unless that was done a short time ago: those at its address have precedence.
+        let is_crowded = !self.evicted.is_empty() || !self.admission_queue.is_empty();
+        if is_crowded
+            && known.as_ref().is_none_or(|dc| !dc.announced)
+            && self.queried_early.is_none_or(|at| at + QUERY_EVICTED_AFTER <= now)
+        {
             (self.retry, self.queried_early) = (Some(now), Some(now));
         }
         known.is_some_and(|dc| dc.prove(now))
