@@ -97,7 +97,7 @@ pub trait Staf {
 }
 
 impl StafProxy<'_> {
-    /// Creates a proxy for stafd at one of its names: [`STAF_NAME`] or [`super::STAF_ROOT_NAME`].
+    /// Creates a proxy for stafd at one of its names. `StafProxy::new` uses [`STAF_NAME`].
     ///
     /// # Errors
     /// Errors of creating a proxy.

@@ -56,7 +56,7 @@ pub struct StafdClient {
     connection: Connection,
     /// The bus name that is called, and the number of owners of stafd's name when it was found out.
     name: Arc<tokio::sync::Mutex<Option<(u64, &'static str)>>>,
-    /// True if stafd has the contract.
+    /// True if stafd had the contract in its last answer.
     has_contract: Arc<AtomicBool>,
     /// The exact strings that stafd uses for its discovery controllers: nvme-stas compares text, not addresses.
     wire_ids: Arc<Mutex<BTreeMap<Tid, ControllerId>>>,
@@ -122,13 +122,15 @@ impl StafdClient {
     /// Fails if stafd does not answer, or not in a known format.
     pub async fn fetch_all(&self) -> Result<StafdView, FetchError> {
         let staf = self.proxy().await?;
-        let answer = staf.get_published_pages(&[]).await;
-        self.has_contract.store(answer.is_ok(), Ordering::Relaxed);
-        let view = match answer {
+        let view = match staf.get_published_pages(&[]).await {
             Ok(published) => decode(published),
-            Err(error) if is_unknown(&error) || is_unreadable(&error) => return self.fetch_all_dictionaries().await,
+            Err(error) if is_unknown(&error) || is_unreadable(&error) => {
+                self.has_contract.store(false, Ordering::Relaxed);
+                return self.fetch_all_dictionaries().await;
+            }
             Err(error) => return Err(failed(error)),
         };
+        self.has_contract.store(true, Ordering::Relaxed);
         self.set_wire_ids(view.dcs.iter().map(|page| (page.dc.clone(), ControllerId::of(&page.dc))));
         Ok(view)
     }
@@ -204,7 +206,7 @@ impl StafdClient {
     }
 
     async fn public_proxy(&self) -> Result<StafProxy<'static>, FetchError> {
-        StafProxy::at(&self.connection, STAF_NAME).await.map_err(failed)
+        StafProxy::new(&self.connection).await.map_err(failed)
     }
 
     /// Finds out which name to call. An earlier stafd has only [`STAF_NAME`]. [`STAF_ROOT_NAME`] is called if the same
