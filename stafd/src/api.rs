@@ -188,8 +188,7 @@ impl Staf {
     /// As at the name org.nvmexpress.staf.root, for earlier versions of stacd. The bus lets only root call it.
     #[zbus(name = "get_published_pages", out_args("published"))]
     async fn get_published_pages(&self, controllers: Vec<ControllerId>) -> fdo::Result<wire::Published> {
-        let publish = move |finder: &Finder, _: Time| published(finder, &controllers);
-        self.finder.ask(publish).await.map_err(stopping)?
+        published_pages(&self.finder, controllers).await
     }
 
     /// Always fails. It is a method of the name org.nvmexpress.staf.root.
@@ -300,6 +299,10 @@ impl Debuggable for Finder {
 pub fn status(finder: &Finder) -> String {
     let members = finder.controllers().into_iter().map(|dc| dc.member);
     describe::summary(members, "discovery controller", finder.refused())
+}
+
+async fn published_pages(finder: &Handle<Finder>, controllers: Vec<ControllerId>) -> fdo::Result<wire::Published> {
+    finder.ask(move |finder: &Finder, _: Time| published(finder, &controllers)).await.map_err(stopping)?
 }
 
 async fn ask_about<R: Send + 'static>(

@@ -74,9 +74,14 @@ impl Callers {
     ///
     /// # Errors
     /// `AccessDenied` if the caller is not root, or cannot be identified.
-    pub async fn require_root(&self, connection: &Connection, header: &Header<'_>, what: &str) -> fdo::Result<()> {
+    pub async fn require_root(
+        &self,
+        connection: &Connection,
+        header: Option<&Header<'_>>,
+        what: &str,
+    ) -> fdo::Result<()> {
         let bus = self.0.as_ref().map_or(connection, |shared| &shared.bus);
-        super::require_root(bus, Some(header), what).await
+        super::require_root(bus, header, what).await
     }
 }
 

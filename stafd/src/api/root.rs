@@ -11,7 +11,7 @@ use libstas::nvme::shown;
 use zbus::fdo;
 use zbus::message::Header;
 
-use super::{Refreshes, ask_about, log_pages, published};
+use super::{Refreshes, ask_about, log_pages, published_pages};
 use crate::finder::{Event, Finder, RefreshError};
 
 /// The D-Bus interface `org.nvmexpress.staf` of the name `org.nvmexpress.staf.root`.
@@ -40,8 +40,7 @@ impl StafRoot {
     /// `version`; other programs should use get_all_log_pages.
     #[zbus(name = "get_published_pages", out_args("published"))]
     async fn get_published_pages(&self, controllers: Vec<ControllerId>) -> fdo::Result<wire::Published> {
-        let publish = move |finder: &Finder, _: Time| published(finder, &controllers);
-        self.finder.ask(publish).await.map_err(stopping)?
+        published_pages(&self.finder, controllers).await
     }
 
     /// Reads the log page from the discovery controller again, and returns its entries.

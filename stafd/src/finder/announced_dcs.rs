@@ -594,7 +594,7 @@ impl AnnouncedDcs {
             self.first_snapshot.get_or_insert(now);
         }
         let persistence = self.persistence;
-        let grace = self.grace.is_some() || self.interrupted;
+        let grace = self.awaits_announcements();
         let just_resumed = self.resumed_until.is_some() || self.interrupted;
         let known_since = self.known_since();
         let aged = &mut self.aged;
