@@ -27,7 +27,9 @@ def play():
     with target.together():
         for name in names:
             target.subsystem(name, ports=())
-    long_page()
+    # A page that lists many subsystems that do not exist.
+    cdc.Cdc(listen=("127.0.0.1:8010",)).load_members(
+        (f"nqn.2014-08.org.nvmexpress:scene:dead-{number}", f"{DEAD}:{4420 + number}") for number in range(ENTRIES))
     daemons.configure("transport=tcp;traddr=::1;trsvcid=8009", "transport=tcp;traddr=127.0.0.1;trsvcid=8010",
                       stacd_more=f"[Controllers]\nexclude=traddr={DEAD}")
     daemons.start()
@@ -52,16 +54,6 @@ def play():
     note(f"link to live: {quiet:.3f} s without, {statistics.median(flooded):.3f} s with the flood")
     measure("link to live with the flood, as a multiple of that without", statistics.median(flooded) / quiet, "x", at_most=20)
     equal(len(stacd.controllers(detailed=False)), len(target.THREE) + 2 * ROUNDS, "the controllers of stacd")
-
-
-def long_page():
-    """Starts a DC whose page lists many subsystems that do not exist."""
-    dc = cdc.Cdc(listen=("127.0.0.1:8010",))
-    lines = ["[zone.all]", "hosts = ['*']", f"members = {[f'm{number}' for number in range(ENTRIES)]}"]
-    for number in range(ENTRIES):
-        lines += [f"[member.m{number}]", f"nqn = 'nqn.2014-08.org.nvmexpress:scene:dead-{number}'",
-                  f"addresses = ['{DEAD}:{4420 + number}']"]
-    dc.load("\n".join(lines))
 
 
 def to_live(name):

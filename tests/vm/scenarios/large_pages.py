@@ -16,11 +16,8 @@ STATE = "/run/stafd"
 def play():
     ports = range(FIRST_PORT, FIRST_PORT + DCS)
     dc = cdc.Cdc(listen=[f"[::1]:{port}" for port in ports])
-    lines = ["[zone.all]", "hosts = ['*']", f"members = {[f'm{number}' for number in range(ENTRIES)]}"]
-    for number in range(ENTRIES):
-        lines += [f"[member.m{number}]", f"nqn = 'nqn.2014-08.org.nvmexpress:uuid:2b1f5a52-7d33-4c1e-9f0a-{number:012}'",
-                  f"addresses = ['198.51.100.{number % 250}:4420']"]
-    dc.load("\n".join(lines))
+    dc.load_members((f"nqn.2014-08.org.nvmexpress:uuid:2b1f5a52-7d33-4c1e-9f0a-{number:012}", f"198.51.100.{number % 250}:4420")
+                    for number in range(ENTRIES))
     daemons.configure(*[f"transport=tcp;traddr=::1;trsvcid={port}" for port in ports])
     stafd.start()
     wait_until(all_fresh, 400, "all pages are read", poll=1.0)

@@ -102,6 +102,14 @@ class Cdc:
             file.write(text)
         return self("load", path)
 
+    def load_members(self, members):
+        """Replaces all members and zones by these members, NQN and address each, which are in one zone with all hosts."""
+        members = list(members)
+        lines = ["[zone.all]", "hosts = ['*']", f"members = {[f'm{number}' for number in range(len(members))]}"]
+        for number, (nqn, address) in enumerate(members):
+            lines += [f"[member.m{number}]", f"nqn = '{nqn}'", f"addresses = ['{address}']"]
+        return self.load("\n".join(lines))
+
     def zone_in(self, *members, hostnqn="*", zone="all"):
         """Adds a host and these members to a zone."""
         return self("zone", "add", zone, f"--host={hostnqn}", *[f"--member={each}" for each in members])
