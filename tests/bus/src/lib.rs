@@ -50,6 +50,14 @@ pub fn is_root() -> bool {
     std::os::unix::fs::MetadataExt::uid(&this) == 0
 }
 
+/// A command that runs a program as the user nobody. Needs root.
+#[must_use]
+pub fn as_nobody(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
+    command
+}
+
 /// A running dbus-daemon. It is stopped when this value is dropped.
 #[derive(Debug)]
 pub struct PrivateBus {

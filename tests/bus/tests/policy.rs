@@ -32,11 +32,7 @@ async fn call(bus: &PrivateBus, user: User, method: Method) -> String {
         let (name, interface, member, arguments) = method;
         let mut command = match user {
             User::Root => Command::new("busctl"),
-            User::Nobody => {
-                let mut command = Command::new("setpriv");
-                command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "busctl"]);
-                command
-            }
+            User::Nobody => bus_tests::as_nobody("busctl"),
         };
         command.args([&address, "--timeout=10", "call", name, "/", &format!("{name}{interface}"), member]);
         command.args(arguments).output().unwrap()

@@ -272,6 +272,19 @@ async fn the_contract_is_fetched_from_this_version() {
     assert_eq!(client.fetch_page(&unknown).await, Ok(None));
 }
 
+/// A client that watches, and what it hears. There is no stafd yet.
+async fn watching(bus: &PrivateBus) -> (StafdClient, mpsc::UnboundedReceiver<Watched>) {
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    let client = StafdClient::new(connect(bus).await);
+    tokio::spawn(client.clone().watch(move |watched| drop(sender.send(watched))));
+    assert_eq!(next_of(&mut heard).await, Watched::Owner(None));
+    (client, heard)
+}
+
+async fn next_of(heard: &mut mpsc::UnboundedReceiver<Watched>) -> Watched {
+    tokio::time::timeout(LIMIT, heard.recv()).await.unwrap().unwrap()
+}
+
 /// Its old page would count as a new one.
 #[tokio::test]
 async fn a_stafd_with_the_contract_must_be_able_to_read_a_page_again() {
@@ -286,11 +299,8 @@ async fn a_stafd_with_the_contract_must_be_able_to_read_a_page_again() {
 #[tokio::test]
 async fn the_contract_is_fetched_from_the_name_that_only_root_may_call() {
     let Some(bus) = PrivateBus::start() else { return };
-    let (sender, mut heard) = mpsc::unbounded_channel();
-    let client = StafdClient::new(connect(&bus).await);
-    tokio::spawn(client.clone().watch(move |watched| drop(sender.send(watched))));
-    let mut next = async || tokio::time::timeout(LIMIT, heard.recv()).await.unwrap().unwrap();
-    assert_eq!(next().await, Watched::Owner(None));
+    let (client, mut heard) = watching(&bus).await;
+    let mut next = async || next_of(&mut heard).await;
     let current = Current { version: VERSION, leaves_out: false };
     let builder = Builder::address(bus.address()).serve_at(STAF_PATH, current).name(STAF_ROOT_NAME);
     let root = builder.build().await.unwrap();
@@ -409,11 +419,8 @@ async fn without_stafd_there_is_an_error_and_no_empty_answer() {
 #[tokio::test]
 async fn stafd_is_seen_coming_speaking_and_going() {
     let Some(bus) = PrivateBus::start() else { return };
-    let (sender, mut heard) = mpsc::unbounded_channel();
-    let client = StafdClient::new(connect(&bus).await);
-    tokio::spawn(client.watch(move |watched| drop(sender.send(watched))));
-    let mut next = async || tokio::time::timeout(LIMIT, heard.recv()).await.unwrap().unwrap();
-    assert_eq!(next().await, Watched::Owner(None));
+    let (_, mut heard) = watching(&bus).await;
+    let mut next = async || next_of(&mut heard).await;
 
     let stafd = serve(&bus, Released::default()).await;
     let name = stafd.unique_name().unwrap().to_string();

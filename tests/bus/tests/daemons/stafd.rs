@@ -32,6 +32,10 @@ async fn a_configured_controller_is_connected_and_its_page_published_and_kept() 
     if bus_tests::is_root() {
         kernel.offer(&["nqn.klingons", "nqn.starfleet"]);
         let root = StafProxy::at(&client, STAF_ROOT_NAME).await.unwrap();
+        assert!(
+            staf.refresh_log_pages_of(&id).await.is_err(),
+            "an earlier stacd must not take the old page for a new one"
+        );
         assert_eq!(root.refresh_log_pages_of(&id).await.unwrap().len(), 2, "it was read anew");
     }
 
