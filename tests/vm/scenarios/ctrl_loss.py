@@ -12,7 +12,7 @@ TIMEOUTS = "reconnect-delay=1\nctrl-loss-tmo=5"
 
 
 def play():
-    host.run("modprobe", "nvme_loop")
+    target.load_loop()
     with target.together():
         target.port()
         target.port(2, transport="loop", traddr="loop-one")

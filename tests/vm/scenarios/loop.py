@@ -7,7 +7,7 @@ NQN = "nqn.2014-08.org.nvmexpress:scene:loop"
 
 
 def play():
-    host.run("modprobe", "nvme_loop")
+    target.load_loop()
     target.port(transport="loop", traddr="loop-one")
     target.subsystem(NQN)
     target.subsystem(NQN + "-2")

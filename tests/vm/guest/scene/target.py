@@ -5,8 +5,8 @@ import dataclasses
 import json
 import os
 
-from .expect import Failed
-from .host import run
+from .expect import Failed, skip
+from .host import read, run
 
 NVMET = "/sys/kernel/config/nvmet"
 FILE = "/run/harness/target.conf"
@@ -165,8 +165,16 @@ def _apply():
     (_home.run if _home else run)("nvmet", "create", "-f", FILE)
 
 
+def load_loop():
+    """Loads the loop transport. Debian has it since its kernel 6.11."""
+    if run("modprobe", "nvme_loop", check=False).returncode:
+        skip("this kernel has no loop transport (CONFIG_NVME_TARGET_LOOP)")
+
+
 def _text():
     """Returns the description as TOML for nvmet. (A JSON string is also a TOML string.)"""
+    if _keys and "CONFIG_NVME_TARGET_AUTH=y" not in read(f"/boot/config-{os.uname().release}"):
+        skip("the target of this kernel has no DH-HMAC-CHAP (CONFIG_NVME_TARGET_AUTH)")
     lines = ["[null_blk]", "shared = true"]
     for number, each in _ports.items():
         lines += ["[[port]]", f"id = {number}", f"transport = {json.dumps(each.transport)}", f"traddr = {json.dumps(each.traddr)}"]
