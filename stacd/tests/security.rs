@@ -70,7 +70,7 @@ fn a_controller_that_no_longer_requires_tls_is_connected() {
 fn encrypted(host: &mut FakeHost<Connector>, tid: &Tid) {
     let ctrl = host.add(tid);
     let kernel: &mut KernelController = host.ctrl(ctrl);
-    kernel.encrypted = true;
+    kernel.encrypted = Some(true);
     kernel.state = CtrlState::Live;
     host.send_snapshot();
 }

@@ -131,9 +131,9 @@ pub struct KernelController {
     pub state: CtrlState,
     /// Keep-alive timeout in seconds, if known; 0 marks a short-lived `nvme discover`.
     pub kato: Option<u32>,
-    /// True if it was connected with TLS or secure concatenation.
+    /// True if it was connected with TLS or secure concatenation. `None` if that is not known.
     #[serde(default)]
-    pub encrypted: bool,
+    pub encrypted: Option<bool>,
     /// The model number (MN) of Identify Controller.
     pub model: String,
     /// The serial number (SN) of Identify Controller.
@@ -162,7 +162,7 @@ impl KernelController {
             dctype: Dctype::None,
             state: CtrlState::Unknown,
             kato: None,
-            encrypted: false,
+            encrypted: None,
             model: String::new(),
             serial: String::new(),
             owner: Owner::None,

@@ -89,12 +89,44 @@ fn an_existing_connection_is_used_whatever_it_should_be() {
 fn encrypted_and_lost() -> Scene {
     let mut scene = Scene::new();
     let ctrl = scene.host.add(&tid("a"));
-    scene.host.ctrl(ctrl).encrypted = true;
+    scene.host.ctrl(ctrl).encrypted = Some(true);
     scene.want(&tid("a"), Want::default());
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&tid("a")), Status::Connected);
     scene.host.kernel.clear();
     scene
+}
+
+/// Kernels 6.7 to 6.11 do not tell plain from encrypted connections until they are live.
+#[test]
+fn a_connection_whose_encryption_is_unknown_counts_as_before_until_it_is_live() {
+    for (known_at_last, before, is_made_again) in [
+        (None, false, true),
+        (None, true, false),
+        (Some(false), false, true),
+        (Some(false), true, true),
+        (Some(true), false, false),
+        (Some(true), true, false),
+    ] {
+        let mut scene = Scene::new();
+        if before {
+            scene.host.core.fleet.restore_encrypted([tid("a")].into());
+        }
+        let ctrl = scene.host.add(&tid("a"));
+        scene.host.ctrl(ctrl).encrypted = None;
+        scene.host.ctrl(ctrl).state = CtrlState::Connecting;
+        scene.want(&tid("a"), Want::default());
+        scene.host.send_snapshot();
+        assert_eq!(scene.status(&tid("a")), Status::Reconnecting);
+        scene.host.ctrl(ctrl).encrypted = known_at_last;
+        scene.host.ctrl(ctrl).state = CtrlState::Live;
+        scene.host.send_snapshot();
+        assert_eq!(scene.status(&tid("a")), Status::Connected);
+        scene.host.kernel.clear();
+        scene.host.wait(60);
+        let made = matches!(scene.next(), Some(HostEffect::Connect { .. }));
+        assert_eq!(made, is_made_again, "{known_at_last:?}, encrypted before: {before}");
+    }
 }
 
 #[test]

@@ -561,7 +561,7 @@ fn no_trial_is_made_in_the_clear_for_a_connection_that_is_encrypted() {
     for (encrypted, is_compared) in [(true, false), (false, true)] {
         let mut scene = scene();
         let ctrl = scene.host.add(&tid("a"));
-        scene.host.ctrl(ctrl).encrypted = encrypted;
+        scene.host.ctrl(ctrl).encrypted = Some(encrypted);
         scene.want(&tid("a"), with(NEW));
         lose(&mut scene);
         scene.host.wait(60);

@@ -172,6 +172,7 @@ impl<C: Core> FakeHost<C> {
                 Purpose::Discovery => 30,
                 Purpose::Poll => 0,
             }),
+            encrypted: Some(false),
             ..KernelController::asked_for_by(tid, ctrl)
         });
         ctrl

@@ -251,16 +251,21 @@ impl Fleet {
         !going && self.inventory.get(ctrl).is_none_or(|kernel| self.is_usable(kernel))
     }
 
+    /// Remembers whether the connection that a member holds is encrypted, if that is known.
+    pub(super) fn note_encryption(&mut self, tid: &Tid, ctrl: CtrlRef) {
+        match self.inventory.get(ctrl).and_then(|kernel| kernel.encrypted) {
+            Some(true) => drop(self.encrypted.insert(tid.clone())),
+            Some(false) => drop(self.encrypted.remove(tid)),
+            None => {}
+        }
+    }
+
     /// A member takes a connection.
     pub(super) fn hold(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: &str) {
         let kernel = self.inventory.get(ctrl);
         let gone = kernel.is_none();
         let live = kernel.is_some_and(super::KernelController::is_live);
-        match kernel.map(|kernel| kernel.encrypted) {
-            Some(true) => drop(self.encrypted.insert(tid.clone())),
-            Some(false) => drop(self.encrypted.remove(tid)),
-            None => {}
-        }
+        self.note_encryption(tid, ctrl);
         let wanted = self.members.get(tid).map(|member| member.want.parameters.clone());
         let connected_with = wanted.and_then(|wanted| self.made_with(tid, ctrl, &wanted));
         let Some(member) = self.members.get_mut(tid) else { return };

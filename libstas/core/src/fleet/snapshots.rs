@@ -163,6 +163,7 @@ impl Fleet {
         for ctrl in became_live {
             self.counters.is_live(ctrl);
             for tid in self.holding(ctrl) {
+                self.note_encryption(&tid, ctrl);
                 ctx.log_about(Level::Info, &tid, Some(ctrl), format!("{ctrl} is live"));
                 self.reports.push(Report::Live(tid, ctrl));
             }

@@ -1,6 +1,6 @@
 //! The cached data of one fabrics controller, and how they are refreshed by each snapshot.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use super::Roots;
 use super::directory::{ControllerDir, unless_gone};
 use stas_core::{CtrlState, CtrlType, Dctype, KernelController, Owner};
 use stas_nvme::Transport;
+use stas_nvme::connect::kernel_version;
 use stas_nvme::sysfs_address::SysfsAddress;
 
 /// Cached data of one fabrics controller.
@@ -23,14 +24,27 @@ pub(super) struct ClassEntry {
     complete: bool,
     /// True if the source address may have changed since it was read.
     address_is_old: bool,
+    /// See [`tls_key_proves_tls`].
+    tls_key_proves_tls: bool,
+}
+
+/// True if this kernel has the attribute `tls_key` for encrypted connections only (6.12 and later). From 6.7 on, every
+/// NVMe/TCP controller has it; it is empty if the connection is not encrypted, and while there is no connection.
+pub(super) fn tls_key_proves_tls(roots: &Roots) -> bool {
+    let release = fs::read_to_string(roots.proc.join("sys/kernel/osrelease")).unwrap_or_default();
+    kernel_version(&release) >= (6, 12)
 }
 
 impl ClassEntry {
     /// Reads all data. `None` if the controller no longer exists.
-    pub(super) fn read(dir: &ControllerDir, transport: Transport) -> io::Result<Option<Self>> {
+    pub(super) fn read(
+        dir: &ControllerDir,
+        transport: Transport,
+        tls_key_proves_tls: bool,
+    ) -> io::Result<Option<Self>> {
         let Some(state) = dir.open_attribute("state")? else { return Ok(None) };
         let controller = Arc::new(KernelController::unread(dir.ctrl(), transport));
-        let mut entry = Self { controller, state, complete: false, address_is_old: false };
+        let mut entry = Self { controller, state, complete: false, address_is_old: false, tls_key_proves_tls };
         let Some(state) = entry.read_state()? else { return Ok(None) };
         entry.set_state(state);
         Ok(entry.identify(dir)?.then_some(entry))
@@ -91,14 +105,29 @@ impl ClassEntry {
         c.subsysnqn = subsysnqn;
         c.hostnqn = read("hostnqn")?;
         c.hostid = read("hostid")?;
-        // The kernel has this attribute for encrypted connections only (6.7 and later).
-        c.encrypted = dir.read("tls_key")?.is_some();
+        let key = dir.read("tls_key")?;
         c.kato = read("kato")?.parse().ok();
         c.model = read("model")?;
         c.serial = read("serial")?;
         let has_type = cntrltype.is_none() || c.cntrltype != CtrlType::Unknown;
-        self.complete = c.is_live() || (has_type && !c.subsysnqn.is_empty() && !c.model.is_empty());
+        let is_known = has_type && !c.subsysnqn.is_empty() && !c.model.is_empty();
+        // Read after the key: the kernel forgets the key when the connection is lost.
+        let is_live = self.controller.is_live() && self.read_state()? == Some(CtrlState::Live);
+        let encrypted = self.is_encrypted(key.as_deref(), is_live);
+        Arc::make_mut(&mut self.controller).encrypted = encrypted;
+        self.complete = is_live || (is_known && encrypted.is_some());
         self.address(dir)
+    }
+
+    /// Whether the connection is encrypted, by the attribute `tls_key`. Kernels before 6.7 have no TLS and no attribute.
+    fn is_encrypted(&self, key: Option<&str>, is_live: bool) -> Option<bool> {
+        match key {
+            None => Some(false),
+            Some("") if self.tls_key_proves_tls => Some(true),
+            Some("") if is_live => Some(false),
+            Some("") => self.controller.encrypted,
+            Some(_) => Some(true),
+        }
     }
 
     /// Reads the addresses. False if the controller no longer exists.

@@ -31,6 +31,7 @@ pub struct Scanner {
     order: u64,
     seqnum: Option<File>,
     known: BTreeMap<CtrlRef, Known>,
+    tls_key_proves_tls: bool,
     reconnected: Reconnected,
 }
 
@@ -64,6 +65,7 @@ impl Scanner {
     pub fn new(roots: Roots) -> Self {
         Self {
             registry: Registry::new(&roots),
+            tls_key_proves_tls: entry::tls_key_proves_tls(&roots),
             roots,
             order: 0,
             seqnum: None,
@@ -135,7 +137,7 @@ impl Scanner {
                 entry.refresh(&self.roots, reconnected).map_err(failed)?.then_some(Known::Fabrics(entry))
             }
             None => match ControllerDir::open(&self.roots, ctrl).map_err(failed)? {
-                Some(dir) => first_read(&dir).map_err(failed)?,
+                Some(dir) => self.first_read(&dir).map_err(failed)?,
                 None => None,
             },
         };
@@ -148,6 +150,14 @@ impl Scanner {
         };
         self.known.extend(known.map(|known| (ctrl, known)));
         Ok(found)
+    }
+
+    /// Reads a controller for the first time. `None` if it no longer exists.
+    fn first_read(&self, dir: &ControllerDir) -> io::Result<Option<Known>> {
+        let Some(transport) = dir.read("transport")? else { return Ok(None) };
+        let Ok(transport) = transport.parse() else { return Ok(Some(Known::Foreign)) };
+        let entry = ClassEntry::read(dir, transport, self.tls_key_proves_tls)?;
+        Ok(entry.map(|entry| Known::Fabrics(Box::new(entry))))
     }
 
     fn list(&self) -> Result<BTreeSet<CtrlRef>, SnapshotError> {
@@ -185,13 +195,6 @@ impl Scanner {
 /// The error for a path that cannot be read.
 fn unreadable(path: impl fmt::Display, error: io::Error) -> SnapshotError {
     SnapshotError { path: path.to_string(), error: OsError::new(error) }
-}
-
-/// Reads a controller for the first time. `None` if it no longer exists.
-fn first_read(dir: &ControllerDir) -> io::Result<Option<Known>> {
-    let Some(transport) = dir.read("transport")? else { return Ok(None) };
-    let Ok(transport) = transport.parse() else { return Ok(Some(Known::Foreign)) };
-    Ok(ClassEntry::read(dir, transport)?.map(|entry| Known::Fabrics(Box::new(entry))))
 }
 
 #[cfg(test)]

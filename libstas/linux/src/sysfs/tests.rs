@@ -26,15 +26,53 @@ fn a_look_shows_every_fabrics_controller_and_no_other() {
     assert_eq!((ctrl.model.as_str(), ctrl.kato, ctrl.cntrltype), ("Linux", Some(5), CtrlType::Io));
 }
 
+/// Kernels 6.7 to 6.11 show an empty tls_key for every NVMe/TCP connection that is not encrypted; later ones show none.
 #[test]
-fn a_connection_that_shows_a_tls_key_is_encrypted_whatever_the_key() {
-    for key in ["0a80c9ce\n", ""] {
+fn the_tls_key_tells_whether_a_connection_is_encrypted_on_every_kernel() {
+    let key = Some("0a80c9ce\n");
+    let cases = [
+        ("6.1.0-18-amd64", None, "live", Some(false)),
+        ("6.8.0-31-generic", key, "live", Some(true)),
+        ("6.8.0-31-generic", key, "connecting", Some(true)),
+        ("6.8.0-31-generic", Some(""), "live", Some(false)),
+        ("6.8.0-31-generic", Some(""), "connecting", None),
+        ("5.14.0-503.el9", Some(""), "live", Some(false)),
+        ("6.12.0", None, "live", Some(false)),
+        ("6.12.0", key, "live", Some(true)),
+        ("6.12.0", Some(""), "connecting", Some(true)),
+        ("7.0.1", Some(""), "live", Some(true)),
+        ("unreadable", Some(""), "live", Some(false)),
+    ];
+    for (release, key, state, encrypted) in cases {
         let tree = FakeTree::new();
-        let encrypted = tree.controller(0, ADDRESS);
-        tree.controller(1, ADDRESS);
-        tree.set(encrypted, "tls_key", key);
+        tree.put("proc/sys/kernel/osrelease", release);
+        let ctrl = tree.controller(0, ADDRESS);
+        if let Some(key) = key {
+            tree.set(ctrl, "tls_key", key);
+        }
+        tree.set(ctrl, "state", state);
         let snapshot = Scanner::new(tree.roots()).snapshot().unwrap();
-        assert_eq!(snapshot.controllers.iter().map(|ctrl| ctrl.encrypted).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(snapshot.controllers[0].encrypted, encrypted, "{release} {key:?} {state}");
+    }
+}
+
+#[test]
+fn an_unknown_encryption_is_known_when_the_connection_is_live() {
+    for (key, encrypted) in [("", false), ("0a80c9ce\n", true)] {
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, ADDRESS);
+        tree.set(ctrl, "tls_key", "");
+        tree.set(ctrl, "state", "connecting");
+        let mut scanner = Scanner::new(tree.roots());
+        let mut seen = || scanner.snapshot().unwrap().controllers[0].encrypted;
+        assert_eq!(seen(), None);
+        tree.set(ctrl, "tls_key", key);
+        tree.set(ctrl, "state", "live");
+        assert_eq!(seen(), Some(encrypted));
+        // The kernel forgets the key while it reconnects.
+        tree.set(ctrl, "tls_key", "");
+        tree.set(ctrl, "state", "connecting");
+        assert_eq!(seen(), Some(encrypted));
     }
 }
 

@@ -14,7 +14,7 @@ pub use answer::{Answer, parse_answer};
 pub use host_id::host_id_for;
 pub use option_string::{DISCOVERY_KATO, OptionError, SecretLine, option_string};
 pub use reconnect_delay::reconnect_delay;
-pub use supported_options::SupportedOptions;
+pub use supported_options::{SupportedOptions, kernel_version};
 
 use std::collections::BTreeMap;
 

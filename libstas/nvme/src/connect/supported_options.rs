@@ -32,6 +32,13 @@ const SINCE: [((u32, u32), &[&str]); 5] = [
     ((6, 0), &["dhchap_secret", "dhchap_ctrl_secret"]),
 ];
 
+/// The version (6, 1) of a kernel release as uname reports it (`6.1.0-18-amd64`). What cannot be read is 0.
+#[must_use]
+pub fn kernel_version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 impl SupportedOptions {
     /// Reads the list that /dev/nvme-fabrics returns before anything is written to it:
     /// `instance=-1,cntlid=-1,transport=%s,…`.
@@ -55,8 +62,7 @@ impl SupportedOptions {
     /// be read is treated as the oldest kernel.
     #[must_use]
     pub fn for_release(release: &str) -> Self {
-        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
-        let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        let (major, minor) = kernel_version(release);
         Self::for_kernel(major.max(4), if major < 4 { 15 } else { minor })
     }
 

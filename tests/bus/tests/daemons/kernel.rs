@@ -59,6 +59,7 @@ impl Kernel {
             dctype: Dctype::Ddc,
             state: CtrlState::Live,
             kato: Some(30),
+            encrypted: Some(false),
             model: "Linux".into(),
             serial: "1".into(),
             ..KernelController::asked_for_by(tid, ctrl)
