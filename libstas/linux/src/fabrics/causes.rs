@@ -12,6 +12,9 @@ use stas_nvme::{DISCOVERY_NQN, Transport};
 /// Hint at the kernel's log, which has the details.
 const LOG: &str = "`journalctl -k` tells more";
 
+const NO_SECRET: &str = "the target requires DH-HMAC-CHAP, and no secret is configured: set dhchap-secret on the \
+                         controller= line, or the host's key in /etc/nvme/hostkey";
+
 /// Explains a failed write to /dev/nvme-fabrics.
 pub(super) fn of_connect(errno: Errno, facts: &Facts<'_>) -> Explanation {
     let name = match errno.desc() {
@@ -66,7 +69,7 @@ fn words(errno: Errno) -> &'static str {
 /// The controller refused the Connect command. The kernel knows the status, but only logs it.
 fn refused(facts: &Facts<'_>) -> Explanation {
     let not_allowed = format!("host NQN {} is not allowed there: allow it on the target", facts.host_nqn);
-    let causes = match (facts.transport, facts.discovery, &facts.connected_elsewhere) {
+    let mut causes = match (facts.transport, facts.discovery, &facts.connected_elsewhere) {
         (Transport::Loop, ..) => {
             vec![format!("no loop port of this host's nvmet exports {}: link it to one", facts.nqn), not_allowed]
         }
@@ -83,6 +86,9 @@ fn refused(facts: &Facts<'_>) -> Explanation {
             "the target has no controller left for this host: raise its limit".to_owned(),
         ],
     };
+    if facts.hides_required_secret && !facts.secret {
+        causes.push(NO_SECRET.to_owned());
+    }
     Explanation { what: format!("the target refused ({LOG})"), causes, errno: String::new() }
 }
 
@@ -142,9 +148,7 @@ fn not_authenticated(facts: &Facts<'_>) -> Explanation {
         return explanation("no TLS connection", [psk]);
     }
     if !facts.secret {
-        let none = "the target requires DH-HMAC-CHAP, and no secret is configured: set dhchap-secret on the controller= \
-                    line, or the host's key in /etc/nvme/hostkey";
-        return explanation(what, [none.to_owned()]);
+        return explanation(what, [NO_SECRET.to_owned()]);
     }
     let host = format!(
         "the target has another secret, or none, for host NQN {}: make dhchap-secret (or /etc/nvme/hostkey) equal to it",
@@ -338,6 +342,19 @@ mod tests {
                     assert!(said.len() < 600, "{said}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_hides_that_a_secret_is_required_gets_it_as_the_last_cause() {
+        for (hides_required_secret, secret, is_named) in
+            [(true, false, true), (true, true, false), (false, false, false)]
+        {
+            let facts = Facts { hides_required_secret, secret, ..facts(Transport::Tcp) };
+            let causes = of_connect(Errno::EIO, &facts).causes;
+            let last = causes.last().unwrap();
+            assert_eq!(last.contains("requires DH-HMAC-CHAP"), is_named, "{causes:?}");
+            assert!(causes[0].contains("no subsystem"), "{causes:?}");
         }
     }
 

@@ -7,6 +7,7 @@ use nix::net::if_::{if_indextoname, if_nametoindex};
 
 use super::{Fabrics, module};
 use stas_core::CtrlRef;
+use stas_nvme::connect::kernel_version;
 use stas_nvme::{Transport, tid::parse_ip};
 
 /// Facts that distinguish the causes of an errno. Texts of absent options are empty. Contains no secrets.
@@ -24,6 +25,8 @@ pub(super) struct Facts<'a> {
     pub(super) discovery: bool,
     /// True if the host authenticates itself with a secret.
     pub(super) secret: bool,
+    /// True for a kernel that returns EIO if the target requires a secret (before 6.10).
+    pub(super) hides_required_secret: bool,
     /// True if the controller must authenticate itself, too.
     pub(super) ctrl_secret: bool,
     pub(super) tls: bool,
@@ -82,6 +85,8 @@ impl<'a> Facts<'a> {
             host_id,
             discovery: has("discovery") || nqn == stas_nvme::DISCOVERY_NQN,
             secret: has("dhchap_secret"),
+            hides_required_secret: nix::sys::utsname::uname()
+                .is_ok_and(|kernel| kernel_version(&kernel.release().to_string_lossy()) < (6, 10)),
             ctrl_secret: has("dhchap_ctrl_secret"),
             tls: has("tls"),
             has_module: fabrics.sys.join("module").join(module(transport).replace('-', "_")).exists(),
@@ -173,6 +178,7 @@ pub(super) mod tests {
             host_id: "2a3f2c5e-0000-4000-8000-000000000001",
             discovery: false,
             secret: false,
+            hides_required_secret: false,
             ctrl_secret: false,
             tls: false,
             has_module: true,
