@@ -57,7 +57,8 @@ pub struct StafdShell<H> {
     pub host: H,
     /// Sends events to the core.
     pub finder: Handle<Finder>,
-    /// The connection to the system bus, on which systemd is.
+    /// A connection to the system bus, on which systemd is. On the public connection, its answers would wait behind the
+    /// calls of users.
     pub connection: zbus::Connection,
     /// Sends signals on the bus.
     pub announcements: UnboundedSender<Announcement>,
