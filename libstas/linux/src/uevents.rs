@@ -13,7 +13,8 @@ use super::unsafe_calls;
 use stas_core::{CtrlRef, Uevent, UeventKind};
 use stas_nvme::aen;
 
-/// Receive buffer in bytes: holds the events of a storm until they are read.
+/// Receive buffer in bytes. The kernel grants at most the system's limit (net.core.rmem_max, usually 208 KiB): that holds
+/// some hundred events. More would need CAP_NET_ADMIN. If events are lost, all controllers and pages are read again.
 const BUFFER: usize = 16 << 20;
 
 /// One result of reading the monitor.
@@ -45,7 +46,7 @@ impl Uevents {
 
     fn with_buffer(bytes: usize) -> io::Result<Self> {
         let socket = MonitorBuilder::new_kernel()?.match_subsystem("nvme")?.listen()?;
-        enlarge(&socket, bytes)?;
+        setsockopt(&socket.as_fd(), sockopt::RcvBuf, &bytes)?;
         Ok(Self(unsafe_calls::watch_monitor(socket)?))
     }
 
@@ -76,14 +77,6 @@ impl Uevents {
             }
         }
     }
-}
-
-/// Enlarges the receive buffer. Without CAP_NET_ADMIN the system's limit (net.core.rmem_max) applies.
-fn enlarge(socket: &MonitorSocket, bytes: usize) -> io::Result<()> {
-    if setsockopt(&socket.as_fd(), sockopt::RcvBufForce, &bytes).is_err() {
-        setsockopt(&socket.as_fd(), sockopt::RcvBuf, &bytes)?;
-    }
-    Ok(())
 }
 
 /// Decodes an event from its properties. `None` if the device is not a controller (nvmeN).
