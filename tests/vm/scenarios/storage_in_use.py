@@ -1,4 +1,4 @@
-"""A mounted namespace is unexported at both of its ports: one path is disconnected, the last one is kept, logged once and shown. in-use=disconnect disconnects it."""
+"""A mounted namespace is unexported at both of its ports: one path is disconnected, the last one is kept, logged once and shown. in-use=disconnect disconnects it. An idle block device that a udev rule has given to another user is found idle."""
 
 import os
 
@@ -7,6 +7,7 @@ from scene.room import MOUNTS
 
 LIMIT = 180
 NQN = "nqn.2014-08.org.nvmexpress:scene:mounted"
+GIVEN = f"{NQN}-given"
 PORTS = ("8009", "8010")
 
 
@@ -17,12 +18,18 @@ def play():
             # A port without a subsystem does not listen: its DC would not answer, and so would prove nothing.
             target.subsystem(f"{NQN}-beside-{number}", ports=(number,))
         target.subsystem(NQN, ports=(1, 2), keeps=True)
+        target.subsystem(GIVEN, ports=(1,))
     # The kernel removes a path when the target refuses to reconnect it: this must not happen early.
     dcs = [f"transport=tcp;traddr=::1;trsvcid={service}" for service in PORTS]
-    daemons.connected_to([NQN, f"{NQN}-beside-1", f"{NQN}-beside-2"], dcs=dcs, stacd_global="reconnect-delay=100")
+    daemons.connected_to([NQN, GIVEN, f"{NQN}-beside-1", f"{NQN}-beside-2"], dcs=dcs, stacd_global="reconnect-delay=100")
     wait_until(lambda: len(host.live(NQN)) == 2, 20, lambda: f"two paths\n{host.picture()}")
     mount(NQN)
     settle()
+    (given,) = host.namespaces(GIVEN)
+    host.run("chown", "tester", f"/dev/{given}")
+    host.run("chmod", "600", f"/dev/{given}")
+    target.unlink(GIVEN)
+    host.wait_gone(GIVEN, timeout=30)
 
     target.unlink(NQN, port=2)
     wait_until(lambda: len(host.with_nqn(NQN)) == 1, 30, lambda: f"the second path goes\n{host.picture()}")
