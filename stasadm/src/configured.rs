@@ -17,7 +17,7 @@ use crate::change::Failure;
 /// file that has no valid value now.
 pub(crate) fn value(conf_file: &Path, needed: Needed, target: Option<&Path>) -> Result<Option<String>, Failure> {
     let Some(target) = target else { return Ok(None) };
-    if !is_empty(target).map_err(Failure::file("cannot read", target))? {
+    if !is_lost(Some(target))? {
         return Ok(None);
     }
     let text = match fs::read(conf_file) {
@@ -38,6 +38,15 @@ pub(crate) fn value(conf_file: &Path, needed: Needed, target: Option<&Path>) -> 
         text => text.map(Some),
     };
     Ok(conf.own_value(needed, read)?)
+}
+
+/// True if there is a target, and that file is missing or empty.
+///
+/// # Errors
+/// [`Failure`] if a link in its path is broken.
+pub(crate) fn is_lost(target: Option<&Path>) -> Result<bool, Failure> {
+    let Some(target) = target else { return Ok(false) };
+    is_empty(target).map_err(Failure::file("cannot read", target))
 }
 
 /// True if the file is missing or empty. An unreadable file counts as not empty: the later write reports the error.

@@ -46,10 +46,17 @@ fn host_nqn(root: &Path, conf_file: &Path) -> String {
         Value::File(path) => fs::read_to_string(below(root, &path)).ok(),
     };
     let first_word = |text: String| text.trim_start_matches('\u{feff}').split_whitespace().next().map(str::to_owned);
-    configured.and_then(first_word).unwrap_or_else(|| match host_uuid::of(root) {
+    configured.and_then(first_word).or_else(|| kernels_nqn(root)).unwrap_or_else(|| match host_uuid::of(root) {
         (_, host_uuid::Source::Random) => String::new(),
         (uuid, _) => host_uuid::nqn(&uuid),
     })
+}
+
+/// The host NQN of the kernel's connections, if all have the same one.
+pub(crate) fn kernels_nqn(root: &Path) -> Option<String> {
+    let mut nqns = kernel_pairs(root).into_iter().map(|(nqn, _)| nqn);
+    let first = nqns.next()?;
+    nqns.all(|nqn| nqn == first).then_some(first)
 }
 
 /// The host NQN and host ID of each kernel connection, the oldest device first.
@@ -61,7 +68,7 @@ fn kernel_pairs(root: &Path) -> Vec<(String, Uuid)> {
         |controller: &Path, name| fs::read_to_string(controller.join(name)).ok().map(|text| text.trim().to_owned());
     let pair = |controller: &PathBuf| {
         let id = Uuid::try_parse(&read(controller, "hostid")?).ok().filter(|id| !id.is_nil())?;
-        Some((read(controller, "hostnqn")?, id))
+        Some((read(controller, "hostnqn").filter(|nqn| !nqn.is_empty())?, id))
     };
     controllers.iter().filter_map(pair).collect()
 }
@@ -92,6 +99,33 @@ mod tests {
         }
         let (id, source) = of(root.path(), &root.path().join("etc/stas/sys.conf"));
         (id.to_string(), source)
+    }
+
+    #[test]
+    fn a_lost_nqn_is_that_of_the_kernels_connections_if_they_agree() {
+        let [one, two] = [0, 1].map(|n| format!("sys/class/nvme/nvme{n}"));
+        let connection = |home: &str, nqn: &str| {
+            [(format!("{home}/hostnqn"), format!("{nqn}\n")), (format!("{home}/hostid"), format!("{KERNELS}\n"))]
+        };
+        let cases = [
+            (vec![], None),
+            (vec![connection(&one, "nqn.a")], Some("nqn.a")),
+            (vec![connection(&one, "nqn.a"), connection(&two, "nqn.a")], Some("nqn.a")),
+            (vec![connection(&one, "nqn.a"), connection(&two, "nqn.b")], None),
+            (vec![connection(&one, "")], None),
+        ];
+        for (files, expected) in cases {
+            let root = tempfile::tempdir().unwrap();
+            for (path, content) in files.into_iter().flatten() {
+                let path = root.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, content).unwrap();
+            }
+            assert_eq!(kernels_nqn(root.path()).as_deref(), expected);
+            // The host ID that is created at the same time belongs to it.
+            let id = of(root.path(), &root.path().join("etc/stas/sys.conf"));
+            assert_eq!(id.1 == Source::Kernel, expected.is_some(), "{id:?}");
+        }
     }
 
     #[test]

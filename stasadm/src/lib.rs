@@ -41,7 +41,8 @@ pub fn main() -> ExitCode {
     let conf_file = &arguments.conf_file;
     match command {
         Command::Hostnqn(target) => {
-            let new = || new_hostnqn(Path::new("/"));
+            let file = target.file.clone();
+            let new = || new_hostnqn(Path::new("/"), configured::is_lost(file.as_deref()).unwrap_or(false));
             change(conf_file, || set("nqn", conf_file, Needed::Nqn, target.file, new))
         }
         Command::Hostid(target) => {
@@ -83,8 +84,13 @@ fn change(conf_file: &Path, make: impl FnOnce() -> Result<Change, Failure>) -> E
     }
 }
 
-/// The NQN for the host with the root directory `root`.
-fn new_hostnqn(root: &Path) -> String {
+/// The NQN for the host with the root directory `root`. `is_lost`: its file is missing, but connections may still have
+/// it.
+fn new_hostnqn(root: &Path, is_lost: bool) -> String {
+    if let Some(nqn) = is_lost.then(|| host_id::kernels_nqn(root)).flatten() {
+        eprintln!("stasadm: the NQN is that of the kernel's connections: {nqn}");
+        return nqn;
+    }
     let (uuid, source) = host_uuid::of(root);
     if let Some(warning) = source.warning() {
         eprintln!("stasadm: {warning}");

@@ -1,4 +1,4 @@
-"""A host without an identity gets the one that nvme-stas would have given it. Without an identity, the daemons report what is missing."""
+"""A host without an identity gets the one that nvme-stas would have given it. Without an identity, the daemons report what is missing. A lost host NQN is made again from the connections that have it."""
 
 import hashlib
 import hmac
@@ -7,7 +7,9 @@ import uuid
 
 from scene import check, daemons, equal, host, journal, target
 
-LIMIT = 120
+LIMIT = 150
+OTHER_ID = "6d1b8a70-0000-4000-8000-00000000000c"
+OTHER_NQN = f"nqn.2014-08.org.nvmexpress:uuid:{OTHER_ID}"
 
 
 def play():
@@ -33,6 +35,18 @@ def play():
     before = host.hostid()
     host.run("systemctl", "restart", "stas-config.target")
     equal(host.hostid(), before, "a host ID that exists")
+
+    # The host NQN is not the one that would be made anew.
+    daemons.stop()
+    host.disconnect_all()
+    for name, value in (("hostnqn", OTHER_NQN), ("hostid", OTHER_ID)):
+        with open(f"/etc/nvme/{name}", "w") as file:
+            file.write(f"{value}\n")
+    daemons.start()
+    host.wait_live(*target.THREE)
+    os.unlink("/etc/nvme/hostnqn")
+    host.run("systemctl", "restart", "stas-config.target")
+    equal(host.hostnqn(), OTHER_NQN, "the lost host NQN")
 
 
 def expected_nqn():
