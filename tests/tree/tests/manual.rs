@@ -150,7 +150,7 @@ const FOREIGN_UNITS: [&str; 2] = ["nvmf-autoconnect.service", "nvme-discoverd.se
 
 #[test]
 fn every_unit_that_a_command_names_is_there() {
-    let verbs = ["enable", "disable", "start", "stop", "restart", "reload", "status", "edit"];
+    let verbs = ["enable", "disable", "mask", "start", "stop", "restart", "reload", "status", "edit"];
     let mut checked = 0;
     for page in pages() {
         for words in page.commands().into_iter().filter(|words| words[0] == "systemctl") {
