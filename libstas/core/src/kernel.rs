@@ -141,6 +141,9 @@ pub struct KernelController {
     /// The owner of the connection.
     #[serde(default)]
     pub owner: Owner,
+    /// True if `/`, `/usr` or swap of this host is on a namespace of the subsystem, as far as that is known.
+    #[serde(default)]
+    pub carries_system: bool,
 }
 
 impl KernelController {
@@ -166,6 +169,7 @@ impl KernelController {
             model: String::new(),
             serial: String::new(),
             owner: Owner::None,
+            carries_system: false,
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::connect_queue::{ConnectQueue, Shared, hide_secrets_of};
 use super::links::{Change, Watch};
-use super::sysfs::{Reconnected, Scanner};
+use super::sysfs::{Carriers, Reconnected, Scanner};
 use super::uevents::{Incoming, Uevents};
 use super::waiting::Waiting;
 use super::{Roots, disconnect, secrets, thread, usage};
@@ -233,7 +233,14 @@ impl Snapshots {
                     }
                     Err(RecvTimeoutError::Disconnected) => return,
                 };
-                let snapshot = snapshot(&scanner, &roots, std::iter::once(task).chain(received.try_iter()), &sink);
+                let prepare = |scanner: &mut Scanner| {
+                    if let Some(usage) = &usage {
+                        let carriers = usage.system_controllers().map_or(Carriers::Unknown, Carriers::Known);
+                        scanner.set_carriers(carriers);
+                    }
+                };
+                let tasks = std::iter::once(task).chain(received.try_iter());
+                let snapshot = snapshot(&scanner, prepare, &roots, tasks, &sink);
                 if let (Some(usage), Some(snapshot)) = (&usage, snapshot) {
                     usage.saw(&snapshot);
                 }
@@ -259,9 +266,11 @@ fn next_task(
     }
 }
 
-/// Executes all tasks requested so far. One snapshot answers all snapshot requests, and is returned.
+/// Executes all tasks requested so far. One snapshot answers all snapshot requests, and is returned. `prepare` is called
+/// before it.
 fn snapshot(
     scanner: &Mutex<Scanner>,
+    prepare: impl FnOnce(&mut Scanner),
     roots: &Roots,
     tasks: impl Iterator<Item = SnapshotTask>,
     sink: &EventSink,
@@ -279,7 +288,11 @@ fn snapshot(
     if asked.is_empty() {
         return None;
     }
-    let result = lock(scanner).snapshot();
+    let result = {
+        let mut scanner = lock(scanner);
+        prepare(&mut scanner);
+        scanner.snapshot()
+    };
     for op in asked {
         (sink.0)(HostEvent::SnapshotTaken { op, result: result.clone() });
     }

@@ -1,6 +1,6 @@
-"""exclude= overrides configured and discovered controllers, disconnects existing connections at a reload, and touches no other connection."""
+"""exclude= overrides configured and discovered controllers, disconnects existing connections at a reload, and touches no other connection. The last path to swap is kept."""
 
-from scene import check, daemons, host, stays, target, wait_until
+from scene import check, daemons, host, journal, stays, target, wait_until
 
 LIMIT = 150
 FIRST = "transport=tcp;traddr=::1;trsvcid=8009"
@@ -37,9 +37,31 @@ def play():
                    lambda: f"the excluded DC goes\n{host.picture()}")
         # The subsystems that only this DC listed are disconnected.
         host.wait_gone("nqn.2014-08.org.nvmexpress:scene:second", timeout=30)
+    swap_is_kept()
     # An empty exclude= excludes nothing.
     with host.nothing_lost():
         daemons.stacd.configure("[Controllers]\nexclude=\nexclude=host-traddr=192.0.2.77\n")
         daemons.stacd.reload()
         stays(lambda: len(host.iocs()) >= 3, 3, "everything stays")
     check(daemons.stacd.active() and daemons.stafd.active(), "both daemons are active")
+
+
+def swap_is_kept():
+    """The host runs from its swap: exclude= keeps the last path to it, and says so, until the swap is off."""
+    (device,) = host.namespaces(target.STARFLEET)
+    host.run("mkswap", f"/dev/{device}")
+    host.run("swapon", f"/dev/{device}")
+    try:
+        (last,) = host.with_nqn(target.STARFLEET)
+        with host.nothing_lost(only=lambda each: each.nqn == target.STARFLEET):
+            daemons.stacd.configure("[Controllers]\nexclude=transport=tcp\n")
+            daemons.stacd.reload()
+            journal.wait_for(f"{last.device}.*this host runs from it", 20, "stacd")
+            host.wait_gone(target.KLINGONS, target.POWERSAN, timeout=30)
+            stays(lambda: host.live(target.STARFLEET), 5, "the only path to the swap")
+    finally:
+        host.run("swapoff", f"/dev/{device}")
+    host.wait_gone(target.STARFLEET, timeout=60)
+    daemons.stacd.configure("")
+    daemons.stacd.reload()
+    host.wait_live(*target.THREE)

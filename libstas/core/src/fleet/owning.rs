@@ -167,7 +167,26 @@ impl Fleet {
             Why::Excluded { .. } => Why::Excluded { matched: self.is_excluded(kernel) },
             why => why,
         };
-        decide(&self.ownership(ctrl), self.scope_of(kernel), why, booted)
+        match decide(&self.ownership(ctrl), self.scope_of(kernel), why, booted) {
+            // Not only where the check for storage in use follows: `exclude=` and `in-use=disconnect` ask for none.
+            Decision::Disconnect if why.ends_use() && self.is_last_path_of_system(kernel) => {
+                Decision::Keep(Reason::CarriesSystem)
+            }
+            decision => decision,
+        }
+    }
+
+    /// True if this host runs from the controller and has no other live path to its subsystem.
+    fn is_last_path_of_system(&self, kernel: &KernelController) -> bool {
+        let is_going = |other: CtrlRef| self.disconnecting.values().any(|going| *going == other);
+        let is_other_path = |other: &KernelController| {
+            other.ctrl != kernel.ctrl
+                && other.carries_system
+                && other.subsysnqn == kernel.subsysnqn
+                && other.is_live()
+                && !is_going(other.ctrl)
+        };
+        kernel.carries_system && !self.inventory.iter().any(is_other_path)
     }
 
     /// The scope for one connection.

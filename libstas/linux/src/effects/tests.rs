@@ -68,7 +68,13 @@ fn one_look_answers_all_who_asked_before_it() {
     let (sender, received) = mpsc::channel();
     let sender = Mutex::new(sender);
     let sink = EventSink(Arc::new(move |event| sender.lock().unwrap().send(event).unwrap()));
-    snapshot(&scanner, &tree.roots(), [1, 2, 3].map(|op| SnapshotTask::TakeSnapshot(OpId(op))).into_iter(), &sink);
+    snapshot(
+        &scanner,
+        |_| {},
+        &tree.roots(),
+        [1, 2, 3].map(|op| SnapshotTask::TakeSnapshot(OpId(op))).into_iter(),
+        &sink,
+    );
     drop(sink);
     let orders: Vec<u64> = received
         .iter()

@@ -80,6 +80,13 @@ impl ClassEntry {
         }
     }
 
+    /// Sets whether this host runs from it.
+    pub(super) fn set_carries_system(&mut self, carries_system: bool) {
+        if self.controller.carries_system != carries_system {
+            Arc::make_mut(&mut self.controller).carries_system = carries_system;
+        }
+    }
+
     fn set_state(&mut self, state: CtrlState) {
         if self.controller.state != state {
             Arc::make_mut(&mut self.controller).state = state;
@@ -119,7 +126,8 @@ impl ClassEntry {
         self.address(dir)
     }
 
-    /// Whether the connection is encrypted, by the attribute `tls_key`. Kernels before 6.7 have no TLS and no attribute.
+    /// Whether the connection is encrypted, by the attribute `tls_key`. Kernels before 6.7 have neither TLS nor the
+    /// attribute.
     fn is_encrypted(&self, key: Option<&str>, is_live: bool) -> Option<bool> {
         match key {
             None => Some(false),

@@ -32,6 +32,7 @@ pub struct Scanner {
     seqnum: Option<File>,
     known: BTreeMap<CtrlRef, Known>,
     tls_key_proves_tls: bool,
+    carriers: Carriers,
     reconnected: Reconnected,
 }
 
@@ -41,6 +42,15 @@ enum Known {
     /// Not a fabrics controller. Not read again.
     Foreign,
     Fabrics(Box<ClassEntry>),
+}
+
+/// The controllers from which this host runs, by their instance numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carriers {
+    /// These and no others.
+    Known(BTreeSet<u32>),
+    /// They could not be found out: each controller may be one.
+    Unknown,
 }
 
 /// Collects the controllers that the kernel has connected or reconnected: their source address may have changed, and
@@ -66,6 +76,7 @@ impl Scanner {
         Self {
             registry: Registry::new(&roots),
             tls_key_proves_tls: entry::tls_key_proves_tls(&roots),
+            carriers: Carriers::Known(BTreeSet::new()),
             roots,
             order: 0,
             seqnum: None,
@@ -78,6 +89,11 @@ impl Scanner {
     #[must_use]
     pub fn registry(&self) -> Registry {
         self.registry.clone()
+    }
+
+    /// Sets the controllers from which this host runs, for the snapshots from now on.
+    pub fn set_carriers(&mut self, carriers: Carriers) {
+        self.carriers = carriers;
     }
 
     /// The collector of reconnected controllers.
@@ -126,9 +142,14 @@ impl Scanner {
         all_states: bool,
     ) -> Result<Option<Arc<KernelController>>, SnapshotError> {
         let failed = |error| unreadable(format_args!("/sys/class/nvme/{ctrl}"), error);
+        let carries_system = match &self.carriers {
+            Carriers::Known(carriers) => carriers.contains(&ctrl.device),
+            Carriers::Unknown => true,
+        };
         let mut known = match self.known.remove(&ctrl) {
             Some(Known::Foreign) => Some(Known::Foreign),
-            Some(Known::Fabrics(entry)) if !all_states && !reconnected && entry.is_settled() => {
+            Some(Known::Fabrics(mut entry)) if !all_states && !reconnected && entry.is_settled() => {
+                entry.set_carries_system(carries_system);
                 let shown = entry.controller();
                 self.known.insert(ctrl, Known::Fabrics(entry));
                 return Ok(Some(shown));
@@ -144,6 +165,7 @@ impl Scanner {
         let found = match &mut known {
             Some(Known::Fabrics(entry)) => {
                 entry.set_owner(self.registry.owner(&entry.controller()));
+                entry.set_carries_system(carries_system);
                 Some(entry.controller())
             }
             Some(Known::Foreign) | None => None,

@@ -271,3 +271,23 @@ fn an_open_directory_never_speaks_of_a_successor() {
     assert_eq!(dir.read("address").unwrap(), None);
     assert!(!dir.write("delete_controller", "1").unwrap());
 }
+
+#[test]
+fn a_snapshot_shows_from_which_controllers_the_host_runs() {
+    let tree = FakeTree::new();
+    for device in [0, 1] {
+        tree.controller(device, ADDRESS);
+    }
+    let mut scanner = Scanner::new(tree.roots());
+    let mut seen = |carriers: Option<Carriers>, quick: bool| -> Vec<bool> {
+        if let Some(carriers) = carriers {
+            scanner.set_carriers(carriers);
+        }
+        let snapshot = if quick { scanner.quick_snapshot() } else { scanner.snapshot() }.unwrap();
+        snapshot.controllers.iter().map(|ctrl| ctrl.carries_system).collect()
+    };
+    assert_eq!(seen(None, false), [false, false]);
+    assert_eq!(seen(Some(Carriers::Known([1].into())), true), [false, true]);
+    assert_eq!(seen(Some(Carriers::Unknown), false), [true, true]);
+    assert_eq!(seen(Some(Carriers::Known([0].into())), false), [true, false]);
+}

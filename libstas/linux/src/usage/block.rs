@@ -182,6 +182,29 @@ impl Blocks {
         word(&self.block(name).join("dev"))
     }
 
+    /// The name of the block device with this number (`major:minor`). `None` if there is none.
+    pub(super) fn numbered(&self, number: &str) -> Option<String> {
+        file_name(&fs::canonicalize(self.sys.join("dev/block").join(number)).ok()?)
+    }
+
+    /// The disk of a partition. `None` if the device is not a partition.
+    pub(super) fn disk_of(&self, name: &str) -> Option<String> {
+        let home = fs::canonicalize(self.block(name)).ok()?;
+        home.join("partition").exists().then(|| file_name(home.parent()?)).flatten()
+    }
+
+    /// All devices of the btrfs file system to which this device belongs.
+    pub(super) fn btrfs_with(&self, name: &str) -> io::Result<Vec<String>> {
+        let home = self.sys.join("fs/btrfs");
+        for id in list(&home)? {
+            let devices = home.join(id).join("devices");
+            if devices.join(name).exists() {
+                return list(&devices);
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// The block devices on top of this one.
     pub(super) fn holders(&self, name: &str) -> io::Result<Vec<String>> {
         list(&self.block(name).join("holders"))

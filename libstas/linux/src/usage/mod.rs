@@ -14,6 +14,7 @@
 //! | `tables` | the text of mountinfo, /proc/swaps and /proc/locks |
 //! | `mounts` | the mounts of every mount namespace |
 //! | `exports` | what the kernel's NVMe target exports: block devices, files and controllers |
+//! | `system` | the controllers from which this host runs |
 //! | `writes` | raw users, found by the count of completed writes |
 //! | [`exclusive`] | the exclusive open, and the read of another path, in the program stas-in-use |
 
@@ -21,6 +22,7 @@ mod block;
 pub mod exclusive;
 mod exports;
 mod mounts;
+mod system;
 mod tables;
 mod writes;
 
@@ -82,6 +84,14 @@ impl Watcher {
             busy: Mutex::default(),
             examined: Mutex::default(),
         }
+    }
+
+    /// The instance numbers of the controllers from which this host runs.
+    ///
+    /// # Errors
+    /// Fails if procfs or sysfs cannot be read.
+    pub fn system_controllers(&self) -> io::Result<BTreeSet<u32>> {
+        system::controllers(&self.blocks, &self.roots.proc)
     }
 
     /// Processes a snapshot: reads the write counts that are due, and starts stas-in-use if there is an I/O controller,

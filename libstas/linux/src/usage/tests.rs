@@ -513,3 +513,70 @@ fn storage_behind_a_program_that_cannot_be_asked_is_kept() {
     let Usage::Unknown(reason) = Watcher::new(&tree.roots(), None).check(ctrl, &[]) else { panic!("not unknown") };
     assert!(reason.to_string().contains("is not the block device 259:1"), "{reason}");
 }
+
+/// The controllers from which the host runs, with these mounts and swaps.
+fn carriers(tree: &FakeTree, mountinfo: &str, swaps: &str) -> Vec<u32> {
+    tree.put("proc/self/mountinfo", mountinfo);
+    tree.put("proc/swaps", &format!("Filename Type Size Used Priority\n{swaps}"));
+    Watcher::new(&tree.roots(), None).system_controllers().unwrap().into_iter().collect()
+}
+
+fn mounted(point: &str, number: &str, source: &str) -> String {
+    format!("26 1 {number} / {point} rw - ext4 {source} rw\n")
+}
+
+#[test]
+fn the_host_runs_from_the_controllers_of_root_usr_and_swap() {
+    let (tree, ..) = two_paths();
+    tree.link("sys/class/block/nvme0n1/device", "sys/class/nvme-subsystem/nvme-subsys0");
+    tree.link("sys/dev/block/259:3", "sys/class/block/nvme0n1");
+    // On another disk, a volume of two physical volumes; and a subsystem of its own, without the kernel's multipathing.
+    let plain = tree.controller(7, "");
+    tree.set(plain, "nvme7n1/size", "1");
+    disk(&tree, "nvme7n1", "259:7");
+    tree.link("sys/class/block/nvme7n1/device", "sys/class/nvme/nvme7");
+    disk(&tree, "dm-3", "253:3");
+    tree.link("sys/dev/block/253:3", "sys/class/block/dm-3");
+    for slave in ["nvme7n1", "sda"] {
+        tree.put(format!("sys/class/block/dm-3/slaves/{slave}/dev"), "");
+    }
+    let root = |number, source| mounted("/", number, source);
+    let none: [u32; 0] = [];
+    let cases: [(String, &str, &[u32]); 8] = [
+        (root("259:3", "/dev/nvme0n1"), "", &[0, 1]),
+        (mounted("/usr", "259:3", "/dev/nvme0n1"), "", &[0, 1]),
+        (mounted("/srv", "259:3", "/dev/nvme0n1"), "", &none),
+        (root("254:0", "/dev/vda"), "/dev/nvme0n1 partition 1 0 -2\n", &[0, 1]),
+        (root("254:0", "/dev/vda"), "/swapfile file 1 0 -2\n", &none),
+        (root("253:3", "/dev/mapper/vg-root"), "", &[7]),
+        (root("0:44", "/dev/nvme7n1"), "", &[7]),
+        (root("0:30", "overlay"), "", &none),
+    ];
+    for (mountinfo, swaps, expected) in cases {
+        assert_eq!(carriers(&tree, &mountinfo, swaps), expected, "{mountinfo} {swaps}");
+    }
+    // A btrfs file system on both; the kernel names one of its devices.
+    for device in ["nvme0n1", "nvme7n1"] {
+        tree.put(format!("sys/fs/btrfs/1234/devices/{device}/dev"), "");
+    }
+    assert_eq!(carriers(&tree, &root("0:31", "/dev/nvme7n1"), ""), [0, 1, 7]);
+}
+
+#[test]
+fn the_host_runs_from_the_disk_of_a_mounted_partition() {
+    let (tree, ..) = two_paths();
+    tree.link("sys/class/block/nvme0n1/device", "sys/class/nvme-subsystem/nvme-subsys0");
+    tree.put("sys/devices/nvme0n1/nvme0n1p2/dev", "259:5\n");
+    tree.put("sys/devices/nvme0n1/nvme0n1p2/partition", "2\n");
+    tree.link("sys/class/block/nvme0n1p2", "sys/devices/nvme0n1/nvme0n1p2");
+    tree.link("sys/dev/block/259:5", "sys/devices/nvme0n1/nvme0n1p2");
+    assert_eq!(carriers(&tree, &mounted("/", "259:5", "/dev/nvme0n1p2"), ""), [0, 1]);
+}
+
+#[test]
+fn without_the_mounts_the_controllers_from_which_the_host_runs_are_unknown() {
+    let (tree, ..) = two_paths();
+    std::fs::remove_file(tree.path("proc/self/mountinfo")).unwrap();
+    std::fs::create_dir(tree.path("proc/self/mountinfo")).unwrap();
+    Watcher::new(&tree.roots(), None).system_controllers().unwrap_err();
+}
