@@ -1,8 +1,9 @@
-//! Reads a whole configuration file, and determines whether users other than root can read a secret in it.
+//! Reads a whole configuration file, and determines who can read it: users other than root should not read secrets, and
+//! the daemons must be able to read it without capabilities.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -11,12 +12,14 @@ use stas_nvme::secret::holds_a_secret;
 /// Largest configuration file in bytes. A longer file is an error.
 const SIZE_MAX: u64 = 16 << 20;
 
-/// The content of a configuration file, and its mode.
+/// The content of a configuration file, its mode, and its owners.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConfFile {
     /// The content.
     pub content: Vec<u8>,
     mode: u32,
+    user: u32,
+    group: u32,
 }
 
 // The content may hold secrets.
@@ -38,25 +41,51 @@ impl ConfFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return broken_link_error(path).map_or(Ok(None), Err);
             }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let text = format!("{error}: the daemons read only what root may read; {}", remedy(path));
+                return Err(io::Error::new(error.kind(), text));
+            }
             Err(error) => return Err(error),
         };
         if file.metadata()?.file_type().is_fifo() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe, not a file"));
         }
-        let mode = file.metadata()?.permissions().mode();
+        let found = file.metadata()?;
+        let (mode, user, group) = (found.permissions().mode(), found.uid(), found.gid());
         let mut content = Vec::new();
         file.take(SIZE_MAX + 1).read_to_end(&mut content)?;
         if content.len() as u64 > SIZE_MAX {
             let text = format!("it is longer than {} MiB", SIZE_MAX >> 20);
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
         }
-        Ok(Some(Self { content, mode }))
+        Ok(Some(Self { content, mode, user, group }))
     }
 
     /// The content as text; bytes that are not UTF-8 are replaced.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.content).into_owned()
+    }
+
+    /// The error about a file that the daemons cannot read: they run as root, but without the capability to read the
+    /// files of other users. `None` if they can.
+    #[must_use]
+    pub fn denial(&self, path: &Path) -> Option<String> {
+        let needed = match (self.user, self.group) {
+            (0, _) => 0o400,
+            (_, 0) => 0o040,
+            _ => 0o004,
+        };
+        let (shown, mode) = (path.display(), self.mode & 0o7777);
+        (self.mode & needed == 0).then(|| {
+            format!(
+                "the daemons cannot read {shown}: it belongs to user {} and group {}, its mode is {mode:04o}, and they \
+                 have no right to read files of other users; {}",
+                self.user,
+                self.group,
+                remedy(path)
+            )
+        })
     }
 
     /// The warning about a file with a secret, even a commented-out one, that users other than root can read. `None` if
@@ -76,6 +105,11 @@ impl ConfFile {
             )
         })
     }
+}
+
+fn remedy(path: &Path) -> String {
+    let path = path.display();
+    format!("`chown root {path} && chmod u+r {path}` fixes this")
 }
 
 /// The error for a file that is missing because a link in its path is broken, for example because a file system is not

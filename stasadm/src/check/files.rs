@@ -109,7 +109,7 @@ pub(super) fn own_file(path: &Path, daemon: Daemon, findings: &mut Vec<Finding>)
         }
     };
     complain(&complaints, findings);
-    report_exposure(path, &file, findings);
+    report_access(path, &file, findings);
     Some(OwnFile { path: path.to_owned(), conf, content: file.content })
 }
 
@@ -126,13 +126,13 @@ pub(super) fn identity(path: &Path, findings: &mut Vec<Finding>) -> Option<HostI
     let (conf, complaints) = sys::parse(&content, &path.display().to_string());
     complain(&complaints, findings);
     if let Some(file) = &file {
-        report_exposure(path, file, findings);
+        report_access(path, file, findings);
     }
     let exposed = std::cell::RefCell::new(Vec::new());
     let value = |name: &str| -> io::Result<Option<String>> {
         let file = ConfFile::read(Path::new(name))?;
         if let Some(file) = &file {
-            report_exposure(Path::new(name), file, &mut exposed.borrow_mut());
+            report_access(Path::new(name), file, &mut exposed.borrow_mut());
         }
         Ok(file.map(|file| file.text()))
     };
@@ -154,7 +154,9 @@ fn complain(complaints: &[Complaint], findings: &mut Vec<Finding>) {
     findings.extend(complaints.iter().map(Finding::from));
 }
 
-fn report_exposure(path: &Path, file: &ConfFile, findings: &mut Vec<Finding>) {
+/// Reports a file that the daemons cannot read, or whose secret others can.
+fn report_access(path: &Path, file: &ConfFile, findings: &mut Vec<Finding>) {
+    findings.extend(file.denial(path).map(|text| Finding::new(FindingLevel::Error, text)));
     findings.extend(file.exposure(path).map(|text| Finding::new(FindingLevel::Warning, text)));
 }
 
@@ -222,6 +224,28 @@ mod tests {
             for line in texts(&findings) {
                 let command = format!("`chmod 600 {}`", key.display());
                 assert!(line.starts_with("warning: ") && line.contains(&command) && !line.contains("ia6z"), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_only_its_user_can_read_is_an_error_with_the_command() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("stacd.conf");
+        fs::write(&path, "[Controllers]\n").unwrap();
+        if std::os::unix::fs::chown(&path, Some(65534), Some(65534)).is_err() {
+            return eprintln!("skipped: only root can give a file to another user");
+        }
+        for (group, mode, is_readable) in
+            [(65534, 0o600, false), (65534, 0o640, false), (65534, 0o644, true), (0, 0o640, true), (0, 0o600, false)]
+        {
+            std::os::unix::fs::chown(&path, Some(65534), Some(group)).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let mut findings = Vec::new();
+            assert!(own_file(&path, Daemon::Stacd, &mut findings).is_some());
+            assert_eq!(findings.is_empty(), is_readable, "{group} {mode:o} {findings:?}");
+            for line in texts(&findings) {
+                assert!(line.starts_with("error: ") && line.contains("`chown root "), "{line}");
             }
         }
     }
