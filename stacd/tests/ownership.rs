@@ -922,6 +922,33 @@ fn only_a_live_path_takes_the_place_of_the_path_from_which_the_host_runs() {
     }
 }
 
+/// That a path has lost its connection causes no kernel event: the daemon may still take it for live.
+#[test]
+fn the_other_path_from_which_the_host_runs_is_checked_right_before_the_disconnect() {
+    let second = "controller=transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn=";
+    let lines = [line(A, ""), format!("{second}{A}\n")];
+    for end in [
+        file(&[lines.concat(), format!("exclude=traddr={TARGET}\n")]),
+        format!("{IN_USE_DISCONNECT}{}", file(&lines[1..])),
+    ] {
+        for carries in [false, true] {
+            let mut host = Host::configured(&file(&lines)).started();
+            host.stafd_with(&[], 60);
+            host.wait(10);
+            carries_system(&mut host, A, carries);
+            host.in_use.insert(A.into());
+            host.configure(&end);
+            host.wait(120);
+            assert_eq!(host.ctrls().len(), 1 + usize::from(carries), "{end}");
+            let count = host.logged("disconnecting: ");
+            assert!(count <= 6, "logged {count} times: {end}");
+            host.in_use.clear();
+            host.wait(120);
+            assert_eq!(host.ctrls().len(), 1, "{end}");
+        }
+    }
+}
+
 fn carries_system(host: &mut Host, nqn: &str, carries_system: bool) {
     for kernel in host.kernel.iter_mut().filter(|kernel| kernel.subsysnqn == nqn) {
         kernel.carries_system = carries_system;

@@ -222,6 +222,14 @@ impl Fleet {
         if let Decision::Keep(reason) = self.decide(ctrl, booted, cause) {
             return Err(reason);
         }
+        self.spared.retain(|_, until| ctx.now < *until);
+        if self.spared.contains_key(&ctrl) {
+            return Err(Reason::CarriesSystem);
+        }
+        // The other path from which this host runs may be down by now: that causes no kernel event.
+        let carries_system = self.inventory.get(ctrl).is_some_and(|kernel| kernel.carries_system);
+        let is_in_danger = carries_system && cause.why.ends_use();
+        let recheck_use = recheck_use.or_else(|| is_in_danger.then(|| self.not_counted(ctrl)));
         let holders = self.holders(ctrl).into_iter().next().cloned();
         let about = holders.or_else(|| self.inventory.get(ctrl).map(KernelController::tid));
         if let Some(tid) = about {

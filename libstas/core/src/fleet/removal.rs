@@ -24,6 +24,8 @@ const UNTIL_FREE: &str =
     "; it is disconnected when the storage is no longer in use, or by exclude= or in-use=disconnect";
 /// A disconnect that the kernel refused is retried after this time.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
+/// Wait before the next attempt if this host runs from the connection.
+const SPARED_WAIT: Duration = Duration::from_secs(60);
 
 /// Whether other wanted members use a connection or need it.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,7 +118,14 @@ impl Fleet {
             }
             (RemovalPolicy::SpareInUse, RemovalState::Checking(_) | RemovalState::Kept) => {}
             // Decided above; nothing has changed since.
-            _ => drop(self.disconnect(ctx, ctrl, false, &cause, None)),
+            _ => {
+                let refused = self.disconnect(ctx, ctrl, false, &cause, None);
+                let until = self.spared.get(&ctrl).copied().filter(|_| refused == Err(Reason::CarriesSystem));
+                if let (Some(until), Some(member)) = (until, self.members.get_mut(tid)) {
+                    member.removal = Some((how, RemovalState::Refused(until)));
+                    ctx.timers.set(Timer::RetryDisconnect(tid.clone()), until);
+                }
+            }
         }
     }
 
@@ -208,7 +217,7 @@ impl Fleet {
     }
 
     /// The controllers that do not count as other paths when `ctrl` is removed.
-    fn not_counted(&self, ctrl: CtrlRef) -> Vec<CtrlRef> {
+    pub(super) fn not_counted(&self, ctrl: CtrlRef) -> Vec<CtrlRef> {
         let mut not_counted: Vec<CtrlRef> = self.disconnecting.values().copied().collect();
         // mDNS is unauthenticated: what it alone finds does not take the place of a trusted path.
         if self.is_trusted_path(ctrl) {
@@ -414,6 +423,9 @@ impl Fleet {
             }
             return;
         };
+        if self.inventory.get(ctrl).is_some_and(|kernel| kernel.carries_system) {
+            self.spared.insert(ctrl, ctx.now + SPARED_WAIT);
+        }
         let mut kept = Vec::new();
         for (tid, member) in &mut self.members {
             if member.ctrl() != Some(ctrl) {
