@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use libstas::bus::{Callers, STAC_NAME, STAC_PATH, STAC_ROOT_NAME, own_name, public, system_with_limit};
+use libstas::bus::{CALL_TIMEOUT, Callers, STAC_NAME, STAC_PATH, STAC_ROOT_NAME, own_name, system_with_limit};
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
@@ -60,7 +60,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let client = system_with_limit(REFRESH_LIMIT).await?;
     let client_name = own_name(&client, STAC_ROOT_NAME).await?;
     let callers = Callers::new(client.clone());
-    let connection = public().await?;
+    let connection = system_with_limit(CALL_TIMEOUT).await?;
     let server = connection.object_server();
     server.at(STAC_PATH, Stac::new(connector.clone(), history.clone(), callers.clone())).await?;
     server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone(), callers)).await?;

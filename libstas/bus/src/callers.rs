@@ -1,8 +1,8 @@
 //! Limits the time that a daemon spends on the calls of unprivileged users.
 //!
-//! A daemon answers the method calls at its public name one after the other. A few messages wait in the daemon, the
-//! others in the bus. A user whose answers have taken too much time is refused, so that the others need not wait for all
-//! of them. Root is not limited. Property reads and introspection are not counted: they take little time.
+//! A daemon answers the method calls at its public name one after the other. At most 64 messages wait in the daemon
+//! (zbus), the others in the bus. A user whose answers have taken too much time is refused, so that the others need not
+//! wait for all of them. Root is not limited. Property reads and introspection are not counted: they take little time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,6 @@
 //! Connects to the bus, owns a name on it, notices its loss, and identifies callers.
 
 use std::future::poll_fn;
-use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -48,10 +47,6 @@ fn policy(name: &str) -> &str {
     name.trim_end_matches(".root")
 }
 
-/// How many calls wait in this process; the others wait in the bus. A message has at most 32 MiB on the system bus, so
-/// no user can make a daemon hold more than 256 MiB (LimitDATA= is 1 GiB).
-const PUBLIC_QUEUE: usize = 8;
-
 fn owner_text(pid: Option<u32>) -> String {
     pid.map_or_else(|| "(unknown)".to_owned(), |pid| pid.to_string())
 }
@@ -71,17 +66,6 @@ pub async fn system() -> Result<Connection, BusError> {
 /// [`BusError::Unreachable`] if the bus cannot be reached.
 pub async fn system_with_limit(limit: Duration) -> Result<Connection, BusError> {
     zbus::connection::Builder::system().method_timeout(limit).build().await.map_err(BusError::Unreachable)
-}
-
-/// A connection at whose name every user may send calls. It must not be used for calls of our own: their answers wait
-/// behind the calls of users, which are answered one after the other.
-///
-/// # Errors
-/// [`BusError::Unreachable`] if the bus cannot be reached.
-pub async fn public() -> Result<Connection, BusError> {
-    let queue = NonZeroUsize::new(PUBLIC_QUEUE).unwrap_or(NonZeroUsize::MIN);
-    let builder = zbus::connection::Builder::system().method_timeout(CALL_TIMEOUT).max_queued(queue);
-    builder.build().await.map_err(BusError::Unreachable)
 }
 
 /// A bus name that this process owns until [`OwnedName::lost`] returns.

@@ -24,7 +24,7 @@ pub mod python;
 
 pub use callers::Callers;
 pub use connection::{
-    BusError, CALL_TIMEOUT, OwnedName, caller_is_root, caller_uid, next, own_name, public, require_root, system,
+    BusError, CALL_TIMEOUT, OwnedName, caller_is_root, caller_uid, next, own_name, require_root, system,
     system_with_limit,
 };
 pub use controller_id::{BadControllerId, ControllerId, Dict, key};
