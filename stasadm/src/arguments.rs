@@ -42,7 +42,7 @@ pub enum Command {
     /// The NQN is derived from the machine ID, or without one from the UUID in the firmware, so the same host always
     /// gets the same NQN. A host that has neither gets a random NQN. The existing NQN is replaced: targets then see
     /// another host. But if the FILE of `--file` is missing or empty, it gets the NQN that sys.conf sets, or else that of
-    /// the kernel's connections if all have the same one.
+    /// the connections of stafd and stacd if all have the same one.
     Hostnqn(Target),
     /// Set the host ID
     ///

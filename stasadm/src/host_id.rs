@@ -29,10 +29,10 @@ pub(crate) enum Source {
 pub(crate) fn of(root: &Path, conf_file: &Path) -> (Uuid, Source) {
     let nqn = host_nqn(root, conf_file);
     let pairs = kernel_pairs(root);
-    if let Some((_, id)) = pairs.iter().find(|(kernel_nqn, _)| *kernel_nqn == nqn) {
+    if let Some((.., id)) = pairs.iter().find(|(_, kernel_nqn, _)| *kernel_nqn == nqn) {
         return (*id, Source::Kernel);
     }
-    let is_free = |id: &Uuid| !id.is_nil() && pairs.iter().all(|(_, kernel_id)| kernel_id != id);
+    let is_free = |id: &Uuid| !id.is_nil() && pairs.iter().all(|(.., kernel_id)| kernel_id != id);
     let made_of = nqn.rsplit_once(UUID_PART).and_then(|(_, text)| Uuid::try_parse(text).ok()).filter(is_free);
     made_of.map_or_else(|| (Uuid::new_v4(), Source::Random), |id| (id, Source::HostNqn))
 }
@@ -52,15 +52,21 @@ fn host_nqn(root: &Path, conf_file: &Path) -> String {
     })
 }
 
-/// The host NQN of the kernel's connections, if all have the same one.
+/// The host NQN of the connections that stafd and stacd have made or adopted, if all have the same one. Others may have
+/// any NQN, for example the random one of the kernel.
 pub(crate) fn kernels_nqn(root: &Path) -> Option<String> {
-    let mut nqns = kernel_pairs(root).into_iter().map(|(nqn, _)| nqn);
+    let ours = |device: &str| {
+        let owner = fs::read_to_string(root.join("run/nvme/registry").join(device).join("owner"));
+        owner.is_ok_and(|owner| owner.trim() == "stas")
+    };
+    let pairs = kernel_pairs(root).into_iter();
+    let mut nqns = pairs.filter(|(device, ..)| ours(device)).map(|(_, nqn, _)| nqn);
     let first = nqns.next()?;
     nqns.all(|nqn| nqn == first).then_some(first)
 }
 
-/// The host NQN and host ID of each kernel connection, the oldest device first.
-fn kernel_pairs(root: &Path) -> Vec<(String, Uuid)> {
+/// The device, host NQN and host ID of each kernel connection, the oldest device first.
+fn kernel_pairs(root: &Path) -> Vec<(String, String, Uuid)> {
     let Ok(entries) = fs::read_dir(root.join("sys/class/nvme")) else { return Vec::new() };
     let mut controllers: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     controllers.sort();
@@ -68,7 +74,8 @@ fn kernel_pairs(root: &Path) -> Vec<(String, Uuid)> {
         |controller: &Path, name| fs::read_to_string(controller.join(name)).ok().map(|text| text.trim().to_owned());
     let pair = |controller: &PathBuf| {
         let id = Uuid::try_parse(&read(controller, "hostid")?).ok().filter(|id| !id.is_nil())?;
-        Some((read(controller, "hostnqn").filter(|nqn| !nqn.is_empty())?, id))
+        let nqn = read(controller, "hostnqn").filter(|nqn| !nqn.is_empty())?;
+        Some((controller.file_name()?.to_str()?.to_owned(), nqn, id))
     };
     controllers.iter().filter_map(pair).collect()
 }
@@ -103,16 +110,23 @@ mod tests {
 
     #[test]
     fn a_lost_nqn_is_that_of_the_kernels_connections_if_they_agree() {
-        let [one, two] = [0, 1].map(|n| format!("sys/class/nvme/nvme{n}"));
-        let connection = |home: &str, nqn: &str| {
-            [(format!("{home}/hostnqn"), format!("{nqn}\n")), (format!("{home}/hostid"), format!("{KERNELS}\n"))]
+        let [one, two] = ["nvme0", "nvme1"];
+        let owned = |device: &str, nqn: &str, owner: &str| {
+            [
+                (format!("sys/class/nvme/{device}/hostnqn"), format!("{nqn}\n")),
+                (format!("sys/class/nvme/{device}/hostid"), format!("{KERNELS}\n")),
+                (format!("run/nvme/registry/{device}/owner"), format!("{owner}\n")),
+            ]
         };
+        let connection = |device: &str, nqn: &str| owned(device, nqn, "stas");
         let cases = [
             (vec![], None),
-            (vec![connection(&one, "nqn.a")], Some("nqn.a")),
-            (vec![connection(&one, "nqn.a"), connection(&two, "nqn.a")], Some("nqn.a")),
-            (vec![connection(&one, "nqn.a"), connection(&two, "nqn.b")], None),
-            (vec![connection(&one, "")], None),
+            (vec![connection(one, "nqn.a")], Some("nqn.a")),
+            (vec![owned(one, "nqn.a", "other")], None),
+            (vec![connection(one, "nqn.a"), owned(two, "nqn.b", "other")], Some("nqn.a")),
+            (vec![connection(one, "nqn.a"), connection(two, "nqn.a")], Some("nqn.a")),
+            (vec![connection(one, "nqn.a"), connection(two, "nqn.b")], None),
+            (vec![connection(one, "")], None),
         ];
         for (files, expected) in cases {
             let root = tempfile::tempdir().unwrap();

@@ -88,7 +88,7 @@ fn change(conf_file: &Path, make: impl FnOnce() -> Result<Change, Failure>) -> E
 /// it.
 fn new_hostnqn(root: &Path, is_lost: bool) -> String {
     if let Some(nqn) = is_lost.then(|| host_id::kernels_nqn(root)).flatten() {
-        eprintln!("stasadm: the NQN is that of the kernel's connections: {nqn}");
+        eprintln!("stasadm: the NQN is that of the connections of stafd and stacd: {nqn}");
         return nqn;
     }
     let (uuid, source) = host_uuid::of(root);
