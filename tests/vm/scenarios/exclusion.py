@@ -47,7 +47,7 @@ def play():
 
 
 def swap_is_kept():
-    """The host runs from its swap: exclude= keeps the last path to it, and says so, until the swap is off."""
+    """The host runs from its swap: exclude= keeps the last path to it, with the reason, until the swap is off."""
     device = host.namespaces(target.STARFLEET)[0]
     host.run("mkswap", f"/dev/{device}")
     host.run("swapon", f"/dev/{device}")
@@ -56,7 +56,7 @@ def swap_is_kept():
         with host.nothing_lost(only=lambda each: each.nqn == target.STARFLEET):
             daemons.stacd.configure("[Controllers]\nexclude=transport=tcp\n")
             daemons.stacd.reload()
-            journal.wait_for(f"{last.device}.*this host runs from it", 20, "stacd")
+            journal.wait_for(f"{last.device} is no longer wanted, but is kept.*swap", 20, "stacd")
             host.wait_gone(target.KLINGONS, target.POWERSAN, timeout=30)
             stays(lambda: host.live(target.STARFLEET), 5, "the only path to the swap")
     finally:

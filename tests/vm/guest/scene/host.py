@@ -257,6 +257,11 @@ def namespaces(nqn):
     return sorted(found)
 
 
+def on_debian_12():
+    """True in the machine of VM_RELEASE=bookworm, which lacks some programs and features of the kernel."""
+    return "VERSION_CODENAME=bookworm" in read("/etc/os-release")
+
+
 def run(*command, user=None, check=True, stdin=None, timeout=60.0, env=None):
     """Runs a command and returns its standard output. A failure fails the scenario, unless `check` is false."""
     if user:
