@@ -859,99 +859,43 @@ fn a_state_that_is_not_known_yet_counts_as_live() {
     assert!(has(&host, ctrl));
 }
 
-const IN_USE_DISCONNECT: &str = "[I/O controller connection management]\nin-use=disconnect\n";
-
-/// `exclude=` and `in-use=disconnect` ask for no check of storage in use: root, /usr and swap are spared all the same.
+/// `exclude=` and `in-use=disconnect` disconnect storage in use, but not that from which the host runs.
 #[test]
-fn the_last_path_from_which_the_host_runs_is_kept_until_it_does_not() {
-    let second = "controller=transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn=";
-    let paths = [line(A, ""), format!("{second}{A}\n")];
+fn storage_in_use_is_kept_in_any_case_if_the_host_runs_from_it() {
     let ends = [
         file(&["exclude=transport=tcp\n".into()]),
-        file(&["exclude=traddr=192.0.2.1\n".into(), "exclude=traddr=192.0.2.2\n".into()]),
-        file(&[paths.concat(), format!("exclude=nqn={A}\n")]),
-        format!("{IN_USE_DISCONNECT}{}", file(&[])),
+        file(&[line(A, ""), format!("exclude=nqn={A}\n"), format!("exclude=nqn={B}\n")]),
+        format!("[I/O controller connection management]\nin-use=disconnect\n{}", file(&[])),
         audited("in-use=disconnect\n", &[]),
     ];
     for end in &ends {
-        for number in [1, 2] {
-            for restarts in [0, 1] {
-                let with_other = [&paths[..number], &[line(B, "")]].concat();
-                let mut host = Host::configured(&file(&with_other)).started();
-                host.stafd_with(&[], 60);
-                host.wait(10);
-                assert_eq!(host.ctrls().len(), number + 1);
-                carries_system(&mut host, A, true);
-                for _ in 0..restarts {
-                    host.restart();
-                    host.stafd_with(&[], 60);
-                    host.wait(10);
-                }
-                host.configure(end);
-                host.wait(120);
-                assert_eq!(host.nqns(), [A], "{number} paths, {restarts} restarts, {end}");
-                let warned = host.logged("this host runs from it (/, /usr or swap), and it is the last path");
-                assert!((1..=2).contains(&warned), "logged {warned} times: {end}");
-                carries_system(&mut host, A, false);
-                host.wait(120);
-                assert_eq!(host.nqns(), [""; 0], "{number} paths, {restarts} restarts, {end}");
-            }
-        }
-    }
-}
-
-/// Another path that is not live, or is being disconnected, or leads to another subsystem, does not carry the host.
-#[test]
-fn only_a_live_path_takes_the_place_of_the_path_from_which_the_host_runs() {
-    let second = "controller=transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn=";
-    for (state, is_kept) in [(CtrlState::Live, false), (CtrlState::Connecting, true), (CtrlState::Resetting, true)] {
-        let lines = [line(A, ""), format!("{second}{A}\n"), format!("{second}{B}\n")];
-        let mut host = Host::configured(&file(&lines)).started();
-        host.stafd_with(&[], 60);
-        host.wait(10);
-        for nqn in [A, B] {
-            carries_system(&mut host, nqn, true);
-        }
-        let other =
-            host.kernel.iter().find(|kernel| kernel.subsysnqn == A && kernel.traddr == "192.0.2.2").unwrap().ctrl;
-        host.ctrl(other).state = state;
-        host.send_snapshot();
-        host.configure(&file(&[lines.concat(), format!("exclude=traddr={TARGET}\n")]));
-        host.wait(60);
-        assert_eq!(host.nqns() == [A, A, B], is_kept, "{state:?} {:?}", host.nqns());
-    }
-}
-
-/// That a path has lost its connection causes no kernel event: the daemon may still take it for live.
-#[test]
-fn the_other_path_from_which_the_host_runs_is_checked_right_before_the_disconnect() {
-    let second = "controller=transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn=";
-    let lines = [line(A, ""), format!("{second}{A}\n")];
-    for end in [
-        file(&[lines.concat(), format!("exclude=traddr={TARGET}\n")]),
-        format!("{IN_USE_DISCONNECT}{}", file(&lines[1..])),
-    ] {
-        for carries in [false, true] {
-            let mut host = Host::configured(&file(&lines)).started();
+        for restarts in [0, 1] {
+            let mut host = Host::configured(&file(&[line(A, ""), line(B, "")])).started();
             host.stafd_with(&[], 60);
             host.wait(10);
-            carries_system(&mut host, A, carries);
-            host.in_use.insert(A.into());
-            host.configure(&end);
+            carries_system(&mut host, A);
+            host.in_use.extend([A.to_owned(), B.to_owned()]);
+            for _ in 0..restarts {
+                host.restart();
+                host.stafd_with(&[], 60);
+                host.wait(10);
+            }
+            host.configure(end);
             host.wait(120);
-            assert_eq!(host.ctrls().len(), 1 + usize::from(carries), "{end}");
-            let count = host.logged("disconnecting: ");
-            assert!(count <= 6, "logged {count} times: {end}");
+            assert_eq!(host.nqns(), [A], "{restarts} restarts, {end}");
+            assert_eq!(host.logged("is no longer wanted, but is kept: "), 1, "{end}");
+            assert_eq!(host.logged("disconnecting: "), 1, "{end}");
+            // It has another path, or is not used any more.
             host.in_use.clear();
             host.wait(120);
-            assert_eq!(host.ctrls().len(), 1, "{end}");
+            assert_eq!(host.nqns(), [""; 0], "{restarts} restarts, {end}");
         }
     }
 }
 
-fn carries_system(host: &mut Host, nqn: &str, carries_system: bool) {
+fn carries_system(host: &mut Host, nqn: &str) {
     for kernel in host.kernel.iter_mut().filter(|kernel| kernel.subsysnqn == nqn) {
-        kernel.carries_system = carries_system;
+        kernel.carries_system = true;
     }
     host.send_snapshot();
 }

@@ -94,12 +94,6 @@ pub enum Why {
 }
 
 impl Why {
-    /// False for a duplicate or a finished poll: they concern only the new connection, not the one in use.
-    #[must_use]
-    pub fn ends_use(self) -> bool {
-        !matches!(self, Self::Duplicate | Self::PollOver)
-    }
-
     /// True for reasons that hold only while the configuration says so. They prove no removal.
     #[must_use]
     pub fn is_exclusion(self) -> bool {
@@ -129,8 +123,6 @@ pub enum Reason {
     NoDisconnect,
     /// A boot table lists it: this host may run from it.
     Booted,
-    /// This host runs from it, and it is the last path.
-    CarriesSystem,
     /// The exclusion matches its controller, but not this connection.
     NotExcluded,
     /// A source may still list it.
@@ -143,7 +135,7 @@ impl Reason {
     /// True when the daemon keeps using the connection and decides again later; false when it stops using it.
     #[must_use]
     pub fn may_change(&self) -> bool {
-        matches!(self, Self::UnknownOwner | Self::NoDisconnect | Self::Booted | Self::CarriesSystem)
+        matches!(self, Self::UnknownOwner | Self::NoDisconnect | Self::Booted)
     }
 }
 
@@ -155,7 +147,6 @@ impl fmt::Display for Reason {
             Self::NotOurs => f.write_str("it was connected by another program and not adopted"),
             Self::NoDisconnect => f.write_str("disconnect-scope=no-disconnect"),
             Self::Booted => f.write_str("the firmware's boot table (NBFT) lists it, and this host may run from it"),
-            Self::CarriesSystem => f.write_str("this host runs from it (/, /usr or swap), and it is the last path"),
             Self::NotExcluded => f.write_str("exclude= does not match this connection itself"),
             Self::Unproved => f.write_str("a source may still list it"),
             Self::OutOfScope => f.write_str("disconnect-scope does not include it"),
@@ -167,10 +158,12 @@ impl fmt::Display for Reason {
 #[must_use]
 pub fn decide(ownership: &Ownership, scope: Scope, why: Why, booted: bool) -> Decision {
     use Decision::{Disconnect, Keep};
+    // A duplicate or a finished poll concerns only the new connection, not the one in use.
+    let ends_use = !matches!(why, Why::Duplicate | Why::PollOver);
     match ownership {
         Ownership::Other(name) => return Keep(Reason::OtherOwner(name.clone())),
         Ownership::Unknown => return Keep(Reason::UnknownOwner),
-        Ownership::Ours | Ownership::Unowned if booted && why.ends_use() => return Keep(Reason::Booted),
+        Ownership::Ours | Ownership::Unowned if booted && ends_use => return Keep(Reason::Booted),
         Ownership::Ours | Ownership::Unowned => {}
     }
     match (ownership, why, scope) {

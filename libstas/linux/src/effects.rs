@@ -235,8 +235,8 @@ impl Snapshots {
                 };
                 let prepare = |scanner: &mut Scanner| {
                     if let Some(usage) = &usage {
-                        let carriers = usage.system_controllers().map_or(Carriers::Unknown, Carriers::Known);
-                        scanner.set_carriers(carriers);
+                        let carriers = usage.system_controllers().ok().flatten();
+                        scanner.set_carriers(carriers.map_or(Carriers::Unknown, Carriers::Known));
                     }
                 };
                 let tasks = std::iter::once(task).chain(received.try_iter());

@@ -260,6 +260,19 @@ impl Fleet {
         }
     }
 
+    /// The same for all members: what was unknown may be known now.
+    pub(super) fn note_encryption_of_held(&mut self) {
+        let held = self.members.iter().filter_map(|(tid, member)| Some((tid, member.ctrl()?)));
+        let known = held.filter_map(|(tid, ctrl)| Some((tid, ctrl, self.inventory.get(ctrl)?.encrypted?)));
+        let changed: Vec<_> = known
+            .filter(|(tid, _, is_encrypted)| self.encrypted.contains(*tid) != *is_encrypted)
+            .map(|(tid, ctrl, _)| (tid.clone(), ctrl))
+            .collect();
+        for (tid, ctrl) in changed {
+            self.note_encryption(&tid, ctrl);
+        }
+    }
+
     /// A member takes a connection.
     pub(super) fn hold(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: &str) {
         let kernel = self.inventory.get(ctrl);

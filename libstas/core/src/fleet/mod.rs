@@ -97,8 +97,6 @@ pub struct Fleet {
     last_retry_all: Option<Time>,
     /// Controllers whose last connection was encrypted: they are never connected unencrypted.
     encrypted: BTreeSet<Tid>,
-    /// Connections from which this host runs and whose disconnect was refused: until when it is not tried again.
-    spared: BTreeMap<CtrlRef, Time>,
     /// The kernel's host ID that was logged because it differs from the configured one.
     reported_host_id: Option<Uuid>,
     rotation: rotation::Rotation,
@@ -160,7 +158,6 @@ impl Fleet {
             rules: Rules::default(),
             last_retry_all: None,
             encrypted: BTreeSet::new(),
-            spared: BTreeMap::new(),
             reported_host_id: None,
             rotation: rotation::Rotation::default(),
             dirty: BTreeSet::new(),

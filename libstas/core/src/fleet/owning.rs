@@ -167,26 +167,12 @@ impl Fleet {
             Why::Excluded { .. } => Why::Excluded { matched: self.is_excluded(kernel) },
             why => why,
         };
-        match decide(&self.ownership(ctrl), self.scope_of(kernel), why, booted) {
-            // Not only where the check for storage in use follows: `exclude=` and `in-use=disconnect` ask for none.
-            Decision::Disconnect if why.ends_use() && self.is_last_path_of_system(kernel) => {
-                Decision::Keep(Reason::CarriesSystem)
-            }
-            decision => decision,
-        }
+        decide(&self.ownership(ctrl), self.scope_of(kernel), why, booted)
     }
 
-    /// True if this host runs from the controller and has no other live path to its subsystem.
-    fn is_last_path_of_system(&self, kernel: &KernelController) -> bool {
-        let is_going = |other: CtrlRef| self.disconnecting.values().any(|going| *going == other);
-        let is_other_path = |other: &KernelController| {
-            other.ctrl != kernel.ctrl
-                && other.carries_system
-                && other.subsysnqn == kernel.subsysnqn
-                && other.is_live()
-                && !is_going(other.ctrl)
-        };
-        kernel.carries_system && !self.inventory.iter().any(is_other_path)
+    /// True if `/`, `/usr` or swap of this host is on the subsystem of an I/O controller.
+    pub(super) fn carries_system(&self, ctrl: CtrlRef) -> bool {
+        self.kind == Kind::Io && self.inventory.get(ctrl).is_some_and(|kernel| kernel.carries_system)
     }
 
     /// The scope for one connection.
@@ -222,14 +208,6 @@ impl Fleet {
         if let Decision::Keep(reason) = self.decide(ctrl, booted, cause) {
             return Err(reason);
         }
-        self.spared.retain(|_, until| ctx.now < *until);
-        if self.spared.contains_key(&ctrl) {
-            return Err(Reason::CarriesSystem);
-        }
-        // The other path from which this host runs may be down by now: that causes no kernel event.
-        let carries_system = self.inventory.get(ctrl).is_some_and(|kernel| kernel.carries_system);
-        let is_in_danger = carries_system && cause.why.ends_use();
-        let recheck_use = recheck_use.or_else(|| is_in_danger.then(|| self.not_counted(ctrl)));
         let holders = self.holders(ctrl).into_iter().next().cloned();
         let about = holders.or_else(|| self.inventory.get(ctrl).map(KernelController::tid));
         if let Some(tid) = about {
@@ -301,9 +279,10 @@ impl Fleet {
             let Some(kernel) = self.inventory.get(ctrl) else { continue };
             let Some(exclusion) = self.rules.exclusions.matching_connection(kernel) else { continue };
             // The resolver may give a wrong answer. So with in-use=keep, stacd does not disconnect here what matches only
-            // by a host name: the removal of the controller checks for use first. A connection that no controller uses
-            // stays.
-            if exclusion.is_name && self.kind == Kind::Io && self.rules.in_use == InUse::Keep {
+            // by a host name: the removal of the controller checks for use first. The same holds for what this host runs
+            // from. A connection that no controller uses stays.
+            let is_doubted = exclusion.is_name && self.kind == Kind::Io && self.rules.in_use == InUse::Keep;
+            if is_doubted || self.carries_system(ctrl) {
                 continue;
             }
             let text = format!("exclude= in line {} matches this connection", exclusion.line);

@@ -24,8 +24,6 @@ const UNTIL_FREE: &str =
     "; it is disconnected when the storage is no longer in use, or by exclude= or in-use=disconnect";
 /// A disconnect that the kernel refused is retried after this time.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
-/// Wait before the next attempt if this host runs from the connection.
-const SPARED_WAIT: Duration = Duration::from_secs(60);
 
 /// Whether other wanted members use a connection or need it.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,6 +73,11 @@ impl Fleet {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return;
         }
+        // If this host runs from it, storage in use is always kept.
+        let how = match how {
+            RemovalPolicy::Disconnect if self.carries_system(ctrl) => RemovalPolicy::SpareInUse,
+            how => how,
+        };
         // A check is running: when it ends, this member is re-examined. Without this return, each event would compare
         // every pending removal with all members.
         let is_unchecked = matches!(state, RemovalState::Asked | RemovalState::Refused(_));
@@ -118,14 +121,7 @@ impl Fleet {
             }
             (RemovalPolicy::SpareInUse, RemovalState::Checking(_) | RemovalState::Kept) => {}
             // Decided above; nothing has changed since.
-            _ => {
-                let refused = self.disconnect(ctx, ctrl, false, &cause, None);
-                let until = self.spared.get(&ctrl).copied().filter(|_| refused == Err(Reason::CarriesSystem));
-                if let (Some(until), Some(member)) = (until, self.members.get_mut(tid)) {
-                    member.removal = Some((how, RemovalState::Refused(until)));
-                    ctx.timers.set(Timer::RetryDisconnect(tid.clone()), until);
-                }
-            }
+            _ => drop(self.disconnect(ctx, ctrl, false, &cause, None)),
         }
     }
 
@@ -217,7 +213,7 @@ impl Fleet {
     }
 
     /// The controllers that do not count as other paths when `ctrl` is removed.
-    pub(super) fn not_counted(&self, ctrl: CtrlRef) -> Vec<CtrlRef> {
+    fn not_counted(&self, ctrl: CtrlRef) -> Vec<CtrlRef> {
         let mut not_counted: Vec<CtrlRef> = self.disconnecting.values().copied().collect();
         // mDNS is unauthenticated: what it alone finds does not take the place of a trusted path.
         if self.is_trusted_path(ctrl) {
@@ -423,9 +419,6 @@ impl Fleet {
             }
             return;
         };
-        if self.inventory.get(ctrl).is_some_and(|kernel| kernel.carries_system) {
-            self.spared.insert(ctrl, ctx.now + SPARED_WAIT);
-        }
         let mut kept = Vec::new();
         for (tid, member) in &mut self.members {
             if member.ctrl() != Some(ctrl) {

@@ -163,11 +163,11 @@ impl Fleet {
         for ctrl in became_live {
             self.counters.is_live(ctrl);
             for tid in self.holding(ctrl) {
-                self.note_encryption(&tid, ctrl);
                 ctx.log_about(Level::Info, &tid, Some(ctrl), format!("{ctrl} is live"));
                 self.reports.push(Report::Live(tid, ctrl));
             }
         }
+        self.note_encryption_of_held();
         self.release_what_no_longer_serves(ctx);
         self.release_what_lost_its_interface(ctx);
         self.mark_unclaimed_dirty();

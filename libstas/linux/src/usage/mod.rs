@@ -86,11 +86,11 @@ impl Watcher {
         }
     }
 
-    /// The instance numbers of the controllers from which this host runs.
+    /// The instance numbers of the controllers from which this host runs. `None` if that is unknown.
     ///
     /// # Errors
     /// Fails if procfs or sysfs cannot be read.
-    pub fn system_controllers(&self) -> io::Result<BTreeSet<u32>> {
+    pub fn system_controllers(&self) -> io::Result<Option<BTreeSet<u32>>> {
         system::controllers(&self.blocks, &self.roots.proc)
     }
 

@@ -6,18 +6,15 @@ use std::path::Path;
 
 use super::block::Blocks;
 use super::table;
-use super::tables::{mounts, swaps};
+use super::tables::{Mount, mounts, swaps};
 use stas_core::CtrlRef;
 
-/// Mount points without which a host does not run.
-const POINTS: [&str; 2] = ["/", "/usr"];
-
-/// The instance numbers of the controllers whose subsystems carry the system.
+/// The instance numbers of the controllers whose subsystems carry the system. `None` if that is unknown.
 ///
 /// # Errors
 /// Fails if procfs or sysfs cannot be read.
-pub(super) fn controllers(blocks: &Blocks, proc: &Path) -> io::Result<BTreeSet<u32>> {
-    let mut open = top_devices(blocks, proc)?;
+pub(super) fn controllers(blocks: &Blocks, proc: &Path) -> io::Result<Option<BTreeSet<u32>>> {
+    let Some(mut open) = top_devices(blocks, proc)? else { return Ok(None) };
     let mut seen = BTreeSet::new();
     let mut found = BTreeSet::new();
     while let Some(name) = open.pop() {
@@ -34,17 +31,35 @@ pub(super) fn controllers(blocks: &Blocks, proc: &Path) -> io::Result<BTreeSet<u
             found.extend(blocks.controllers(subsystem)?);
         }
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
-/// The block devices that are mounted at [`POINTS`] in the mount namespace of this process, and those that are swap.
-fn top_devices(blocks: &Blocks, proc: &Path) -> io::Result<Vec<String>> {
+/// The block devices of `/` and `/usr` in the mount namespace of this process, and those of swap. If `/` is on none (an
+/// overlay, a container), those of all mounts. `None` if there is none either (ZFS, NFS).
+fn top_devices(blocks: &Blocks, proc: &Path) -> io::Result<Option<Vec<String>>> {
     let mounts = mounts(&table(&proc.join("self/mountinfo"))?);
-    let mut found: Vec<String> =
-        swaps(&table(&proc.join("swaps"))?).iter().filter_map(|swap| blocks.named_by(swap)).collect();
-    for mount in mounts.iter().filter(|mount| POINTS.contains(&mount.point.as_str())) {
-        found.extend(blocks.numbered(&mount.device));
-        found.extend(mount.sources().filter_map(|source| blocks.named_by(source)));
+    let devices_of = |mount: &Mount| -> Vec<String> {
+        let named = mount.sources().filter_map(|source| blocks.named_by(source));
+        blocks.numbered(&mount.device).into_iter().chain(named).collect()
+    };
+    let at = |point: &str| mounts.iter().filter(|mount| mount.point == point).flat_map(devices_of).collect::<Vec<_>>();
+    let mut found = at("/");
+    if found.is_empty() {
+        found = mounts.iter().flat_map(devices_of).collect();
     }
-    Ok(found)
+    if found.is_empty() {
+        return Ok(None);
+    }
+    found.extend(at("/usr"));
+    for swap in swaps(&table(&proc.join("swaps"))?) {
+        match blocks.named_by(&swap) {
+            Some(device) => found.push(device),
+            // A file: it is on the mount with the longest matching mount point.
+            None => {
+                let around = mounts.iter().filter(|mount| Path::new(&swap).starts_with(&mount.point));
+                found.extend(around.max_by_key(|mount| mount.point.len()).map(devices_of).unwrap_or_default());
+            }
+        }
+    }
+    Ok(Some(found))
 }

@@ -515,10 +515,11 @@ fn storage_behind_a_program_that_cannot_be_asked_is_kept() {
 }
 
 /// The controllers from which the host runs, with these mounts and swaps.
-fn carriers(tree: &FakeTree, mountinfo: &str, swaps: &str) -> Vec<u32> {
+fn carriers(tree: &FakeTree, mountinfo: &str, swaps: &str) -> Option<Vec<u32>> {
     tree.put("proc/self/mountinfo", mountinfo);
     tree.put("proc/swaps", &format!("Filename Type Size Used Priority\n{swaps}"));
-    Watcher::new(&tree.roots(), None).system_controllers().unwrap().into_iter().collect()
+    let found = Watcher::new(&tree.roots(), None).system_controllers().unwrap();
+    found.map(|found| found.into_iter().collect())
 }
 
 fn mounted(point: &str, number: &str, source: &str) -> String {
@@ -541,25 +542,32 @@ fn the_host_runs_from_the_controllers_of_root_usr_and_swap() {
         tree.put(format!("sys/class/block/dm-3/slaves/{slave}/dev"), "");
     }
     let root = |number, source| mounted("/", number, source);
-    let none: [u32; 0] = [];
-    let cases: [(String, &str, &[u32]); 8] = [
-        (root("259:3", "/dev/nvme0n1"), "", &[0, 1]),
-        (mounted("/usr", "259:3", "/dev/nvme0n1"), "", &[0, 1]),
-        (mounted("/srv", "259:3", "/dev/nvme0n1"), "", &none),
-        (root("254:0", "/dev/vda"), "/dev/nvme0n1 partition 1 0 -2\n", &[0, 1]),
-        (root("254:0", "/dev/vda"), "/swapfile file 1 0 -2\n", &none),
-        (root("253:3", "/dev/mapper/vg-root"), "", &[7]),
-        (root("0:44", "/dev/nvme7n1"), "", &[7]),
-        (root("0:30", "overlay"), "", &none),
+    let vda = root("254:0", "/dev/vda");
+    disk(&tree, "vda", "254:0");
+    tree.link("sys/dev/block/254:0", "sys/class/block/vda");
+    let srv = mounted("/srv", "259:3", "/dev/nvme0n1");
+    let cases: [(String, &str, Option<&[u32]>); 11] = [
+        (root("259:3", "/dev/nvme0n1"), "", Some(&[0, 1])),
+        (vda.clone() + &mounted("/usr", "259:3", "/dev/nvme0n1"), "", Some(&[0, 1])),
+        (vda.clone() + &srv, "", Some(&[])),
+        (vda.clone(), "/dev/nvme0n1 partition 1 0 -2\n", Some(&[0, 1])),
+        (vda.clone(), "/swapfile file 1 0 -2\n", Some(&[])),
+        (vda.clone() + &srv, "/srv/swap/file file 1 0 -2\n", Some(&[0, 1])),
+        (root("253:3", "/dev/mapper/vg-root"), "", Some(&[7])),
+        (root("0:44", "/dev/nvme7n1"), "", Some(&[7])),
+        // An overlay whose layers are on some mount; ZFS.
+        (root("0:30", "overlay") + &mounted("/run/layers", "259:3", "/dev/nvme0n1"), "", Some(&[0, 1])),
+        (root("0:30", "overlay") + &mounted("/run/layers", "254:0", "/dev/vda"), "", Some(&[])),
+        (root("0:31", "rpool/ROOT"), "", None),
     ];
     for (mountinfo, swaps, expected) in cases {
-        assert_eq!(carriers(&tree, &mountinfo, swaps), expected, "{mountinfo} {swaps}");
+        assert_eq!(carriers(&tree, &mountinfo, swaps).as_deref(), expected, "{mountinfo} {swaps}");
     }
     // A btrfs file system on both; the kernel names one of its devices.
     for device in ["nvme0n1", "nvme7n1"] {
         tree.put(format!("sys/fs/btrfs/1234/devices/{device}/dev"), "");
     }
-    assert_eq!(carriers(&tree, &root("0:31", "/dev/nvme7n1"), ""), [0, 1, 7]);
+    assert_eq!(carriers(&tree, &root("0:31", "/dev/nvme7n1"), ""), Some(vec![0, 1, 7]));
 }
 
 #[test]
@@ -570,7 +578,7 @@ fn the_host_runs_from_the_disk_of_a_mounted_partition() {
     tree.put("sys/devices/nvme0n1/nvme0n1p2/partition", "2\n");
     tree.link("sys/class/block/nvme0n1p2", "sys/devices/nvme0n1/nvme0n1p2");
     tree.link("sys/dev/block/259:5", "sys/devices/nvme0n1/nvme0n1p2");
-    assert_eq!(carriers(&tree, &mounted("/", "259:5", "/dev/nvme0n1p2"), ""), [0, 1]);
+    assert_eq!(carriers(&tree, &mounted("/", "259:5", "/dev/nvme0n1p2"), ""), Some(vec![0, 1]));
 }
 
 #[test]
