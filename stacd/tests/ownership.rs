@@ -869,11 +869,12 @@ fn storage_in_use_is_kept_in_any_case_if_the_host_runs_from_it() {
         audited("in-use=disconnect\n", &[]),
     ];
     for end in &ends {
-        for restarts in [0, 1] {
+        // The swap may be so new that the last snapshot does not show it.
+        for (restarts, is_known) in [(0, true), (0, false), (1, true)] {
             let mut host = Host::configured(&file(&[line(A, ""), line(B, "")])).started();
             host.stafd_with(&[], 60);
             host.wait(10);
-            carries_system(&mut host, A);
+            carries_system(&mut host, A, is_known);
             host.in_use.extend([A.to_owned(), B.to_owned()]);
             for _ in 0..restarts {
                 host.restart();
@@ -882,9 +883,9 @@ fn storage_in_use_is_kept_in_any_case_if_the_host_runs_from_it() {
             }
             host.configure(end);
             host.wait(120);
-            assert_eq!(host.nqns(), [A], "{restarts} restarts, {end}");
+            assert_eq!(host.nqns(), [A], "{restarts} restarts, known: {is_known}, {end}");
             assert_eq!(host.logged("is no longer wanted, but is kept: "), 1, "{end}");
-            assert_eq!(host.logged("disconnecting: "), 1, "{end}");
+            assert_eq!(host.logged("disconnecting: "), if is_known { 1 } else { 2 }, "{end}");
             // It has another path, or is not used any more.
             host.in_use.clear();
             host.wait(120);
@@ -893,9 +894,11 @@ fn storage_in_use_is_kept_in_any_case_if_the_host_runs_from_it() {
     }
 }
 
-fn carries_system(host: &mut Host, nqn: &str) {
+fn carries_system(host: &mut Host, nqn: &str, is_known: bool) {
     for kernel in host.kernel.iter_mut().filter(|kernel| kernel.subsysnqn == nqn) {
         kernel.carries_system = true;
     }
-    host.send_snapshot();
+    if is_known {
+        host.send_snapshot();
+    }
 }

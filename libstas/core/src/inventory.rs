@@ -68,6 +68,13 @@ impl Inventory {
         Some(diff)
     }
 
+    /// Records that this host runs from a controller, until the next snapshot shows whether it does.
+    pub fn carries_system(&mut self, ctrl: CtrlRef) {
+        for kernel in self.snapshot.controllers.iter_mut().filter(|kernel| kernel.ctrl == ctrl) {
+            Arc::make_mut(kernel).carries_system = true;
+        }
+    }
+
     /// Records that the kernel has disconnected a controller, without waiting for a snapshot. A snapshot that was taken
     /// before that, or that still shows it as being deleted, does not bring it back. Returns true if it was known.
     pub fn lose(&mut self, ctrl: CtrlRef) -> bool {

@@ -94,6 +94,12 @@ pub enum Why {
 }
 
 impl Why {
+    /// False for a duplicate or a finished poll: they concern only the new connection, not the one in use.
+    #[must_use]
+    pub fn ends_use(self) -> bool {
+        !matches!(self, Self::Duplicate | Self::PollOver)
+    }
+
     /// True for reasons that hold only while the configuration says so. They prove no removal.
     #[must_use]
     pub fn is_exclusion(self) -> bool {
@@ -158,12 +164,10 @@ impl fmt::Display for Reason {
 #[must_use]
 pub fn decide(ownership: &Ownership, scope: Scope, why: Why, booted: bool) -> Decision {
     use Decision::{Disconnect, Keep};
-    // A duplicate or a finished poll concerns only the new connection, not the one in use.
-    let ends_use = !matches!(why, Why::Duplicate | Why::PollOver);
     match ownership {
         Ownership::Other(name) => return Keep(Reason::OtherOwner(name.clone())),
         Ownership::Unknown => return Keep(Reason::UnknownOwner),
-        Ownership::Ours | Ownership::Unowned if booted && ends_use => return Keep(Reason::Booted),
+        Ownership::Ours | Ownership::Unowned if booted && why.ends_use() => return Keep(Reason::Booted),
         Ownership::Ours | Ownership::Unowned => {}
     }
     match (ownership, why, scope) {

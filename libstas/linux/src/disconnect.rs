@@ -16,21 +16,21 @@ const BUSY_LIMIT: Duration = Duration::from_secs(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Deletes exactly this controller, unless another orchestrator owns it by now: the snapshot on which the decision to
-/// disconnect was based may be older than its entry in the registry. `recheck_use`, if there is one, is the last step
-/// before the only attempt: after a refusal, the use of the storage must be checked anew.
+/// disconnect was based may be older than its entry in the registry. `recheck` is the last step before each attempt.
+/// `once`: there is only one, because after a refusal the use of the storage must be checked anew.
 ///
 /// # Errors
-/// [`DisconnectError::OtherOwner`], [`DisconnectError::UnknownOwner`], those of `recheck_use`, or as for
-/// [`disconnect`].
+/// [`DisconnectError::OtherOwner`], [`DisconnectError::UnknownOwner`], those of `recheck`, or as for [`disconnect`].
 pub fn disconnect_unless_claimed(
     roots: &Roots,
     ctrl: CtrlRef,
-    recheck_use: Option<impl Fn() -> Result<(), DisconnectError>>,
+    once: bool,
+    recheck: impl Fn() -> Result<(), DisconnectError>,
 ) -> Result<(), DisconnectError> {
-    let limit = if recheck_use.is_some() { Duration::ZERO } else { BUSY_LIMIT };
+    let limit = if once { Duration::ZERO } else { BUSY_LIMIT };
     disconnect_if(roots, ctrl, limit, || match registry::recorded_owner(roots, ctrl.device) {
         Ok(Some(owner)) if owner != registry::NAME => Err(DisconnectError::OtherOwner { owner }),
-        Ok(_) => recheck_use.as_ref().map_or(Ok(()), |recheck| recheck()),
+        Ok(_) => recheck(),
         Err(error) => Err(DisconnectError::UnknownOwner(OsError::new(error))),
     })
 }
@@ -124,7 +124,7 @@ mod tests {
             if let Some(owner) = owner {
                 tree.put("run/nvme/registry/nvme0/owner", owner);
             }
-            let result = disconnect_unless_claimed(&tree.roots(), ctrl, Some(|| Ok(())));
+            let result = disconnect_unless_claimed(&tree.roots(), ctrl, true, || Ok(()));
             let written = fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap();
             assert_eq!(written.starts_with('1'), is_deleted, "{owner:?}");
             let refused = DisconnectError::OtherOwner { owner: "discoverd".into() };
@@ -134,7 +134,7 @@ mod tests {
         let ctrl = tree.controller(0, "");
         tree.set(ctrl, "delete_controller", "0");
         fs::create_dir_all(tree.path("run/nvme/registry/nvme0/owner")).unwrap();
-        let result = disconnect_unless_claimed(&tree.roots(), ctrl, Some(|| Ok(())));
+        let result = disconnect_unless_claimed(&tree.roots(), ctrl, true, || Ok(()));
         assert!(matches!(result, Err(DisconnectError::UnknownOwner(_))), "{result:?}");
     }
 
@@ -145,7 +145,7 @@ mod tests {
         let ctrl = tree.controller(0, "");
         tree.set(ctrl, "delete_controller", "0");
         let used = || Err(DisconnectError::InUse(Vec::new()));
-        assert!(matches!(disconnect_unless_claimed(&tree.roots(), ctrl, Some(used)), Err(DisconnectError::InUse(_))));
+        assert!(matches!(disconnect_unless_claimed(&tree.roots(), ctrl, true, used), Err(DisconnectError::InUse(_))));
         assert_eq!(fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap(), "0\n");
     }
 

@@ -16,7 +16,8 @@ use super::uevents::{Incoming, Uevents};
 use super::waiting::Waiting;
 use super::{Roots, disconnect, secrets, thread, usage};
 use stas_core::{
-    CtrlRef, Host, HostEffect, HostEvent, Links, NoThread, OpId, OsError, ProbeOutcome, Snapshot, UeventKind, Usage,
+    CtrlRef, DisconnectError, Host, HostEffect, HostEvent, Links, NoThread, OpId, OsError, ProbeOutcome, Snapshot,
+    UeventKind, Usage,
 };
 use stas_net::client::NetClient;
 
@@ -160,12 +161,16 @@ impl Host for LinuxHost {
                     (sink.0)(HostEvent::Connected { op, report: Box::new(report) });
                 });
             }
-            HostEffect::Disconnect { op, ctrl, recheck_use } => {
-                let watcher = self.usage.clone();
-                let recheck_use = recheck_use.map(|not_counted| move || watcher.check_again(ctrl, &not_counted));
+            HostEffect::Disconnect { op, ctrl, ends_use, recheck_use } => {
+                let (watcher, once) = (self.usage.clone(), recheck_use.is_some());
+                let recheck = move || match &recheck_use {
+                    Some(not_counted) => watcher.check_again(ctrl, not_counted),
+                    None if ends_use && watcher.may_carry_system(ctrl) => Err(DisconnectError::CarriesSystem),
+                    None => Ok(()),
+                };
                 self.spawn_detached(
                     &format!("delete-{}", ctrl.device),
-                    move |roots| disconnect::disconnect_unless_claimed(roots, ctrl, recheck_use),
+                    move |roots| disconnect::disconnect_unless_claimed(roots, ctrl, once, recheck),
                     move |result| HostEvent::Disconnected { op, result },
                 );
             }

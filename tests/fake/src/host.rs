@@ -56,7 +56,10 @@ impl<C: Core> FakeHost<C> {
                 op,
                 result: Err(DisconnectError::OtherOwner { owner: self.owner_of(ctrl).unwrap_or_default() }),
             },
-            HostEffect::Disconnect { op, ctrl, recheck_use: Some(_) } if self.is_in_use(ctrl) => {
+            HostEffect::Disconnect { op, ctrl, ends_use: true, recheck_use: None } if self.carries_system(ctrl) => {
+                HostEvent::Disconnected { op, result: Err(DisconnectError::CarriesSystem) }
+            }
+            HostEffect::Disconnect { op, ctrl, recheck_use: Some(_), .. } if self.is_in_use(ctrl) => {
                 HostEvent::Disconnected { op, result: Err(DisconnectError::InUse(vec![mounted()])) }
             }
             HostEffect::Disconnect { op, ctrl, .. } => {
@@ -197,6 +200,10 @@ impl<C: Core> FakeHost<C> {
             self.gone.push(self.kernel.remove(index));
             self.seqnum += 1;
         }
+    }
+
+    fn carries_system(&self, ctrl: CtrlRef) -> bool {
+        self.kernel.iter().any(|kernel| kernel.ctrl == ctrl && kernel.carries_system)
     }
 
     fn is_in_use(&self, ctrl: CtrlRef) -> bool {

@@ -45,7 +45,7 @@ impl World {
                 let wait = self.streams.latency("lane");
                 self.after(wait, QueuedEvent::Enlist(Job { requester: requester(op), request }));
             }
-            HostEffect::Disconnect { op, ctrl, recheck_use } => {
+            HostEffect::Disconnect { op, ctrl, recheck_use, .. } => {
                 let ctrl = self.unmask(ctrl);
                 let recheck_use =
                     recheck_use.map(|not_counted| not_counted.into_iter().map(|ctrl| self.unmask(ctrl)).collect());

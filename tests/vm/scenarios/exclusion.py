@@ -4,6 +4,7 @@ from scene import check, daemons, host, journal, stays, target, wait_until
 
 LIMIT = 150
 FIRST = "transport=tcp;traddr=::1;trsvcid=8009"
+SWAP = "nqn.2014-08.org.nvmexpress:scene:swap"
 SECOND = "transport=tcp;traddr=::1;trsvcid=8010"
 
 
@@ -48,20 +49,22 @@ def play():
 
 def swap_is_kept():
     """The host runs from its swap: exclude= keeps the last path to it, with the reason, until the swap is off."""
-    device = host.namespaces(target.STARFLEET)[0]
+    target.subsystem(SWAP, keeps=True)
+    host.wait_live(SWAP)
+    (device,) = host.namespaces(SWAP)
     host.run("mkswap", f"/dev/{device}")
     host.run("swapon", f"/dev/{device}")
     try:
-        (last,) = host.with_nqn(target.STARFLEET)
-        with host.nothing_lost(only=lambda each: each.nqn == target.STARFLEET):
+        (last,) = host.with_nqn(SWAP)
+        with host.nothing_lost(only=lambda each: each.nqn == SWAP):
             daemons.stacd.configure("[Controllers]\nexclude=transport=tcp\n")
             daemons.stacd.reload()
             journal.wait_for(f"{last.device} is no longer wanted, but is kept.*swap", 20, "stacd")
-            host.wait_gone(target.KLINGONS, target.POWERSAN, timeout=30)
-            stays(lambda: host.live(target.STARFLEET), 5, "the only path to the swap")
+            host.wait_gone(*target.THREE, timeout=30)
+            stays(lambda: host.live(SWAP), 5, "the only path to the swap")
     finally:
         host.run("swapoff", f"/dev/{device}")
-    host.wait_gone(target.STARFLEET, timeout=60)
+    host.wait_gone(SWAP, timeout=60)
     daemons.stacd.configure("")
     daemons.stacd.reload()
     host.wait_live(*target.THREE)

@@ -221,7 +221,8 @@ impl Fleet {
             member.disconnect_requested = true;
             member.kept = None;
         }
-        ctx.host(HostEffect::Disconnect { op, ctrl, recheck_use });
+        let ends_use = self.kind == Kind::Io && cause.why.ends_use();
+        ctx.host(HostEffect::Disconnect { op, ctrl, ends_use, recheck_use });
         Ok(())
     }
 

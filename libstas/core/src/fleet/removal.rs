@@ -419,6 +419,9 @@ impl Fleet {
             }
             return;
         };
+        if matches!(reason, DisconnectError::CarriesSystem) {
+            self.inventory.carries_system(ctrl);
+        }
         let mut kept = Vec::new();
         for (tid, member) in &mut self.members {
             if member.ctrl() != Some(ctrl) {

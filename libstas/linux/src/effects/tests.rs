@@ -111,7 +111,15 @@ async fn every_other_effect_is_answered_with_its_own_number() {
     let HostEvent::Connected { op: OpId(4), report } = answer(&mut events).await else { panic!() };
     assert_eq!(report.outcome, ConnectOutcome::Found(ctrl));
 
-    host.start(HostEffect::Disconnect { op: OpId(5), ctrl, recheck_use: Some(Vec::new()) });
+    // Without /proc/self/mountinfo this host may run from any controller.
+    fs::rename(tree.path("proc/self/mountinfo"), tree.path("mountinfo")).unwrap();
+    host.start(HostEffect::Disconnect { op: OpId(6), ctrl, ends_use: true, recheck_use: None });
+    let result = Err(DisconnectError::CarriesSystem);
+    assert_eq!(answer(&mut events).await, HostEvent::Disconnected { op: OpId(6), result });
+    fs::rename(tree.path("mountinfo"), tree.path("proc/self/mountinfo")).unwrap();
+    assert!(!fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap().starts_with('1'));
+
+    host.start(HostEffect::Disconnect { op: OpId(5), ctrl, ends_use: true, recheck_use: Some(Vec::new()) });
     assert_eq!(answer(&mut events).await, HostEvent::Disconnected { op: OpId(5), result: Ok(()) });
     assert!(fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap().starts_with('1'));
 }

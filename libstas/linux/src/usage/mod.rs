@@ -94,6 +94,13 @@ impl Watcher {
         system::controllers(&self.blocks, &self.roots.proc)
     }
 
+    /// True if this host runs from the controller, or if that is unknown.
+    #[must_use]
+    pub fn may_carry_system(&self, ctrl: CtrlRef) -> bool {
+        let carriers = self.system_controllers().ok().flatten();
+        carriers.is_none_or(|carriers| carriers.contains(&ctrl.device))
+    }
+
     /// Processes a snapshot: reads the write counts that are due, and starts stas-in-use if there is an I/O controller,
     /// which may have to be disconnected.
     pub fn saw(&self, snapshot: &Snapshot) {
