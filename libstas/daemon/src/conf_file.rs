@@ -1,5 +1,5 @@
-//! Reads a whole configuration file, and determines who can read it: users other than root should not read secrets, and
-//! the daemons must be able to read it without capabilities.
+//! Reads a whole configuration file. Reports a file with a secret that users other than root can read, and a file that
+//! the daemons cannot read because it belongs to another user.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
 use std::path::Path;
 
 use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 use stas_nvme::secret::holds_a_secret;
 
 /// Largest configuration file in bytes. A longer file is an error.
@@ -41,8 +42,11 @@ impl ConfFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return broken_link_error(path).map_or(Ok(None), Err);
             }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let text = format!("{error}: the daemons read only what root may read; {}", remedy(path));
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && geteuid().is_root() => {
+                let text = format!(
+                    "{error}: it belongs to another user, and this process has no right to read files of other users; {}",
+                    remedy(path)
+                );
                 return Err(io::Error::new(error.kind(), text));
             }
             Err(error) => return Err(error),
