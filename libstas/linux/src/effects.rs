@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::connect_queue::{ConnectQueue, Shared, hide_secrets_of};
 use super::links::{Change, Watch};
-use super::sysfs::{Carriers, Reconnected, Scanner};
+use super::sysfs::{Reconnected, Scanner};
 use super::uevents::{Incoming, Uevents};
 use super::waiting::Waiting;
 use super::{Roots, disconnect, secrets, thread, usage};
@@ -165,7 +165,9 @@ impl Host for LinuxHost {
                 let (watcher, once) = (self.usage.clone(), recheck_use.is_some());
                 let recheck = move || match &recheck_use {
                     Some(not_counted) => watcher.check_again(ctrl, not_counted),
-                    None if ends_use && watcher.may_carry_system(ctrl) => Err(DisconnectError::CarriesSystem),
+                    None if ends_use && watcher.carriers().may_contain(ctrl.device) => {
+                        Err(DisconnectError::CarriesSystem)
+                    }
                     None => Ok(()),
                 };
                 self.spawn_detached(
@@ -240,8 +242,7 @@ impl Snapshots {
                 };
                 let prepare = |scanner: &mut Scanner| {
                     if let Some(usage) = &usage {
-                        let carriers = usage.system_controllers().ok().flatten();
-                        scanner.set_carriers(carriers.map_or(Carriers::Unknown, Carriers::Known));
+                        scanner.set_carriers(usage.carriers());
                     }
                 };
                 let tasks = std::iter::once(task).chain(received.try_iter());

@@ -263,12 +263,13 @@ impl Fleet {
     /// The same for all members: what was unknown may be known now.
     pub(super) fn note_encryption_of_held(&mut self) {
         let held = self.members.iter().filter_map(|(tid, member)| Some((tid, member.ctrl()?)));
-        let known = held.filter_map(|(tid, ctrl)| Some((tid, ctrl, self.inventory.get(ctrl)?.encrypted?)));
-        let changed: Vec<_> = known
-            .filter(|(tid, _, is_encrypted)| self.encrypted.contains(*tid) != *is_encrypted)
-            .map(|(tid, ctrl, _)| (tid.clone(), ctrl))
-            .collect();
-        for (tid, ctrl) in changed {
+        let is_news = |tid: &Tid, ctrl| {
+            let known = self.inventory.get(ctrl).and_then(|kernel| kernel.encrypted);
+            known.is_some_and(|is_encrypted| is_encrypted != self.encrypted.contains(tid))
+        };
+        let news: Vec<_> =
+            held.filter(|(tid, ctrl)| is_news(tid, *ctrl)).map(|(tid, ctrl)| (tid.clone(), ctrl)).collect();
+        for (tid, ctrl) in news {
             self.note_encryption(&tid, ctrl);
         }
     }

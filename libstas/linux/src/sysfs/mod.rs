@@ -53,6 +53,17 @@ pub enum Carriers {
     Unknown,
 }
 
+impl Carriers {
+    /// True if this host runs from nvmeN, or if that is unknown.
+    #[must_use]
+    pub fn may_contain(&self, device: u32) -> bool {
+        match self {
+            Self::Known(devices) => devices.contains(&device),
+            Self::Unknown => true,
+        }
+    }
+}
+
 /// Collects the controllers that the kernel has connected or reconnected: their source address may have changed, and
 /// the next snapshot reads it again.
 #[derive(Clone, Debug, Default)]
@@ -142,10 +153,7 @@ impl Scanner {
         all_states: bool,
     ) -> Result<Option<Arc<KernelController>>, SnapshotError> {
         let failed = |error| unreadable(format_args!("/sys/class/nvme/{ctrl}"), error);
-        let carries_system = match &self.carriers {
-            Carriers::Known(carriers) => carriers.contains(&ctrl.device),
-            Carriers::Unknown => true,
-        };
+        let carries_system = self.carriers.may_contain(ctrl.device);
         let mut known = match self.known.remove(&ctrl) {
             Some(Known::Foreign) => Some(Known::Foreign),
             Some(Known::Fabrics(mut entry)) if !all_states && !reconnected && entry.is_settled() => {

@@ -34,7 +34,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Roots;
-use super::sysfs::{ControllerDir, inode};
+use super::sysfs::{Carriers, ControllerDir, inode};
 use block::{Blocks, Namespace};
 use exclusive::{How, Opened, Opener};
 use stas_core::{CtrlRef, CtrlState, DisconnectError, OsError, Snapshot, Usage, UsageError, Use, UseKind};
@@ -86,19 +86,11 @@ impl Watcher {
         }
     }
 
-    /// The instance numbers of the controllers from which this host runs. `None` if that is unknown.
-    ///
-    /// # Errors
-    /// Fails if procfs or sysfs cannot be read.
-    pub fn system_controllers(&self) -> io::Result<Option<BTreeSet<u32>>> {
-        system::controllers(&self.blocks, &self.roots.proc)
-    }
-
-    /// True if this host runs from the controller, or if that is unknown.
+    /// The controllers from which this host runs.
     #[must_use]
-    pub fn may_carry_system(&self, ctrl: CtrlRef) -> bool {
-        let carriers = self.system_controllers().ok().flatten();
-        carriers.is_none_or(|carriers| carriers.contains(&ctrl.device))
+    pub fn carriers(&self) -> Carriers {
+        let found = system::controllers(&self.blocks, &self.roots.proc);
+        found.ok().flatten().map_or(Carriers::Unknown, Carriers::Known)
     }
 
     /// Processes a snapshot: reads the write counts that are due, and starts stas-in-use if there is an I/O controller,
