@@ -51,7 +51,7 @@ def swap_is_kept():
     """The host runs from its swap: exclude= keeps the last path to it, with the reason, until the swap is off."""
     target.subsystem(SWAP, keeps=True)
     host.wait_live(SWAP)
-    (device,) = host.namespaces(SWAP)
+    device = host.disk(SWAP)
     host.run("mkswap", f"/dev/{device}")
     host.run("swapon", f"/dev/{device}")
     try:

@@ -26,16 +26,16 @@ def play():
     dcs = [f"transport=tcp;traddr=::1;trsvcid={service}" for service in ("8009", "8010")]
     daemons.connected_to([ONE, TWO], dcs=dcs)
     wait_until(lambda: len(host.live(TWO)) == 2, 20, lambda: f"two paths\n{host.picture()}")
-    disks = {nqn: host.namespaces(nqn) for nqn in (ONE, TWO)}
-    check(all(len(names) == 1 for names in disks.values()), "a disk for each subsystem, however many paths", disks)
+    # A disk for each subsystem, however many paths.
+    disks = {nqn: host.disk(nqn) for nqn in (ONE, TWO)}
 
     # The same load and disturbance with idle daemons.
-    beside = {nqn: start(nqn, names[0], BESIDE) for nqn, names in disks.items()}
+    beside = {nqn: start(nqn, disk, BESIDE) for nqn, disk in disks.items()}
     while all(each.poll() is None for each in beside.values()):
         idle.killed()
         upgrade(*idle.both)
     calm = {nqn: finish(each)[0] for nqn, each in beside.items()}
-    running = {nqn: start(nqn, names[0], DISTURBED) for nqn, names in disks.items()}
+    running = {nqn: start(nqn, disk, DISTURBED) for nqn, disk in disks.items()}
     with host.nothing_lost():
         disturb(lambda: all(each.poll() is None for each in running.values()))
         for nqn, each in running.items():

@@ -30,8 +30,7 @@ def live():
     host.run("systemctl", "enable", stacd.unit)
     daemons.connected_to([DISK])
     configured = package.configuration()
-    wait_until(lambda: host.namespaces(DISK), 20, "its namespace is there")
-    (disk,) = host.namespaces(DISK)
+    disk = host.disk(DISK)
     with host.nothing_lost(), fio.verifying(disk, "package", rate=10):
         takes_over(configured)
         package.install(package.OURS)

@@ -33,8 +33,7 @@ def replace():
     host.wait_live(DISK, timeout=90)
     host.wait_dc(timeout=90)
     check(all("python" in package.program(each) for each in daemons.BOTH), "2.4.1 runs", [package.program(each) for each in daemons.BOTH])
-    wait_until(lambda: host.namespaces(DISK), 20, "its namespace is there")
-    (disk,) = host.namespaces(DISK)
+    disk = host.disk(DISK)
     with host.nothing_lost(), fio.verifying(disk, "package", rate=10):
         for step in ("upgrade from 2.4.1", "reinstallation"):
             package.install(package.OURS)

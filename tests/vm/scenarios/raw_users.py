@@ -91,7 +91,7 @@ def backing(name, namespace=1):
 @contextlib.contextmanager
 def opened(name, flags=0):
     """Opens the raw device for the block. Yields a function that closes it."""
-    (device,) = host.namespaces(name)
+    device = host.disk(name)
     holder = [os.open(f"/dev/{device}", os.O_RDWR | flags)]
 
     def end():
@@ -105,7 +105,7 @@ def opened(name, flags=0):
 
 @contextlib.contextmanager
 def exported(name):
-    (device,) = host.namespaces(name)
+    device = host.disk(name)
     os.mkdir(CFG)
     os.mkdir(f"{CFG}/namespaces/1")
     host.write(f"{CFG}/namespaces/1/device_path", f"/dev/{device}")
@@ -125,7 +125,7 @@ def exported(name):
 @contextlib.contextmanager
 def mounted_elsewhere(name):
     """Mounts vfat, which has no entry in /sys/fs, in a mount namespace of its own."""
-    (device,) = host.namespaces(name)
+    device = host.disk(name)
     os.makedirs(MOUNTS, exist_ok=True)
     command = f"mount -t vfat -o ro /dev/{device} {MOUNTS} && echo mounted && exec sleep 1000"
     process = subprocess.Popen(["unshare", "--mount", "sh", "-c", command], stdout=subprocess.PIPE, text=True)
@@ -144,7 +144,7 @@ def mounted_elsewhere(name):
 def locked(name):
     """Locks as qemu does: a shared lock on one byte, which belongs to the open file."""
     with opened(name) as end:
-        (device,) = host.namespaces(name)
+        device = host.disk(name)
         descriptor = next(int(fd) for fd in os.listdir("/proc/self/fd") if linked(fd) == f"/dev/{device}")
         fcntl.fcntl(descriptor, 37, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 100, 1, 0))
         yield end
@@ -161,7 +161,7 @@ def linked(fd):
 def written(name):
     """Acts as a database on the raw device without a lock, whose last write was some time ago."""
     with opened(name, os.O_SYNC) as end:
-        (device,) = host.namespaces(name)
+        device = host.disk(name)
         descriptor = next(int(fd) for fd in os.listdir("/proc/self/fd") if linked(fd) == f"/dev/{device}")
         os.pwrite(descriptor, b"database" * 512, 0)
         yield end
@@ -183,8 +183,8 @@ def neighbours_of_a_probe():
     host.run("mkfs.ext4", "-q", backing(kept, 2))
     make_group("scene", backing(kept, 3), volume=True)
     daemons.connected_to([kept, many], timeout=60)
-    held, plain, volumes = devices(kept, 3)
-    idle = devices(many, NAMESPACES)
+    held, plain, volumes = host.disks(kept, 3, timeout=120)
+    idle = host.disks(many, NAMESPACES, timeout=120)
     with contextlib.ExitStack() as uses:
         uses.callback(os.close, os.open(f"/dev/{held}", os.O_RDONLY | os.O_EXCL))
         uses.callback(host.run, "vgchange", *only(volumes), "-an", "scene", check=False)
@@ -201,13 +201,6 @@ def neighbours_of_a_probe():
         check(not failed, "no mount and no activation fails", failed[:3])
         check(min(rounds[command] for command in ("mount", "vgchange")) >= LEAST_ROUNDS, f"at least {LEAST_ROUNDS} rounds of each", rounds)
         check(set(opens) <= set(idle), "no idle device of a kept controller is opened while another one is held", opens)
-
-
-def devices(name, count):
-    """Returns the block devices of a subsystem in the order of their namespace IDs. The kernel names them in any order."""
-    found = wait_until(lambda: len(found := host.namespaces(name)) == count and found, 120,
-                       lambda: f"{count} devices of {name}\n    seen: {host.namespaces(name)}", poll=0.1)[0]
-    return sorted(found, key=lambda device: int(host.read(f"/sys/class/block/{device}/nsid")))
 
 
 def probed(many, plain, volumes):

@@ -25,7 +25,7 @@ def play():
     wait_until(lambda: len(host.live(NQN)) == 2, 20, lambda: f"two paths\n{host.picture()}")
     mount(NQN)
     settle()
-    (given,) = host.namespaces(GIVEN)
+    given = host.disk(GIVEN)
     host.run("chown", "tester", f"/dev/{given}")
     host.run("chmod", "600", f"/dev/{given}")
     target.unlink(GIVEN)
@@ -53,7 +53,7 @@ def play():
 
 
 def mount(nqn):
-    (device,) = host.namespaces(nqn)
+    device = host.disk(nqn)
     host.run("mkfs.ext4", "-q", f"/dev/{device}")
     os.makedirs(MOUNTS, exist_ok=True)
     host.run("mount", f"/dev/{device}", MOUNTS)

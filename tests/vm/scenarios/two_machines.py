@@ -33,7 +33,7 @@ def play():
     equal({(each["traddr"].partition("::")[0], each["subsysnqn"], each["origin"]) for each in stafd.controllers()},
           {(address, CDC, "discovered") for address in (THERE, "fe80")}, "the discovery controller, by each of its addresses")
 
-    disks = {nqn: wait_until(lambda: host.namespaces(nqn), 20, f"a disk of {nqn}")[0][0] for nqn in BOTH}
+    disks = {nqn: host.disk(nqn) for nqn in BOTH}
     with host.nothing_lost():
         running = {nqn: start(disk) for nqn, disk in disks.items()}
         wait_until(lambda: all(written(disk) > SIZE << 17 for disk in disks.values()), 60, lambda: f"fio writes an eighth\n{host.picture()}")

@@ -257,6 +257,19 @@ def namespaces(nqn):
     return sorted(found)
 
 
+def disks(nqn, count, timeout=20):
+    """Waits until a subsystem has `count` block devices, which the kernel makes some time after the controller is live. Returns
+    them in the order of their namespace IDs. The kernel names them in any order."""
+    found = wait_until(lambda: len(found := namespaces(nqn)) == count and found, timeout,
+                       lambda: f"{count} block devices of {nqn}\n    seen: {namespaces(nqn)}", poll=0.1)[0]
+    return sorted(found, key=lambda device: int(read(f"/sys/class/block/{device}/nsid")))
+
+
+def disk(nqn):
+    """Waits until a subsystem has its only block device, and returns it."""
+    return disks(nqn, 1)[0]
+
+
 def on_debian_12():
     """True in the machine of VM_RELEASE=bookworm, which lacks some programs and features of the kernel."""
     return "VERSION_CODENAME=bookworm" in read("/etc/os-release")
