@@ -207,8 +207,10 @@ impl World {
             let Some(subsystem) = known.subsystem else { continue };
             let name = what(known.target, known.subsystem);
             let boots = self.plan.initial.boot.lists(known.target, known.subsystem);
-            // It is kept because the boot table lists it, but not used.
-            if boots && self.excluded_ioc(known.target, subsystem, known.via) {
+            // It is kept because the boot table lists it or because the host runs from it, but not used.
+            let is_last_to_system =
+                self.carries_system(known) && self.other_paths(known.shown.ctrl, &self.untrusted_or_removed()) == 0;
+            if (boots || is_last_to_system) && self.excluded_ioc(known.target, subsystem, known.via) {
                 continue;
             }
             if !seen.insert((known.target, subsystem, self.path(known))) {

@@ -48,6 +48,8 @@ pub(crate) struct Fabric {
     pub(crate) sites: Vec<SimTarget>,
     pub(crate) names: Vec<Target>,
     pub(crate) in_use: BTreeSet<Subsystem>,
+    /// The subsystem from which the host runs while it is in use.
+    pub(crate) system: Option<Subsystem>,
 }
 
 impl Fabric {
@@ -68,6 +70,7 @@ impl Fabric {
             sites: initial.targets.iter().map(site).collect(),
             names: initial.names.clone(),
             in_use: initial.in_use.clone(),
+            system: initial.system,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::fabric::TargetState;
 use crate::files::host_name;
 use crate::invariants::Invariant;
 use crate::kernel::{Deletion, Job, SimController};
+use crate::mutants::Bug;
 use crate::names::{Daemon, Iface, Target, short};
 use crate::plan::Fault;
 use crate::world::{Incoming, QueuedEvent, Requester, World, trace};
@@ -45,7 +46,7 @@ impl World {
                 let wait = self.streams.latency("lane");
                 self.after(wait, QueuedEvent::Enlist(Job { requester: requester(op), request }));
             }
-            HostEffect::Disconnect { op, ctrl, recheck_use, .. } => {
+            HostEffect::Disconnect { op, ctrl, ends_use, recheck_use } => {
                 let ctrl = self.unmask(ctrl);
                 let recheck_use =
                     recheck_use.map(|not_counted| not_counted.into_iter().map(|ctrl| self.unmask(ctrl)).collect());
@@ -56,7 +57,7 @@ impl World {
                 if self.has(Fault::DisconnectHangs) {
                     wait += self.streams.stream("late delete thread").ms(0, 5000);
                 }
-                let deletion = Deletion { requester: Some(requester(op)), ctrl, recheck_use };
+                let deletion = Deletion { requester: Some(requester(op)), ctrl, ends_use, recheck_use };
                 self.after(wait, QueuedEvent::Delete(deletion));
             }
             HostEffect::CheckUse { op, ctrl, not_counted } => {
@@ -162,6 +163,17 @@ impl World {
     pub(crate) fn is_in_use(&self, ctrl: CtrlRef) -> bool {
         let subsystem = self.kernel.get(ctrl).and_then(|known| known.subsystem);
         subsystem.is_some_and(|subsystem| self.fabric.in_use.contains(&subsystem))
+    }
+
+    /// True for each path to the subsystem from which the host runs.
+    pub(crate) fn carries_system(&self, known: &SimController) -> bool {
+        known.subsystem.is_some() && known.subsystem == self.fabric.system && self.is_in_use(known.shown.ctrl)
+    }
+
+    /// The same, as far as the host can find out: if it cannot, every I/O controller counts.
+    pub(crate) fn may_carry_system(&self, known: &SimController) -> bool {
+        let is_unknown = self.has(Fault::UseUnknown) && known.subsystem.is_some();
+        (is_unknown || self.carries_system(known)) && !self.has_bug(Bug::SystemUnseen)
     }
 
     pub(crate) fn check_use(&mut self, requester: Requester, ctrl: CtrlRef, not_counted: &[CtrlRef]) {

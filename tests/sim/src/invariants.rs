@@ -9,6 +9,8 @@ pub enum Invariant {
     Proof,
     /// Checked at each disconnect (`checks.rs`).
     InUse,
+    /// Checked when the kernel is told to disconnect (`kernel.rs`).
+    System,
     /// Checked at each disconnect (`checks.rs`).
     Quiet,
     /// Checked at each connect (`host.rs`) and at the end (`convergence.rs`).
@@ -63,6 +65,10 @@ impl Invariant {
             Self::InUse => {
                 "the last live path to storage in use is never disconnected, unless exclude= or in-use=disconnect \
                  requires it"
+            }
+            Self::System => {
+                "the last path to storage from which the host runs (/, /usr, swap) is never disconnected, whatever the \
+                 cause"
             }
             Self::Excluded => "an excluded controller is never connected, and its existing connection is disconnected",
             Self::Foreign => {

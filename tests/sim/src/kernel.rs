@@ -185,13 +185,15 @@ pub(crate) struct Deletion {
     pub(crate) requester: Option<Requester>,
     pub(crate) ctrl: CtrlRef,
     /// As in [`HostEffect::Disconnect`].
+    pub(crate) ends_use: bool,
+    /// As in [`HostEffect::Disconnect`].
     pub(crate) recheck_use: Option<Vec<CtrlRef>>,
 }
 
 impl Deletion {
     /// A disconnect by another program.
     pub(crate) fn by_others(ctrl: CtrlRef) -> Self {
-        Self { requester: None, ctrl, recheck_use: None }
+        Self { requester: None, ctrl, ends_use: false, recheck_use: None }
     }
 }
 
@@ -207,6 +209,7 @@ impl World {
         let shown = |known: &SimController| {
             let mut shown = shown(known, self.now);
             shown.ctrl = self.mask(shown.ctrl);
+            shown.carries_system = self.may_carry_system(known);
             Arc::new(shown)
         };
         let ghosts = self.ghosts.iter().filter(|(seen_by, _)| *seen_by == daemon).map(|(_, ghost)| ghost.clone());
@@ -483,7 +486,7 @@ impl World {
 
     /// A process is about to write to delete_controller.
     pub(crate) fn delete(&mut self, deletion: Deletion) {
-        let Deletion { requester, ctrl, ref recheck_use } = deletion;
+        let Deletion { requester, ctrl, ends_use, ref recheck_use } = deletion;
         if requester.is_some_and(|requester| !self.is_current(requester)) {
             return;
         }
@@ -508,7 +511,9 @@ impl World {
         let refusal = match recheck_use.as_ref().map(|not_counted| self.usage(ctrl, not_counted)) {
             Some(Usage::LastPath(uses)) => Some(DisconnectError::InUse(uses)),
             Some(Usage::Unknown(error)) => Some(DisconnectError::UseUnknown(error)),
-            Some(Usage::Free) | None => None,
+            Some(Usage::Free) => None,
+            None if ends_use && self.is_seen_to_carry_system(ctrl) => Some(DisconnectError::CarriesSystem),
+            None => None,
         };
         if let Some(refusal) = refusal.filter(|_| !self.has_bug(Bug::UseNotCheckedAgain)) {
             self.disconnected(requester, ctrl, Err(refusal));
@@ -531,6 +536,11 @@ impl World {
                 self.breach(Invariant::InUse, text);
             }
         }
+        let is_last_to_system = |known: &SimController| self.carries_system(known) && self.other_paths(ctrl, &[]) == 0;
+        if requester.is_some() && self.kernel.get(ctrl).is_some_and(is_last_to_system) {
+            let text = format!("{ctrl} is disconnected, the last path to swap: {}", self.describe(ctrl));
+            self.breach(Invariant::System, text);
+        }
         let hangs = requester.is_some() && self.has(Fault::DisconnectHangs);
         let takes = match self.streams.stream("delete") {
             rng if hangs => rng.between(Duration::from_secs(2), HANGING_DISCONNECT),
@@ -544,6 +554,11 @@ impl World {
             }
             _ => self.disconnected(requester, ctrl, Ok(())),
         }
+    }
+
+    fn is_seen_to_carry_system(&self, ctrl: CtrlRef) -> bool {
+        let is_seen = |known: &SimController| self.may_carry_system(known) && !self.has_bug(Bug::SystemNotCheckedAgain);
+        self.kernel.get(ctrl).is_some_and(is_seen)
     }
 
     fn is_excluded(&self, daemon: Daemon, ctrl: CtrlRef) -> bool {

@@ -97,6 +97,10 @@ bugs! {
     OwnerNotReadAgain,
     /// Storage in use is not searched for again right before a disconnect.
     UseNotCheckedAgain,
+    /// Storage from which the host runs counts as any other.
+    SystemUnseen,
+    /// Storage from which the host runs is not searched for again right before a disconnect without a check for use.
+    SystemNotCheckedAgain,
     /// An entry with an unusable NQN protects no controller at its address.
     NoNqnProtectsNothing,
     /// A damaged referral counts as absent.
@@ -125,7 +129,7 @@ impl Bug {
             Self::UnknownUseIsFree => Some(Fault::UseUnknown),
             Self::OverrunUntold => Some(Fault::EventsOverrun(Daemon::Stafd)),
             Self::HangingDisconnectLost => Some(Fault::DisconnectHangs),
-            Self::UseNotCheckedAgain => Some(Fault::DisconnectHangs),
+            Self::UseNotCheckedAgain | Self::SystemNotCheckedAgain => Some(Fault::DisconnectHangs),
             Self::OwnerNotReadAgain => Some(Fault::SnapshotsSlow(Daemon::Stacd)),
             _ => None,
         }

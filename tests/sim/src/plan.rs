@@ -34,6 +34,8 @@ pub struct InitialWorld {
     pub boot: Boot,
     /// Subsystems with storage in use.
     pub in_use: BTreeSet<Subsystem>,
+    /// The subsystem from which the host runs while its storage is in use: swap is on it.
+    pub system: Option<Subsystem>,
     /// The kernel gives up a connection that has been down for this long.
     pub ctrl_loss: Duration,
     /// True if the kernel gives up a connection at once when the target refuses it (since 6.10).
@@ -466,7 +468,9 @@ fn initial_world(rng: &mut Rng, seed: u64) -> InitialWorld {
     for (target, subsystem, _) in &boot.connected {
         targets[target.0].exports.insert(*subsystem);
     }
-    let in_use = (0..subsystems).filter(|_| rng.percent(25)).map(Subsystem).collect();
+    let mut in_use: BTreeSet<Subsystem> = (0..subsystems).filter(|_| rng.percent(25)).map(Subsystem).collect();
+    let system = system(&mut Rng::new(seed, "system"), subsystems);
+    in_use.extend(system);
     let mut initial = InitialWorld {
         targets,
         subsystems,
@@ -476,12 +480,18 @@ fn initial_world(rng: &mut Rng, seed: u64) -> InitialWorld {
         announced: BTreeMap::new(),
         boot,
         in_use,
+        system,
         ctrl_loss: if rng.percent(30) { Duration::from_secs(25) } else { Duration::from_secs(600) },
         refusal_is_final: rng.percent(60),
         key: keys::initial(seed),
     };
     announce(&mut Rng::new(seed, "announced"), &mut initial);
     initial
+}
+
+/// A third of the hosts have swap on one of the subsystems. [`What::Mounts`] turns it off and on.
+fn system(rng: &mut Rng, subsystems: usize) -> Option<Subsystem> {
+    rng.percent(33).then(|| Subsystem(rng.below(subsystems)))
 }
 
 /// Announces some discovery controllers, most of which are not configured.

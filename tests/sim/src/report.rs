@@ -106,12 +106,13 @@ fn initial_world(plan: &Plan) -> String {
     );
     let _ = writeln!(
         text,
-        "stacd.conf lists [{}], disconnect-scope {:?}, in-use {:?}; mounted: [{}]; ctrl-loss-tmo {}; the kernel gives \
+        "stacd.conf lists [{}], disconnect-scope {:?}, in-use {:?}; mounted: [{}]; swap on {}; ctrl-loss-tmo {}; the kernel gives \
          up after a refusal: {}",
         controllers.join(", "),
         initial.stac.scope,
         initial.stac.in_use,
         in_use.join(", "),
+        initial.system.map_or_else(|| "nothing".to_owned(), |subsystem| subsystem.to_string()),
         seconds(initial.ctrl_loss),
         initial.refusal_is_final
     );

@@ -128,6 +128,7 @@ enum Reduction {
     Record((Target, Via)),
     Controller((Target, Subsystem, Via)),
     InUse(Subsystem),
+    System,
 }
 
 impl Reduction {
@@ -144,8 +145,9 @@ impl Reduction {
         let booted = initial.boot.connected.iter().map(|place| Self::Booted(*place));
         let records = initial.boot.discovery.iter().map(|record| Self::Record(*record));
         let in_use = initial.in_use.iter().map(|subsystem| Self::InUse(*subsystem));
+        let system = initial.system.iter().map(|_| Self::System);
         let by_mdns_and_nbft = announced.chain(booted).chain(records);
-        of_sites.chain(dcs).chain(by_mdns_and_nbft).chain(controllers).chain(in_use).collect()
+        of_sites.chain(dcs).chain(by_mdns_and_nbft).chain(controllers).chain(in_use).chain(system).collect()
     }
 
     fn apply(self, initial: &mut InitialWorld) {
@@ -159,6 +161,7 @@ impl Reduction {
             Self::Record(record) => initial.boot.discovery.remove(&record),
             Self::Controller(controller) => initial.stac.controllers.remove(&controller),
             Self::InUse(subsystem) => initial.in_use.remove(&subsystem),
+            Self::System => initial.system.take().is_some(),
         };
     }
 }

@@ -1,7 +1,8 @@
 //! Known bugs, reintroduced one at a time, are all detected.
 
-use libstas::conf::DisconnectScope;
+use libstas::conf::{DisconnectScope, InUse};
 use sim::mutants::Bug;
+use sim::names::Subsystem;
 use sim::plan::Plan;
 use sim::run;
 
@@ -24,6 +25,11 @@ fn plan(bug: Bug, seed: u64) -> Plan {
         // An audit of another transport than that of the connections.
         plan.initial.stac.scope = DisconnectScope::AllMatchingTrtypes;
         plan.initial.stac.other_trtypes = true;
+    }
+    if bug == Bug::SystemNotCheckedAgain {
+        // Every removal is one without a check for use.
+        plan.initial.stac.in_use = InUse::Disconnect;
+        plan.initial.system = Some(Subsystem(0));
     }
     match bug.provoked_by() {
         Some(fault) => plan.leaning_to(fault),
