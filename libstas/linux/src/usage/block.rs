@@ -215,6 +215,11 @@ impl Blocks {
         list(&self.block(name).join("slaves"))
     }
 
+    /// The file or block device that backs a loop device. `None` if it is not a loop device.
+    pub(super) fn backing_file(&self, name: &str) -> io::Result<Option<String>> {
+        word(&self.block(name).join("loop/backing_file"))
+    }
+
     /// The device mapper's data of a device. `None` if it is not a device mapper device.
     pub(super) fn mapped(&self, name: &str) -> io::Result<Option<Mapped>> {
         let home = self.block(name).join("dm");
@@ -258,8 +263,7 @@ impl Blocks {
         loops.retain(|block| block.starts_with("loop"));
         let mut found = Vec::new();
         for block in loops {
-            let backing = word(&self.block(&block).join("loop/backing_file"))?;
-            if backing.and_then(|path| self.named_by(&path)).as_deref() == Some(name) {
+            if self.backing_file(&block)?.and_then(|path| self.named_by(&path)).as_deref() == Some(name) {
                 found.push(block);
             }
         }

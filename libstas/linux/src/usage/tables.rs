@@ -7,6 +7,8 @@ pub(super) struct Mount {
     pub(super) device: String,
     /// Mount point, seen from the root of the process whose mountinfo was read.
     pub(super) point: String,
+    /// Type of the file system.
+    pub(super) kind: String,
     /// Mounted device, as named in the mount call.
     pub(super) source: String,
     /// A process in the mount namespace. `None`: the mount namespace of this process.
@@ -29,8 +31,9 @@ pub(super) fn mounts(text: &str) -> Vec<Mount> {
             let mut left = left.split(' ').skip(2);
             let device = left.next()?.to_owned();
             let point = unescape(left.nth(1)?);
-            let source = unescape(right.split(' ').nth(1)?);
-            Some(Mount { device, point, source, process: None })
+            let mut right = right.split(' ');
+            let (kind, source) = (right.next()?.to_owned(), unescape(right.next()?));
+            Some(Mount { device, point, kind, source, process: None })
         })
         .collect()
 }

@@ -525,7 +525,8 @@ fn carriers(tree: &FakeTree, mountinfo: &str, swaps: &str) -> Option<Vec<u32>> {
 }
 
 fn mounted(point: &str, number: &str, source: &str) -> String {
-    format!("26 1 {number} / {point} rw - ext4 {source} rw\n")
+    let kind = if source.starts_with("rpool/") { "zfs" } else { "ext4" };
+    format!("26 1 {number} / {point} rw - {kind} {source} rw\n")
 }
 
 #[test]
@@ -533,7 +534,7 @@ fn the_host_runs_from_the_controllers_of_root_usr_and_swap() {
     let (tree, ..) = two_paths();
     tree.link("sys/class/block/nvme0n1/device", "sys/class/nvme-subsystem/nvme-subsys0");
     tree.link("sys/dev/block/259:3", "sys/class/block/nvme0n1");
-    // On another disk, a volume of two physical volumes; and a subsystem of its own, without the kernel's multipathing.
+    // dm-3 is a volume on nvme7n1 and sda. nvme7 does without the kernel's multipathing.
     let plain = tree.controller(7, "");
     tree.set(plain, "nvme7n1/size", "1");
     disk(&tree, "nvme7n1", "259:7");
@@ -543,12 +544,24 @@ fn the_host_runs_from_the_controllers_of_root_usr_and_swap() {
     for slave in ["nvme7n1", "sda"] {
         tree.put(format!("sys/class/block/dm-3/slaves/{slave}/dev"), "");
     }
+    tree.link("sys/class/block/sda/device", "sys/devices/0:0:0:0");
+    tree.put("sys/devices/0:0:0:0/vendor", "");
     let root = |number, source| mounted("/", number, source);
     let vda = root("254:0", "/dev/vda");
     disk(&tree, "vda", "254:0");
+    tree.link("sys/class/block/vda/device", "sys/devices/virtio0");
+    tree.put("sys/devices/virtio0/vendor", "");
+    // A file system in a file on nvme0n1; compressed swap; a ZFS volume.
+    disk(&tree, "loop0", "7:0");
+    tree.link("sys/dev/block/7:0", "sys/class/block/loop0");
+    tree.put("sys/class/block/loop0/loop/backing_file", "/srv/root.img\n");
+    disk(&tree, "zram0", "252:0");
+    disk(&tree, "zd0", "230:0");
     tree.link("sys/dev/block/254:0", "sys/class/block/vda");
     let srv = mounted("/srv", "259:3", "/dev/nvme0n1");
-    let cases: [(String, &str, Option<&[u32]>); 11] = [
+    let boot = mounted("/boot/efi", "254:0", "/dev/vda");
+    let zfs = root("0:31", "rpool/ROOT");
+    let cases: [(String, &str, Option<&[u32]>); 20] = [
         (root("259:3", "/dev/nvme0n1"), "", Some(&[0, 1])),
         (vda.clone() + &mounted("/usr", "259:3", "/dev/nvme0n1"), "", Some(&[0, 1])),
         (vda.clone() + &srv, "", Some(&[])),
@@ -557,15 +570,26 @@ fn the_host_runs_from_the_controllers_of_root_usr_and_swap() {
         (vda.clone() + &srv, "/srv/swap/file file 1 0 -2\n", Some(&[0, 1])),
         (root("253:3", "/dev/mapper/vg-root"), "", Some(&[7])),
         (root("0:44", "/dev/nvme7n1"), "", Some(&[7])),
-        // An overlay whose layers are on some mount; ZFS.
+        (vda.clone(), "/dev/zram0 partition 1 0 100\n", Some(&[])),
+        (root("7:0", "/dev/loop0") + &srv, "", Some(&[0, 1])),
+        // The file is no longer where it was.
+        (root("7:0", "/dev/loop0"), "", None),
+        // An overlay whose layers are on some mount; NFS.
         (root("0:30", "overlay") + &mounted("/run/layers", "259:3", "/dev/nvme0n1"), "", Some(&[0, 1])),
         (root("0:30", "overlay") + &mounted("/run/layers", "254:0", "/dev/vda"), "", Some(&[])),
-        (root("0:31", "rpool/ROOT"), "", None),
+        (root("0:32", "server:/root"), "", None),
+        // The kernel does not show on which devices ZFS is.
+        (zfs.clone(), "", None),
+        (zfs + &boot, "", None),
+        (root("0:30", "overlay") + &mounted("/run/layers", "0:31", "rpool/layers") + &boot, "", None),
+        (vda.clone() + &mounted("/usr", "0:31", "rpool/usr"), "", None),
+        (vda.clone() + &mounted("/tank", "0:31", "rpool/tank"), "", Some(&[])),
+        (vda.clone(), "/dev/zd0 partition 1 0 -2\n", None),
     ];
     for (mountinfo, swaps, expected) in cases {
         assert_eq!(carriers(&tree, &mountinfo, swaps).as_deref(), expected, "{mountinfo} {swaps}");
     }
-    // A btrfs file system on both; the kernel names one of its devices.
+    // A btrfs file system on nvme0n1 and nvme7n1; the kernel names one of its devices.
     for device in ["nvme0n1", "nvme7n1"] {
         tree.put(format!("sys/fs/btrfs/1234/devices/{device}/dev"), "");
     }
