@@ -859,7 +859,7 @@ fn a_state_that_is_not_known_yet_counts_as_live() {
     assert!(has(&host, ctrl));
 }
 
-/// `exclude=` and `in-use=disconnect` disconnect storage in use, but not that from which the host runs.
+/// `exclude=` and `in-use=disconnect` disconnect storage in use, but keep storage from which the host runs.
 #[test]
 fn storage_in_use_is_kept_in_any_case_if_the_host_runs_from_it() {
     let ends = [
@@ -886,7 +886,7 @@ fn storage_in_use_is_kept_in_any_case_if_the_host_runs_from_it() {
             assert_eq!(host.nqns(), [A], "{restarts} restarts, known: {is_known}, {end}");
             assert_eq!(host.logged("is no longer wanted, but is kept: "), 1, "{end}");
             assert_eq!(host.logged("disconnecting: "), if is_known { 1 } else { 2 }, "{end}");
-            // It has another path, or is not used any more.
+            // The check reports now that nothing depends on this path.
             host.in_use.clear();
             host.wait(120);
             assert_eq!(host.nqns(), [""; 0], "{restarts} restarts, {end}");

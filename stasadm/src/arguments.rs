@@ -41,8 +41,8 @@ pub enum Command {
     ///
     /// The NQN is derived from the machine ID, or without one from the UUID in the firmware, so the same host always
     /// gets the same NQN. A host that has neither gets a random NQN. The existing NQN is replaced: targets then see
-    /// another host. But if the FILE of `--file` is missing or empty, it gets the NQN that sys.conf sets, or else that of
-    /// the connections of stafd and stacd if all have the same one.
+    /// another host. But if the FILE of `--file` is missing or empty, the first of these is used: the NQN that sys.conf
+    /// sets; the NQN of the connections of stafd and stacd, if all have the same; the derived NQN.
     Hostnqn(Target),
     /// Set the host ID
     ///

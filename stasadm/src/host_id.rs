@@ -52,8 +52,8 @@ fn host_nqn(root: &Path, conf_file: &Path) -> String {
     })
 }
 
-/// The host NQN of the connections that stafd and stacd have made or adopted, if all have the same one. Others may have
-/// any NQN, for example the random one of the kernel.
+/// The host NQN of the connections that stafd and stacd have made or adopted, if all have the same one. Connections of
+/// others do not count: they may have any NQN, for example the random one of the kernel.
 pub(crate) fn kernels_nqn(root: &Path) -> Option<String> {
     let ours = |device: &str| {
         let owner = fs::read_to_string(root.join("run/nvme/registry").join(device).join("owner"));
@@ -136,7 +136,7 @@ mod tests {
                 fs::write(path, content).unwrap();
             }
             assert_eq!(kernels_nqn(root.path()).as_deref(), expected);
-            // The host ID that is created at the same time belongs to it.
+            // The host ID that is created at the same time fits that NQN.
             let id = of(root.path(), &root.path().join("etc/stas/sys.conf"));
             assert_eq!(id.1 == Source::Kernel, expected.is_some(), "{id:?}");
         }

@@ -27,7 +27,8 @@ pub enum DisconnectError {
     /// The check for storage in use must be repeated: there are block devices or paths that it did not examine.
     #[error("its block devices or paths have changed since the check for storage in use")]
     Overtaken,
-    /// This host runs from it, which the last snapshot did not show. The storage must be checked for use first.
+    /// This host may run from the controller, but the last snapshot did not show that. The storage must be checked for
+    /// use before the next attempt.
     #[error("/, /usr or swap of this host may be on it")]
     CarriesSystem,
     /// It was not tried.

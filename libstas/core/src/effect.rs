@@ -176,8 +176,8 @@ pub enum HostEffect {
         op: OpId,
         /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
-        /// True if the connection may be in use (an I/O controller, and no duplicate). Then it is not disconnected if it
-        /// turns out that this host runs from it, and `recheck_use` is not set.
+        /// True if its end may take storage away. If it is true and `recheck_use` is `None`, the disconnect fails with
+        /// [`DisconnectError::CarriesSystem`] when this host may run from the controller.
         ends_use: bool,
         /// If it is set, the checks that open no device are repeated right before the only attempt: the storage may
         /// have come into use since [`HostEffect::CheckUse`]. Contains the controllers that do not count as other

@@ -68,8 +68,8 @@ impl Inventory {
         Some(diff)
     }
 
-    /// Records that this host runs from a controller, until the next snapshot shows whether it does.
-    pub fn carries_system(&mut self, ctrl: CtrlRef) {
+    /// Records that this host may run from a controller, until the next snapshot shows whether it does.
+    pub fn mark_as_carrying_system(&mut self, ctrl: CtrlRef) {
         for kernel in self.snapshot.controllers.iter_mut().filter(|kernel| kernel.ctrl == ctrl) {
             Arc::make_mut(kernel).carries_system = true;
         }

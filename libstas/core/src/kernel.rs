@@ -141,7 +141,7 @@ pub struct KernelController {
     /// The owner of the connection.
     #[serde(default)]
     pub owner: Owner,
-    /// True if `/`, `/usr` or swap of this host is on a namespace of the subsystem, as far as that is known.
+    /// True if this host runs from the subsystem (`/`, `/usr` or swap is on one of its namespaces), or if that is unknown.
     #[serde(default)]
     pub carries_system: bool,
 }

@@ -94,7 +94,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// False for a duplicate or a finished poll: they concern only the new connection, not the one in use.
+    /// False for a duplicate and for a finished poll: the end of such a connection takes no storage away.
     #[must_use]
     pub fn ends_use(self) -> bool {
         !matches!(self, Self::Duplicate | Self::PollOver)

@@ -13,7 +13,7 @@ use stas_nvme::secret::holds_a_secret;
 /// Largest configuration file in bytes. A longer file is an error.
 const SIZE_MAX: u64 = 16 << 20;
 
-/// The content of a configuration file, its mode, and its owners.
+/// The content of a configuration file, its mode, user and group.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConfFile {
     /// The content.
@@ -44,7 +44,8 @@ impl ConfFile {
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && geteuid().is_root() => {
                 let text = format!(
-                    "{error}: it belongs to another user, and this process has no right to read files of other users; {}",
+                    "{error}: it, or a directory in its path, probably belongs to another user, whose files this process has \
+                     no right to read; {}",
                     remedy(path)
                 );
                 return Err(io::Error::new(error.kind(), text));
@@ -81,15 +82,15 @@ impl ConfFile {
             _ => 0o004,
         };
         let (shown, mode) = (path.display(), self.mode & 0o7777);
-        (self.mode & needed == 0).then(|| {
-            format!(
-                "the daemons cannot read {shown}: it belongs to user {} and group {}, its mode is {mode:04o}, and they \
-                 have no right to read files of other users; {}",
-                self.user,
-                self.group,
-                remedy(path)
-            )
-        })
+        let why = match self.user {
+            0 => format!("its mode {mode:04o} does not let root read it"),
+            user => format!(
+                "it belongs to user {user} and group {}, its mode is {mode:04o}, and they have no right to read files of \
+                 other users",
+                self.group
+            ),
+        };
+        (self.mode & needed == 0).then(|| format!("the daemons cannot read {shown}: {why}; {}", remedy(path)))
     }
 
     /// The warning about a file with a secret, even a commented-out one, that users other than root can read. `None` if

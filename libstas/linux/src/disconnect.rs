@@ -17,7 +17,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Deletes exactly this controller, unless another orchestrator owns it by now: the snapshot on which the decision to
 /// disconnect was based may be older than its entry in the registry. `recheck` is the last step before each attempt.
-/// `once`: there is only one, because after a refusal the use of the storage must be checked anew.
+/// With `once` there is only one attempt: after a refusal the storage must be checked for use again.
 ///
 /// # Errors
 /// [`DisconnectError::OtherOwner`], [`DisconnectError::UnknownOwner`], those of `recheck`, or as for [`disconnect`].

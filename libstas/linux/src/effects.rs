@@ -272,8 +272,8 @@ fn next_task(
     }
 }
 
-/// Executes all tasks requested so far. One snapshot answers all snapshot requests, and is returned. `prepare` is called
-/// before it.
+/// Executes all tasks requested so far. One snapshot answers all snapshot requests. Returns it. `prepare` is called
+/// before the snapshot.
 fn snapshot(
     scanner: &Mutex<Scanner>,
     prepare: impl FnOnce(&mut Scanner),

@@ -97,9 +97,9 @@ fn encrypted_and_lost() -> Scene {
     scene
 }
 
-/// Kernels 6.7 to 6.11 do not tell plain from encrypted connections until they are live.
+/// On kernels 6.7 to 6.11, a plain connection and an encrypted one that is down look alike: both have an empty tls_key.
 #[test]
-fn a_connection_whose_encryption_is_unknown_counts_as_before_until_it_is_live() {
+fn what_was_known_of_the_encryption_holds_until_the_connection_is_live() {
     for (known_at_last, before, is_made_again) in [
         (None, false, true),
         (None, true, false),

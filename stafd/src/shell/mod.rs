@@ -57,8 +57,8 @@ pub struct StafdShell<H> {
     pub host: H,
     /// Sends events to the core.
     pub finder: Handle<Finder>,
-    /// A connection to the system bus, on which systemd is. On the public connection, its answers would wait behind the
-    /// calls of users.
+    /// The connection to the system bus that owns [`libstas::bus::STAF_ROOT_NAME`]. It is also used for calls to systemd:
+    /// on the connection that owns [`libstas::bus::STAF_NAME`], answers would wait behind the calls of users.
     pub connection: zbus::Connection,
     /// Sends signals on the bus.
     pub announcements: UnboundedSender<Announcement>,

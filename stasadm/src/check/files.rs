@@ -154,7 +154,7 @@ fn complain(complaints: &[Complaint], findings: &mut Vec<Finding>) {
     findings.extend(complaints.iter().map(Finding::from));
 }
 
-/// Reports a file that the daemons cannot read, or whose secret others can.
+/// Reports a file that the daemons cannot read, or that has a secret and is readable by users other than root.
 fn report_access(path: &Path, file: &ConfFile, findings: &mut Vec<Finding>) {
     findings.extend(file.denial(path).map(|text| Finding::new(FindingLevel::Error, text)));
     findings.extend(file.exposure(path).map(|text| Finding::new(FindingLevel::Warning, text)));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_only_its_user_can_read_is_an_error_with_the_command() {
+    fn a_file_that_root_cannot_read_without_capabilities_is_an_error_with_the_command() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("stacd.conf");
         fs::write(&path, "[Controllers]\n").unwrap();

@@ -314,7 +314,7 @@ impl World {
         let (now, route) = (self.time(), self.route);
         let Some(known) = self.kernel.get_mut(ctrl) else { return };
         known.shown.state = CtrlState::Live;
-        // As in kernels 6.7 to 6.11: unknown until the first connection.
+        // As in kernels 6.7 to 6.11: unknown until the controller is live for the first time.
         known.shown.encrypted = Some(false);
         let over = known.via.unwrap_or(route);
         known.moved |= over != std::mem::replace(&mut known.over, over);

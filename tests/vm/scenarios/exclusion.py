@@ -48,7 +48,7 @@ def play():
 
 
 def swap_is_kept():
-    """The host runs from its swap: exclude= keeps the last path to it, with the reason, until the swap is off."""
+    """Swap is on the subsystem: despite exclude=, the last path is kept, and the reason is logged, until swap is off."""
     target.subsystem(SWAP, keeps=True)
     host.wait_live(SWAP)
     device = host.disk(SWAP)

@@ -36,7 +36,7 @@ def play():
     host.run("systemctl", "restart", "stas-config.target")
     equal(host.hostid(), before, "a host ID that exists")
 
-    # The host NQN is not the one that would be made anew.
+    # A host NQN that is not derived from the machine ID.
     daemons.stop()
     host.disconnect_all()
     for name, value in (("hostnqn", OTHER_NQN), ("hostid", OTHER_ID)):

@@ -1,4 +1,4 @@
-"""A mounted namespace is unexported at both of its ports: one path is disconnected, the last one is kept, logged once and shown. in-use=disconnect disconnects it. An idle block device that a udev rule has given to another user is found idle."""
+"""A mounted namespace is unexported at both of its ports: one path is disconnected, the last one is kept, logged once and shown. in-use=disconnect disconnects it. An idle block device that only another user may open is disconnected."""
 
 import os
 

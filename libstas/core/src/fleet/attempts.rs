@@ -260,16 +260,16 @@ impl Fleet {
         }
     }
 
-    /// The same for all members: what was unknown may be known now.
+    /// The same for each connection in use: a snapshot may show an encryption that was unknown before.
     pub(super) fn note_encryption_of_held(&mut self) {
         let held = self.members.iter().filter_map(|(tid, member)| Some((tid, member.ctrl()?)));
-        let is_news = |tid: &Tid, ctrl| {
+        let has_changed = |tid: &Tid, ctrl| {
             let known = self.inventory.get(ctrl).and_then(|kernel| kernel.encrypted);
             known.is_some_and(|is_encrypted| is_encrypted != self.encrypted.contains(tid))
         };
-        let news: Vec<_> =
-            held.filter(|(tid, ctrl)| is_news(tid, *ctrl)).map(|(tid, ctrl)| (tid.clone(), ctrl)).collect();
-        for (tid, ctrl) in news {
+        let changed: Vec<_> =
+            held.filter(|(tid, ctrl)| has_changed(tid, *ctrl)).map(|(tid, ctrl)| (tid.clone(), ctrl)).collect();
+        for (tid, ctrl) in changed {
             self.note_encryption(&tid, ctrl);
         }
     }

@@ -170,7 +170,7 @@ impl Fleet {
         decide(&self.ownership(ctrl), self.scope_of(kernel), why, booted)
     }
 
-    /// True if `/`, `/usr` or swap of this host is on the subsystem of an I/O controller.
+    /// True for an I/O controller if this host runs from its subsystem, or if that is unknown.
     pub(super) fn carries_system(&self, ctrl: CtrlRef) -> bool {
         self.kind == Kind::Io && self.inventory.get(ctrl).is_some_and(|kernel| kernel.carries_system)
     }
@@ -280,8 +280,9 @@ impl Fleet {
             let Some(kernel) = self.inventory.get(ctrl) else { continue };
             let Some(exclusion) = self.rules.exclusions.matching_connection(kernel) else { continue };
             // The resolver may give a wrong answer. So with in-use=keep, stacd does not disconnect here what matches only
-            // by a host name: the removal of the controller checks for use first. The same holds for what this host runs
-            // from. A connection that no controller uses stays.
+            // by a host name: the removal of the controller checks for use first. Storage from which
+            // this host runs is not disconnected here either, for the same reason. If no controller uses such a
+            // connection, it stays.
             let is_doubted = exclusion.is_name && self.kind == Kind::Io && self.rules.in_use == InUse::Keep;
             if is_doubted || self.carries_system(ctrl) {
                 continue;

@@ -22,6 +22,9 @@ const DISCONNECT_DEADLINE: Duration = Duration::from_secs(30);
 /// Log text: how a connection that is kept for storage in use is disconnected.
 const UNTIL_FREE: &str =
     "; it is disconnected when the storage is no longer in use, or by exclude= or in-use=disconnect";
+/// The same if this host runs, or may run, from the storage.
+const UNTIL_SYSTEM_IS_ELSEWHERE: &str =
+    "; /, /usr or swap of this host may be on it, so it is disconnected only when the storage is no longer in use";
 /// A disconnect that the kernel refused is retried after this time.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 
@@ -319,12 +322,17 @@ impl Fleet {
 
     /// Keeps the connection of a member that is being removed.
     fn keep(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: RemovalPolicy, kept: Kept) {
+        let carries_system = self.carries_system(ctrl);
         let Some(member) = self.members.get_mut(tid) else { return };
         member.removal = Some((how, RemovalState::Kept));
         let is_new_in_log = member.is_new_in_log(&kept);
         let kept = member.kept.insert(kept);
+        let until = match kept.is_for_use() {
+            true if carries_system => UNTIL_SYSTEM_IS_ELSEWHERE,
+            true => UNTIL_FREE,
+            false => "",
+        };
         if is_new_in_log {
-            let until = if kept.is_for_use() { UNTIL_FREE } else { "" };
             let text = format!("{ctrl} is no longer wanted, but is kept: {kept}{until}");
             ctx.log_about(Level::Warning, tid, Some(ctrl), text);
         }
@@ -420,7 +428,7 @@ impl Fleet {
             return;
         };
         if matches!(reason, DisconnectError::CarriesSystem) {
-            self.inventory.carries_system(ctrl);
+            self.inventory.mark_as_carrying_system(ctrl);
         }
         let mut kept = Vec::new();
         for (tid, member) in &mut self.members {
@@ -442,8 +450,12 @@ impl Fleet {
             *state = RemovalState::Refused(ctx.now + REFUSED_WAIT);
             self.dirty.insert(tid.clone());
             if member.is_new_in_log(reason) {
-                let text =
-                    format!("{ctrl} could not be disconnected: {reason}; retrying in {} s", REFUSED_WAIT.as_secs());
+                let next = match reason {
+                    DisconnectError::CarriesSystem => "checking whether its storage is in use",
+                    _ => "retrying",
+                };
+                let wait = REFUSED_WAIT.as_secs();
+                let text = format!("{ctrl} could not be disconnected: {reason}; {next} in {wait} s");
                 ctx.log_about(Level::Warning, tid, Some(ctrl), text);
             }
         }

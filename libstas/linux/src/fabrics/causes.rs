@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_hides_that_a_secret_is_required_gets_it_as_the_last_cause() {
+    fn before_kernel_6_10_a_missing_secret_is_the_last_cause() {
         for (hides_required_secret, secret, is_named) in
             [(true, false, true), (true, true, false), (false, false, false)]
         {

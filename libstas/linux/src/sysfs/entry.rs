@@ -28,8 +28,8 @@ pub(super) struct ClassEntry {
     tls_key_proves_tls: bool,
 }
 
-/// True if this kernel has the attribute `tls_key` for encrypted connections only (6.12 and later). From 6.7 on, every
-/// NVMe/TCP controller has it; it is empty if the connection is not encrypted, and while there is no connection.
+/// True if this kernel has the attribute `tls_key` for encrypted connections only (6.12 and later). Kernels 6.7 to 6.11
+/// have it for every NVMe/TCP controller; it is empty if the connection is not encrypted, and while it is down.
 pub(super) fn tls_key_proves_tls(roots: &Roots) -> bool {
     let release = fs::read_to_string(roots.proc.join("sys/kernel/osrelease")).unwrap_or_default();
     kernel_version(&release) >= (6, 12)
@@ -127,7 +127,7 @@ impl ClassEntry {
     }
 
     /// Whether the connection is encrypted, by the attribute `tls_key`. Kernels before 6.7 have neither TLS nor the
-    /// attribute.
+    /// attribute, unless the distribution has added both.
     fn is_encrypted(&self, key: Option<&str>, is_live: bool) -> Option<bool> {
         match key {
             None => Some(false),

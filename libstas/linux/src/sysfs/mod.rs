@@ -44,12 +44,12 @@ enum Known {
     Fabrics(Box<ClassEntry>),
 }
 
-/// The controllers from which this host runs, by their instance numbers.
+/// The controllers from which this host runs (`/`, `/usr` or swap is on their subsystems), by their instance numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carriers {
-    /// These and no others.
+    /// Exactly these.
     Known(BTreeSet<u32>),
-    /// They could not be found out: each controller may be one.
+    /// Unknown: each controller may be one.
     Unknown,
 }
 

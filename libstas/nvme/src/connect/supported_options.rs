@@ -32,7 +32,8 @@ const SINCE: [((u32, u32), &[&str]); 5] = [
     ((6, 0), &["dhchap_secret", "dhchap_ctrl_secret"]),
 ];
 
-/// The version (6, 1) of a kernel release as uname reports it (`6.1.0-18-amd64`). What cannot be read is 0.
+/// The version (6, 1) of a kernel release as uname reports it (`6.1.0-18-amd64`). A number that cannot be parsed is
+/// 0.
 #[must_use]
 pub fn kernel_version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));

@@ -177,7 +177,7 @@ def connect(nqn, traddr="::1", trsvcid="8009", transport="tcp", **options):
     words = [f"transport={transport}", f"traddr={traddr}", f"nqn={nqn}"]
     if trsvcid:
         words.append(f"trsvcid={trsvcid}")
-    options = {"hostnqn": hostnqn(), "hostid": hostid()} | options  # kernel 6.1 takes each option only once
+    options = {"hostnqn": hostnqn(), "hostid": hostid()} | options  # kernel 6.1 refuses a second hostnqn
     words += [f"{key}={value}" if value is not None else key for key, value in options.items()]
     descriptor = os.open(FABRICS, os.O_RDWR)
     try:
