@@ -1,8 +1,12 @@
 //! What the configuration lists: `controller=` and `exclude=`, with their host names resolved.
 //!
 //! A name that no longer resolves keeps its last addresses. When the used address is no longer in the answer, the new
-//! one is added first, and the old one is dropped when the new one is live. A name server may give the addresses in
-//! another order each time: the used one is kept while it is live.
+//! one is added first, and the old one is dropped when the new one has taken its place ([`Progress::arrived`]). A name
+//! server may give the addresses in another order each time: the used one is kept while it is live. If it cannot be
+//! connected, the next address is added.
+//!
+//! A wrong or incomplete answer must not end an exclusion: an address that leaves the answer stays excluded for
+//! [`EXCLUDED_AFTER`].
 
 mod review;
 mod shown;
@@ -19,7 +23,7 @@ use super::effect::{HostEffect, Level, LogRecord};
 use super::exclusions::{Exclusions, matches};
 use super::fleet::ConfigLines;
 use super::timers::Timer;
-use super::{OpId, ResolveError};
+use super::{OpId, ResolveError, Time};
 use crate::conf::{ControllerEntry, Exclusion, FamilyOrder, StacConf, StafConf};
 use stas_nvme::{Parameters, Tid, TidParts, tid};
 
@@ -28,6 +32,14 @@ pub const REFRESH: Duration = Duration::from_secs(60);
 /// A look-up without an answer after this time counts as failed.
 pub const ANSWER: Duration = Duration::from_secs(30);
 
+/// While a name with several addresses is not connected, it is looked up again after this time, and the next address is
+/// tried.
+const NEXT_ADDRESS: Duration = Duration::from_secs(10);
+/// An address that is no longer in the answer for the host name of an exclusion stays excluded for this time.
+pub const EXCLUDED_AFTER: Duration = Duration::from_secs(600);
+
+/// Maximum number of addresses of an exclusion that are no longer in the answer.
+const GONE: usize = 64;
 /// Maximum number of earlier addresses kept for a name. More are kept only while they are live.
 const BEFORE: usize = 8;
 
@@ -49,10 +61,44 @@ struct Name {
     backoff: Backoff,
     /// Why the last look-up failed, if it did.
     failed: Option<String>,
-    /// True once a look-up of this run has ended, with or without an address.
+    /// Addresses that are no longer in the answer, and since when.
+    gone: BTreeMap<IpAddr, Time>,
+    /// True after a reload, until the next answer: what the name had before no longer counts.
+    is_reloaded: bool,
+    /// True while none of its controllers is connected although there are several addresses.
+    tries_others: bool,
+    /// When the first look-up of this run began.
+    first_asked: Option<Time>,
+    /// True once a look-up of this run has said what the name means, even if it has no address; or after [`ANSWER`]
+    /// without such an answer.
     asked: bool,
     /// True once a look-up of this run has found an address.
     found: bool,
+}
+
+impl Name {
+    /// Remembers the addresses that are not in the new answer. Returns them.
+    fn leave_out_all_but(&mut self, answer: &[IpAddr], now: Time) -> Vec<IpAddr> {
+        self.gone.retain(|address, _| !answer.contains(address));
+        if std::mem::take(&mut self.is_reloaded) {
+            return Vec::new();
+        }
+        let left: Vec<IpAddr> = self.addresses.iter().copied().filter(|address| !answer.contains(address)).collect();
+        self.gone.extend(left.iter().map(|address| (*address, now)));
+        left
+    }
+
+    /// Forgets addresses that left the answer long ago. True if there are such.
+    fn forget_gone(&mut self, now: Time) -> bool {
+        let before = self.gone.len();
+        self.gone.retain(|_, since| now < *since + EXCLUDED_AFTER);
+        while self.gone.len() > GONE
+            && let Some(oldest) = self.gone.iter().min_by_key(|(_, since)| **since).map(|(address, _)| *address)
+        {
+            self.gone.remove(&oldest);
+        }
+        self.gone.len() < before
+    }
 }
 
 /// `controller=` and `exclude=` of one daemon.
@@ -69,6 +115,22 @@ pub struct Configured {
     listed: BTreeSet<Tid>,
     left_out: Vec<shown::LeftOut>,
     logged: shown::LoggedState,
+}
+
+/// How far the controllers of this daemon are.
+pub struct Progress<'a> {
+    /// True for a controller that is live.
+    pub live: &'a dyn Fn(&Tid) -> bool,
+    /// True for a controller that can take the place of the same one at another address.
+    pub arrived: &'a dyn Fn(&Tid) -> bool,
+    /// True for a controller without a connection whose last attempt failed.
+    pub failed: &'a dyn Fn(&Tid) -> bool,
+}
+
+impl std::fmt::Debug for Progress<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Progress").finish_non_exhaustive()
+    }
 }
 
 /// What applies to all `controller=` entries.
@@ -148,6 +210,7 @@ impl Configured {
 
     /// Takes a new configuration and looks up all its names.
     pub fn set(&mut self, ctx: &mut Context<'_>, view: &ConfigView<'_>) {
+        let is_reload = !self.file.is_empty();
         self.controllers = view.controllers.to_vec();
         self.exclusions = view.exclusions.to_vec();
         self.family = view.family;
@@ -165,7 +228,12 @@ impl Configured {
         let meant: BTreeSet<String> = in_controllers.chain(in_exclusions).collect();
         self.names.retain(|name, _| meant.contains(name));
         for name in meant {
-            self.names.entry(name.clone()).or_default().backoff.reset();
+            let state = self.names.entry(name.clone()).or_default();
+            state.backoff.reset();
+            if is_reload {
+                state.gone.clear();
+                state.is_reloaded = true;
+            }
             ctx.timers.set(Timer::LookUp(name), ctx.now);
         }
     }
@@ -192,6 +260,7 @@ impl Configured {
                     if state.op.is_none() {
                         let op = ctx.next_op();
                         state.op = Some(op);
+                        state.first_asked.get_or_insert(ctx.now);
                         ctx.timers.set(Timer::LookUpAnswer(name.clone()), ctx.now + ANSWER);
                         ctx.host(HostEffect::Resolve { op, name: name.clone() });
                     }
@@ -211,29 +280,52 @@ impl Configured {
     pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, ResolveError>) -> bool {
         let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
         state.op = None;
-        let first = !std::mem::replace(&mut state.asked, true);
+        // The resolver may not work yet, for example before the network is up.
+        let hold = state.first_asked.map_or(ctx.now, |first| first + ANSWER);
+        let is_answer = matches!(result, Ok(_) | Err(ResolveError::NoAddress(_)));
+        let first = !state.asked && (is_answer || hold <= ctx.now);
+        state.asked |= first;
         ctx.timers.cancel(&Timer::LookUpAnswer(name.clone()));
+        let connects = self.controllers.iter().any(|entry| entry.is_name && entry.traddr == *name);
+        let excludes =
+            self.exclusions.iter().any(|exclusion| exclusion.is_name && exclusion.traddr.as_ref() == Some(name));
         match result {
             Ok(addresses) if !addresses.is_empty() => {
                 state.backoff.reset();
                 state.failed = None;
                 state.found = true;
-                ctx.timers.set(Timer::LookUp(name.clone()), ctx.now + REFRESH);
+                let wait = if state.tries_others { NEXT_ADDRESS } else { REFRESH };
+                ctx.timers.set(Timer::LookUp(name.clone()), ctx.now + wait);
+                let has_left = state.leave_out_all_but(addresses, ctx.now);
+                if excludes && !has_left.is_empty() {
+                    let text = format!(
+                        "host name {name} of exclude= no longer has the address {}: excluded for {} minutes more, or \
+                         until a reload",
+                        list(&has_left),
+                        EXCLUDED_AFTER.as_secs() / 60
+                    );
+                    ctx.log(LogRecord { level: Level::Info, tid: None, ctrl: None, text });
+                }
+                let is_over = state.forget_gone(ctx.now);
                 if state.addresses == *addresses {
-                    return first;
+                    return first || is_over || state.tries_others;
                 }
                 state.addresses = addresses.clone();
                 ctx.host(HostEffect::Save);
                 true
             }
             _ => {
-                let wait = state.backoff.next(ctx.jitter());
-                ctx.timers.set(Timer::LookUp(name.clone()), ctx.now + wait);
+                let mut again = ctx.now + state.backoff.next(ctx.jitter());
+                if !state.asked {
+                    again = again.min(hold);
+                }
+                ctx.timers.set(Timer::LookUp(name.clone()), again);
                 let why = result.as_ref().err().map_or_else(|| "it has no address".to_owned(), ToString::to_string);
                 if state.failed.replace(why.clone()).is_none() {
                     let meanwhile = match state.addresses.first() {
-                        Some(_) => "its last known address stays in use",
-                        None => "controllers that are configured with it cannot be connected",
+                        Some(_) => "its last known addresses stay in use",
+                        None if connects => "controllers that are configured with it cannot be connected",
+                        None => "exclude= with it excludes nothing",
                     };
                     let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}; retrying");
                     ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
@@ -243,15 +335,15 @@ impl Configured {
         }
     }
 
-    /// The configured controllers. `live` says whether a controller is live.
+    /// The configured controllers.
     pub fn controllers(
         &mut self,
-        ctx: &Context<'_>,
+        ctx: &mut Context<'_>,
         defaults: &Defaults<'_>,
-        live: impl Fn(&Tid) -> bool,
+        progress: &Progress<'_>,
     ) -> BTreeMap<Tid, Parameters> {
         let mut named: BTreeMap<Tid, Parameters> = BTreeMap::new();
-        self.move_names(defaults, &live);
+        self.move_names(ctx, defaults, progress);
         for entry in &self.controllers {
             let parameters = entry.parameters.over(defaults.parameters);
             for address in self.addresses(entry, defaults) {
@@ -291,21 +383,54 @@ impl Configured {
         })
     }
 
+    /// If the `controller=` in this line lists this controller no longer because its host name has another address: the
+    /// name and the address that is used now.
+    #[must_use]
+    pub fn moved_away(&self, tid: &Tid, line: usize) -> Option<(&str, IpAddr)> {
+        let is_its = |entry: &&ControllerEntry| {
+            entry.is_name
+                && (entry.line, entry.transport, &entry.trsvcid) == (line, tid.transport(), &tid.trsvcid)
+                && (entry.subsysnqn.is_empty() || entry.subsysnqn == tid.subsysnqn)
+        };
+        let entry = self.controllers.iter().find(is_its).filter(|_| !self.lists(tid))?;
+        Some((&entry.traddr, self.names.get(&entry.traddr)?.used?))
+    }
+
     /// The `controller=` entries with that host name.
     fn entries_of(&self, name: &str) -> impl Iterator<Item = &ControllerEntry> {
         self.controllers.iter().filter(move |entry| entry.is_name && entry.traddr == name)
     }
 
-    /// Decides which address of each name is used, and which controllers are live there already.
-    fn move_names(&mut self, defaults: &Defaults<'_>, live: &impl Fn(&Tid) -> bool) {
+    /// Decides which address of each name is used, and which controllers have arrived there.
+    fn move_names(&mut self, ctx: &mut Context<'_>, defaults: &Defaults<'_>, progress: &Progress<'_>) {
+        let Progress { live, arrived, failed } = progress;
         let mut names = std::mem::take(&mut self.names);
         for (name, state) in &mut names {
             let entries = || self.entries_of(name);
             let by = |entry: &ControllerEntry, address: IpAddr| self.tid(entry, &address.to_string(), defaults);
             let connects = |address: &IpAddr| entries().any(|entry| live(&by(entry, *address)));
-            let listed = |used: &IpAddr| state.addresses.contains(used) && family_used(*used, self.family);
-            let serves = |used: &IpAddr| listed(used) && connects(used);
-            let used = state.used.filter(serves).or_else(|| preferred(&state.addresses, self.family));
+            let usable = in_order(&state.addresses, |address| family_used(address, self.family));
+            let fits = |address: &IpAddr| entries().any(|entry| fits_host_traddr(entry, *address));
+            let fitting: Vec<IpAddr> = usable.iter().copied().filter(fits).collect();
+            let usable = if fitting.is_empty() { usable } else { fitting };
+            let serves = |used: &IpAddr| usable.contains(used) && connects(used);
+            let has_failed = |address: IpAddr| entries().any(|entry| failed(&by(entry, address)));
+            let next = || match usable.iter().position(|address| state.used == Some(*address)) {
+                Some(at) if usable.get(at).is_some_and(|used| !has_failed(*used)) => usable.get(at),
+                Some(at) => usable.get(at + 1).or(usable.first()),
+                None => usable.first(),
+            };
+            let used = state
+                .used
+                .filter(serves)
+                .or_else(|| state.before.iter().copied().find(serves))
+                .or_else(|| next().copied());
+            let tries_others =
+                usable.len() > 1 && !used.is_some_and(|used| connects(&used)) && entries().next().is_some();
+            if tries_others && !std::mem::replace(&mut state.tries_others, tries_others) {
+                ctx.timers.set_earlier(Timer::LookUp(name.clone()), ctx.now + NEXT_ADDRESS);
+            }
+            state.tries_others = tries_others;
             // An answer without a usable address changes nothing: the last address is kept.
             let Some(used) = used else { continue };
             if state.used != Some(used) {
@@ -329,7 +454,7 @@ impl Configured {
             if state.before.is_empty() {
                 continue;
             }
-            state.moved.extend(entries().map(|entry| by(entry, used)).filter(live));
+            state.moved.extend(entries().map(|entry| by(entry, used)).filter(|tid| arrived(tid)));
             if entries().all(|entry| state.moved.contains(&by(entry, used))) {
                 state.before.clear();
                 state.moved.clear();
@@ -392,21 +517,22 @@ impl Configured {
     pub fn exclusion_of(&self, tid: &Tid, found_on: &str) -> Option<&Exclusion> {
         let addresses = |exclusion: &Exclusion| self.addresses_of(exclusion);
         let matching =
-            self.exclusions.iter().filter(|exclusion| matches(exclusion, addresses(exclusion), tid, found_on));
+            self.exclusions.iter().filter(|exclusion| matches(exclusion, &addresses(exclusion), tid, found_on));
         matching.min_by_key(|exclusion| exclusion.is_name)
     }
 
     /// The exclusions with the addresses that their host names have now.
     #[must_use]
     pub fn exclusions(&self) -> Exclusions {
-        let looked_up = |exclusion: &Exclusion| (exclusion.clone(), self.addresses_of(exclusion).to_vec());
+        let looked_up = |exclusion: &Exclusion| (exclusion.clone(), self.addresses_of(exclusion));
         self.exclusions.iter().map(looked_up).collect()
     }
 
-    /// The addresses of an exclusion's host name, if it has one.
-    fn addresses_of(&self, exclusion: &Exclusion) -> &[IpAddr] {
+    /// The addresses that an exclusion's host name has, or had a short time ago.
+    fn addresses_of(&self, exclusion: &Exclusion) -> Vec<IpAddr> {
         let name = exclusion.traddr.as_ref().filter(|_| exclusion.is_name);
-        name.and_then(|name| self.names.get(name)).map(|state| state.addresses.as_slice()).unwrap_or_default()
+        let state = name.and_then(|name| self.names.get(name));
+        state.iter().flat_map(|state| state.addresses.iter().chain(state.gone.keys())).copied().collect()
     }
 
     /// True while an exclusion has a host name without a completed look-up, so that it may mean that controller. Its
@@ -436,8 +562,23 @@ fn family_used(ip: IpAddr, family: FamilyOrder) -> bool {
     }
 }
 
-/// The first IPv4 address if `ip-family` allows IPv4, otherwise the first allowed IPv6 address.
-fn preferred(addresses: &[IpAddr], family: FamilyOrder) -> Option<IpAddr> {
-    let first = |v4: bool| addresses.iter().copied().find(|ip| ip.is_ipv4() == v4 && family_used(*ip, family));
-    first(true).or_else(|| first(false))
+/// The addresses that may be used, in the order in which they are tried: IPv4 first, link-local IPv6 last (it cannot be
+/// connected without an interface), otherwise as the resolver gave them.
+fn in_order(addresses: &[IpAddr], is_usable: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
+    let mut usable: Vec<IpAddr> = addresses.iter().copied().filter(|address| is_usable(*address)).collect();
+    usable.sort_by_key(|address| match address {
+        IpAddr::V4(_) => 0,
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => 2,
+        IpAddr::V6(_) => 1,
+    });
+    usable
+}
+
+/// False if `host-traddr` of the entry is of the other family.
+fn fits_host_traddr(entry: &ControllerEntry, address: IpAddr) -> bool {
+    tid::parse_ip(&entry.host_traddr).is_none_or(|(source, _)| source.is_ipv4() == address.is_ipv4())
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

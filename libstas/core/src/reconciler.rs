@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::configured::{ConfigView, Configured, Defaults, SavedNames};
+use super::configured::{ConfigView, Configured, Defaults, Progress, SavedNames};
 use super::context::Context;
 use super::effect::{HostEffect, Level, LogRecord};
 use super::fleet::{Fleet, Listed, MemberView, Status};
@@ -94,8 +94,16 @@ impl<P: ClaimPayload> Reconciler<P> {
 
     /// Makes the controllers of the configuration claims of the configuration source. A configuration that is not
     /// `whole` proves no removal.
-    pub fn list_configured(&mut self, ctx: &Context<'_>, defaults: &Defaults<'_>, whole: bool) {
-        let configured = self.configured.controllers(ctx, defaults, |tid| self.fleet.is_live(tid));
+    pub fn list_configured(&mut self, ctx: &mut Context<'_>, defaults: &Defaults<'_>, whole: bool) {
+        let (fleet, sources) = (&self.fleet, &self.sources);
+        let progress = Progress {
+            live: &|tid| fleet.is_live(tid),
+            // What a discovery controller listed at its earlier address goes with that address. So the new address must
+            // have said what it lists.
+            arrived: &|tid| fleet.is_live(tid) && (!fleet.is_of_discovery() || sources.is_settled(tid)),
+            failed: &|tid| fleet.has_failed(tid),
+        };
+        let configured = self.configured.controllers(ctx, defaults, &progress);
         self.lines.retain(|tid, _| self.fleet.has(tid));
         let config_lines = self.configured.config_lines(defaults);
         self.lines.extend(config_lines.lines.clone());
@@ -264,6 +272,18 @@ impl<P: ClaimPayload> Reconciler<P> {
             (true, Some(record)) => format!("boot table: {record}"),
             (true, None) => "no source lists it any more, and its removal is not proved".to_owned(),
         }
+    }
+
+    /// Why the configuration no longer lists a controller; `None` if it never did.
+    #[must_use]
+    pub fn why_no_longer_configured(&self, tid: &Tid) -> Option<String> {
+        let (line, file) = (self.lines.get(tid)?, self.configured.file());
+        Some(match self.configured.moved_away(tid, *line) {
+            Some((name, address)) => {
+                format!("the host name {name} of controller= in {file}, line {line}, leads to {address} now")
+            }
+            None => format!("controller= removed from {file} (it was line {line})"),
+        })
     }
 
     /// Why a connected member stays connected although the configuration no longer lists it; `None` for other members.

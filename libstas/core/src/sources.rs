@@ -510,6 +510,15 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.settled_of_all = wanted;
     }
 
+    /// True if a settled page of this discovery controller is known, and it is not doubtful.
+    #[must_use]
+    pub fn is_settled(&self, dc: &Tid) -> bool {
+        self.sources.get(&SourceId::Page(dc.clone())).is_some_and(|source| match source.knowledge {
+            Knowledge::Fresh(since) => source.has_settled_page(since) && source.doubt.is_none(),
+            _ => false,
+        })
+    }
+
     /// True when the list of every source is complete or current, and every log page is settled, not doubtful, and has
     /// no new damaged entries ([`Sources::want_settled_pages_of_all`]).
     #[must_use]

@@ -319,11 +319,7 @@ impl Connector {
 
     /// The cause of a removal for the log: the source that listed the controller last.
     fn why_removed(&self, tid: &Tid) -> Cause {
-        let edit = self
-            .reconciler
-            .lines
-            .get(tid)
-            .map(|line| format!("controller= removed from stacd.conf (it was line {line})"));
+        let edit = self.reconciler.why_no_longer_configured(tid);
         let pages = self.reconciler.sources.claims_on(tid).filter_map(|(id, _)| match id {
             SourceId::Page(dc) => Some(self.stafd.no_longer_lists(dc)),
             _ => None,

@@ -369,10 +369,11 @@ impl Finder {
         });
         match reason {
             RemovalReason::Excluded => self.why_excluded(tid),
-            RemovalReason::Configuration => Cause::removed(match self.reconciler.lines.get(tid) {
-                Some(line) => format!("controller= removed from stafd.conf (it was line {line})"),
-                None => "no source lists it any more".to_owned(),
-            }),
+            RemovalReason::Configuration => Cause::removed(
+                self.reconciler
+                    .why_no_longer_configured(tid)
+                    .unwrap_or_else(|| "no source lists it any more".to_owned()),
+            ),
             RemovalReason::ReferralGone => {
                 let no_longer = |dc: &Tid| match self.dcs.get(dc).and_then(|dc| dc.page.as_ref()) {
                     Some(page) => format!("{dc} no longer refers to it (generation {})", page.genctr),

@@ -67,6 +67,10 @@ impl<C: Core> FakeHost<C> {
                 HostEvent::Disconnected { op, result: Ok(()) }
             }
             HostEffect::CheckUse { op, ctrl, .. } => HostEvent::UseChecked { op, usage: self.usage(ctrl) },
+            HostEffect::Resolve { op, name } if self.resolver_fails => {
+                let error = OsError::new("Temporary failure in name resolution");
+                HostEvent::Resolved { op, result: Err(ResolveError::Resolver { name, error }) }
+            }
             HostEffect::Resolve { op, name } => {
                 let addresses = self.names.get(&name).ok_or_else(|| ResolveError::NoAddress(name.clone()));
                 let result = addresses.map(|list| list.iter().map(|address| address.parse().unwrap()).collect());

@@ -181,6 +181,8 @@ pub struct FakeHost<C: Core> {
     pub in_use: BTreeSet<String>,
     /// True if the kernel refuses every disconnect.
     pub disconnect_refused: bool,
+    /// True if the resolver reports a temporary error.
+    pub resolver_fails: bool,
     /// True if the ownership registry cannot be written.
     pub registry_is_read_only: bool,
     /// The DCTYPE of controllers connected from now on.
@@ -217,6 +219,7 @@ impl<C: Core> FakeHost<C> {
             refuses_keep_alive: BTreeSet::new(),
             in_use: BTreeSet::new(),
             disconnect_refused: false,
+            resolver_fails: false,
             registry_is_read_only: false,
             dctype: Dctype::None,
             seqnum: 0,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{ConfigView, Configured, Defaults};
+use super::{ConfigView, Configured, Defaults, Progress};
 use crate::context::{Context, Supply};
 use crate::effect::HostEffect;
 use crate::{ResolveError, Time};
@@ -51,7 +51,11 @@ impl Review {
                 configured.resolved(&mut ctx, op, answer);
             }
         }
-        let listed = configured.controllers(&ctx, defaults, |_| false);
+        let listed = configured.controllers(
+            &mut ctx,
+            defaults,
+            &Progress { live: &|_| false, arrived: &|_| false, failed: &|_| false },
+        );
         let mut lines: BTreeMap<Tid, usize> = BTreeMap::new();
         for (tid, line) in configured.lines(defaults) {
             lines.entry(tid).or_insert(line);

@@ -477,6 +477,18 @@ impl Fleet {
         self.kernel(tid).is_some_and(KernelController::is_live)
     }
 
+    /// True for a member without a connection whose last attempt failed.
+    #[must_use]
+    pub fn has_failed(&self, tid: &Tid) -> bool {
+        self.members.get(tid).is_some_and(|member| member.ctrl().is_none() && member.attempts > 0)
+    }
+
+    /// True if the members are discovery controllers.
+    #[must_use]
+    pub fn is_of_discovery(&self) -> bool {
+        self.kind == Kind::Discovery
+    }
+
     /// True unless the connection is known not to be live. An unknown state, and any state before the first snapshot,
     /// counts as live.
     #[must_use]

@@ -29,6 +29,11 @@ enum Refusal {
          configured in stafd.conf"
     )]
     DiscoveryNqn,
+    #[error(
+        "it has no host-traddr, which fc requires: the port of this host, as nn-0x<WWNN>:pn-0x<WWPN>, in a line for each \
+         port"
+    )]
+    NoHostTraddr,
     #[error("host-traddr and traddr have different address families")]
     TwoFamilies,
     #[error("traddr is an address on interface {scope}, and host-iface is {host_iface}")]
@@ -202,6 +207,7 @@ fn host_traddr(
     complaints: &mut Complaints,
 ) -> Result<String, Refusal> {
     match fields.get("host-traddr") {
+        "" if transport == Transport::Fc => Err(Refusal::NoHostTraddr),
         "" => Ok(String::new()),
         _ if transport == Transport::Loop => {
             complaints.warning(line, "controller=: loop has no host-traddr; this part is ignored");

@@ -110,7 +110,7 @@ fn trsvcid_defaults_to_8009_for_tcp_and_4420_for_rdma_and_none_for_fc_and_loop()
     assert_eq!(dc("transport=tcp;traddr=192.0.2.1").trsvcid, "8009");
     assert_eq!(dc("transport=rdma;traddr=192.0.2.1").trsvcid, "4420");
     assert_eq!(dc("transport=loop;traddr=here").trsvcid, "");
-    assert_eq!(dc("transport=fc;traddr=nn-0x1000000000000001:pn-0x2000000000000001").trsvcid, "");
+    assert_eq!(dc("transport=fc;traddr=nn-0x1000000000000001:pn-0x2000000000000001;host-traddr=nn-0x1000000000000003:pn-0x2000000000000003").trsvcid, "");
 }
 
 #[test]
@@ -193,6 +193,10 @@ fn an_invalid_address_is_refused_with_the_reason() {
     assert!(refused("transport=tcp;traddr=192.0.2.300", Role::Discovery).contains("\"192.0.2.300\" is neither"));
     assert!(refused("transport=tcp;traddr=0.0.0.0", Role::Discovery).contains("unspecified"));
     assert!(refused("transport=fc;traddr=192.0.2.3", Role::Discovery).contains("Fibre Channel"));
+    assert!(
+        refused("transport=fc;traddr=nn-0x1000000000000001:pn-0x2000000000000001", Role::Discovery)
+            .contains("it has no host-traddr")
+    );
     assert!(refused("transport=tcp;traddr=::1;trsvcid=http", Role::Discovery).contains("not a port"));
     assert!(refused("transport=tcp;traddr=::1;host-traddr=me", Role::Discovery).contains("host-traddr: \"me\""));
     assert!(refused("transport=tcp;traddr=::1;host-traddr=192.0.2.1", Role::Discovery).contains("families"));

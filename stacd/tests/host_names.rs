@@ -1,0 +1,101 @@
+//! I/O controllers that are configured or excluded by a host name.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use fake_host::{Connector, FakeHost};
+
+type Host = FakeHost<Connector>;
+
+/// `old.example` is excluded; stafd's page lists the subsystem `a` at 192.0.2.1.
+fn excluding() -> Host {
+    let mut host = Host::configured("[Controllers]\nexclude=traddr=old.example\n");
+    host.names.insert("old.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host
+}
+
+/// Before the network is up, look-ups fail at once.
+#[test]
+fn what_a_name_may_exclude_waits_for_a_resolver_that_does_not_work_yet() {
+    for (works_after, connected) in [(20.0, false), (60.0, true)] {
+        let mut host = excluding();
+        host.resolver_fails = true;
+        host.start();
+        host.stafd_with(&["a"], 100);
+        host.wait(29.0_f64.min(works_after));
+        assert!(host.nqns().is_empty(), "not while the name may mean it");
+        host.wait(works_after - 29.0_f64.min(works_after));
+        assert_eq!(!host.nqns().is_empty(), connected, "after {works_after} s without a resolver");
+        host.resolver_fails = false;
+        host.wait(120.0);
+        assert!(host.nqns().is_empty(), "the name means it");
+    }
+}
+
+#[test]
+fn an_address_that_leaves_the_answer_stays_excluded_for_ten_minutes_or_until_a_reload() {
+    for reloads in [false, true] {
+        let mut host = excluding();
+        host.start();
+        host.stafd_with(&["a"], 100);
+        host.wait(60.0);
+        assert!(host.nqns().is_empty());
+        // The name server answers with one of the two addresses.
+        host.names.insert("old.example".into(), vec!["192.0.2.2"]);
+        host.wait(300.0);
+        assert!(host.nqns().is_empty(), "one answer ends no exclusion");
+        assert_eq!(
+            host.logged("host name old.example of exclude= no longer has the address 192.0.2.1: excluded for 10"),
+            1
+        );
+        if reloads {
+            host.reload();
+            host.wait(5.0);
+        } else {
+            host.wait(200.0);
+            assert!(host.nqns().is_empty());
+            host.wait(200.0);
+        }
+        assert_eq!(host.nqns(), ["a"], "{reloads}");
+        assert!(host.disconnected().is_empty());
+    }
+}
+
+#[test]
+fn an_address_that_is_back_in_time_was_never_gone() {
+    let mut host = excluding();
+    host.start();
+    host.stafd_with(&["a"], 100);
+    host.wait(60.0);
+    for answer in [vec!["192.0.2.2"], vec!["192.0.2.1"], vec!["192.0.2.2"], vec!["192.0.2.1", "192.0.2.2"]] {
+        host.names.insert("old.example".into(), answer);
+        host.wait(400.0);
+        assert!(host.nqns().is_empty());
+    }
+}
+
+#[test]
+fn a_name_that_only_excludes_fails_with_a_text_of_its_own() {
+    let mut host = excluding();
+    host.names.clear();
+    host.start();
+    host.wait(5.0);
+    assert_eq!(host.logged("exclude= with it excludes nothing"), 1);
+    assert_eq!(host.logged("cannot be connected"), 0);
+}
+
+#[test]
+fn the_next_address_of_a_name_is_tried_and_the_log_says_when_a_name_has_moved() {
+    let mut host =
+        Host::configured("[Controllers]\ncontroller=transport=tcp;traddr=array.example;trsvcid=4420;nqn=a\n");
+    host.dead.insert("192.0.2.1".into());
+    host.names.insert("array.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.start();
+    host.stafd_with(&[], 100);
+    host.wait(45.0);
+    assert_eq!(host.addresses(), ["192.0.2.2"]);
+    host.names.insert("array.example".into(), vec!["192.0.2.3"]);
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.3"]);
+    let cause = "the host name array.example of controller= in stacd.conf, line 2, leads to 192.0.2.3 now";
+    assert_eq!(host.logged(&format!("disconnecting: {cause}")), 1);
+    assert_eq!(host.logged("controller= removed"), 0);
+}

@@ -1,0 +1,107 @@
+//! Discovery controllers that are configured by a host name.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use fake_host::{FakeHost, Finder, dc, referral};
+use stafd::finder::{Effect, RemovalReason};
+
+type Host = FakeHost<Finder>;
+
+/// A host whose `dc.example` leads to 192.0.2.1, which refers to 192.0.2.50.
+fn moving() -> Host {
+    let mut host = Host::with(&["dc.example"]).page("192.0.2.1", vec![referral("192.0.2.50")]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    host.start();
+    host.wait(60.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.50"]);
+    host
+}
+
+/// A changed answer of a name server is no proof: the new discovery controller must say what it lists first.
+#[test]
+fn the_old_address_stays_until_the_new_one_has_a_settled_page() {
+    for (what, reads_fail, stays) in [("its page cannot be read", true, true), ("it lists nothing", false, false)] {
+        let mut host = moving();
+        host.peer.unreadable = reads_fail;
+        host.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+        host.wait(85.0);
+        assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.50", "192.0.2.9"], "{what}: not before it has settled");
+        host.wait(600.0);
+        let expected: &[&str] = if stays { &["192.0.2.1", "192.0.2.50", "192.0.2.9"] } else { &["192.0.2.9"] };
+        assert_eq!(host.addresses(), expected, "{what}");
+    }
+}
+
+#[test]
+fn the_log_says_that_the_name_has_another_address() {
+    let mut host = moving();
+    host.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+    host.wait(200.0);
+    let cause = "the host name dc.example of controller= in stafd.conf, line 2, leads to 192.0.2.9 now";
+    assert_eq!(host.logged(cause), 1);
+    assert_eq!(host.logged("controller= removed"), 0);
+    host.configure("[Controllers]\n");
+    host.wait(60.0);
+    assert_eq!(host.logged("controller= removed from stafd.conf (it was line 2)"), 1);
+}
+
+#[test]
+fn if_an_address_cannot_be_connected_the_next_one_is_tried() {
+    for (answer, dead, connected) in [
+        (vec!["192.0.2.1", "192.0.2.2", "192.0.2.3"], &["192.0.2.1", "192.0.2.2"][..], "192.0.2.3"),
+        // A host without IPv4 routes.
+        (vec!["192.0.2.1", "2001:db8::1"], &["192.0.2.1"], "2001:db8::1"),
+        // A link-local address comes last.
+        (vec!["fe80::1", "2001:db8::1"], &[], "2001:db8::1"),
+        (vec!["192.0.2.1", "192.0.2.2"], &["192.0.2.2"], "192.0.2.1"),
+    ] {
+        let mut host = Host::with(&["dc.example"]);
+        host.dead = dead.iter().map(|address| (*address).to_owned()).collect();
+        host.names.insert("dc.example".into(), answer.clone());
+        host.start();
+        host.wait(45.0);
+        assert_eq!(host.addresses(), [connected], "{answer:?} without {dead:?}");
+        host.wait(120.0);
+        assert_eq!(host.core.controllers().len(), 1, "the others are no longer tried: {answer:?}");
+    }
+}
+
+#[test]
+fn while_an_address_is_live_no_other_one_is_tried() {
+    let mut host = Host::with(&["dc.example"]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.start();
+    host.wait(300.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    // The kernel reconnects: this is no reason to leave the address.
+    host.lose("192.0.2.1");
+    host.wait(60.0);
+    host.reconnect("192.0.2.1");
+    host.wait(60.0);
+    assert_eq!((host.addresses(), host.core.controllers().len()), (vec!["192.0.2.1"], 1));
+}
+
+#[test]
+fn an_address_of_the_family_of_host_traddr_is_used() {
+    let mut host =
+        Host::configured("[Controllers]\ncontroller=transport=tcp;traddr=dc.example;host-traddr=2001:db8::77\n");
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "2001:db8::1"]);
+    host.start();
+    host.wait(5.0);
+    assert_eq!(host.addresses(), ["2001:db8::1"]);
+}
+
+/// A published removal says that the configuration no longer lists the discovery controller.
+#[test]
+fn a_move_is_published_as_a_change_of_the_configuration() {
+    let mut host = moving();
+    host.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+    host.wait(200.0);
+    let removed = host.core.published().removed.clone();
+    assert!(
+        removed
+            .iter()
+            .flatten()
+            .any(|removed| removed.dc == dc("192.0.2.1") && removed.reason == RemovalReason::Configuration)
+    );
+    assert!(host.count(|effect| *effect == Effect::DcRemoved) > 0);
+}
