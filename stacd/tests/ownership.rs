@@ -894,6 +894,29 @@ fn storage_in_use_is_kept_in_any_case_if_the_host_runs_from_it() {
     }
 }
 
+/// Several removals wait for one check after the other. All of them are done.
+#[test]
+fn each_removal_that_waits_for_a_check_follows_if_the_host_runs_from_several_controllers() {
+    let ends = [
+        file(&["exclude=transport=tcp\n".into()]),
+        format!("[I/O controller connection management]\nin-use=disconnect\n{}", file(&[])),
+    ];
+    for end in &ends {
+        let mut host = Host::configured(&file(&[line(A, ""), line(B, "")])).started();
+        host.stafd_with(&[], 60);
+        host.wait(10);
+        carries_system(&mut host, A, true);
+        carries_system(&mut host, B, true);
+        host.hold(Op::CheckUse);
+        host.configure(end);
+        host.wait(5);
+        assert_eq!(host.nqns(), [A, B], "{end}");
+        host.release(Op::CheckUse);
+        host.wait(1);
+        assert_eq!(host.nqns(), [""; 0], "{end}");
+    }
+}
+
 fn carries_system(host: &mut Host, nqn: &str, is_known: bool) {
     for kernel in host.kernel.iter_mut().filter(|kernel| kernel.subsysnqn == nqn) {
         kernel.carries_system = true;

@@ -352,7 +352,14 @@ impl Fleet {
     /// Re-examines the members that wait for their check.
     pub(super) fn mark_unchecked_dirty(&mut self) {
         let waiting = self.members.iter().filter(|(_, member)| {
-            matches!(member.removal, Some((RemovalPolicy::SpareInUse, RemovalState::Asked | RemovalState::Refused(_))))
+            matches!(
+                member.removal,
+                // With Disconnect, if this host runs from it.
+                Some((
+                    RemovalPolicy::SpareInUse | RemovalPolicy::Disconnect,
+                    RemovalState::Asked | RemovalState::Refused(_)
+                ))
+            )
         });
         self.dirty.extend(waiting.map(|(tid, _)| tid.clone()));
     }
