@@ -1,6 +1,9 @@
 """A machine mounts NVMe-oF storage from /etc/fstab at each boot, and unmounts it before its connection goes. A boot without the storage is not blocked."""
 
+import math
+
 from scene import appliance, check, equal, note, target, wait_until
+from scene.wait import PATIENCE
 
 LIMIT = 1200
 TARGET_MACHINE = True
@@ -10,7 +13,9 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 DISK = "nqn.2014-08.org.nvmexpress:scene:disk"
 FOLDER = "/srv/storage"
 MOUNT = "srv-storage.mount"
-FSTAB = f"LABEL=scene {FOLDER} ext4 _netdev,nofail,x-systemd.device-timeout=60 0 2"
+# Seconds for which a boot waits for the storage.
+WAIT = math.ceil(60 * PATIENCE)
+FSTAB = f"LABEL=scene {FOLDER} ext4 _netdev,nofail,x-systemd.device-timeout={WAIT} 0 2"
 UNITS = "/etc/systemd/system"
 JOURNAL = "/etc/systemd/journald.conf.d/zz-scene.conf"
 # The network of the other machine: it ends after the file systems that need it.
@@ -45,7 +50,7 @@ After=stacd.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=stacctl wait --timeout 60 {DISK}
+ExecStart=stacctl wait --timeout {WAIT} {DISK}
 [Install]
 WantedBy=multi-user.target
 """
@@ -100,7 +105,7 @@ def without_storage():
     equal(mounted(), [], "nothing is mounted")
     equal((state("multi-user.target"), state("stafd"), state("stacd")), ("active",) * 3, "the machine and both daemons run")
     export()
-    there(f"stacctl wait --timeout 120 {DISK}", timeout=180)
+    there(f"stacctl wait --timeout {2 * WAIT} {DISK}", timeout=180)
     there("systemctl start scene-user")
     equal(log(), ["started", "stopped", "started", "stopped", "started"], "nothing that was written is lost")
 
@@ -119,7 +124,7 @@ def set_up():
     appliance.write("/etc/stas/stafd.conf", "[Service Discovery]\nzeroconf=disabled\n[Controllers]\n"
                     f"controller=transport=tcp;traddr={HERE};trsvcid=4420\n")
     there("systemctl restart systemd-journald && journalctl --flush && systemctl daemon-reload && systemctl enable --now stafd stacd")
-    there(f"stacctl wait --timeout 120 {DISK}", timeout=180)
+    there(f"stacctl wait --timeout {2 * WAIT} {DISK}", timeout=180)
     disk, _ = wait_until(lambda: there("ls /dev/nvme*n1", check=False).strip(), 30, "its disk is there")
     there(f"mkfs.ext4 -q -L scene {disk} && mkdir -p {FOLDER} && echo '{FSTAB}' >>/etc/fstab && systemctl daemon-reload")
     wait_until(lambda: there("ls /dev/disk/by-label/scene", check=False).startswith("/dev"), 30, "udev has found its label")

@@ -15,6 +15,7 @@ import time
 
 from .expect import Failed, check
 from .host import run as run_here
+from .wait import PATIENCE
 
 sys.path.append("/harness")
 from runner.agent import Agent, Gone, Line  # noqa: E402: the same line that the runner has to this machine
@@ -25,7 +26,7 @@ IFACE = "eth0"
 # Down first: an interface that stays up does not get its link-local address back.
 UNPLUG = f"ip link set {IFACE} down && ip address flush dev {IFACE}"
 DISKS = ("/dev/vdb", "/dev/vdc")
-# Seconds: two machines share the processors.
+# Seconds on an idle host: two machines share the processors.
 BOOT_LIMIT = 300
 _agent = None
 
@@ -38,7 +39,7 @@ def run(*command, check=True, timeout=60.0):
     """Runs a command there and returns its output. A failure fails the scenario, unless `check` is false."""
     said = []
     with named():
-        status, why = agent().run(list(command), said.append, limit=timeout)
+        status, why = agent().run(list(command), said.append, limit=timeout * PATIENCE)
     text = "".join(said)
     if check and status:
         raise Failed(f"expected: on the target machine, `{' '.join(command)[:300]}` succeeds\n"
@@ -88,7 +89,7 @@ def boot_id():
 def wait_up():
     """Waits until it has booted. It is then in the state of a new machine."""
     with named():
-        agent().wait_ready(BOOT_LIMIT)
+        agent().wait_ready(BOOT_LIMIT * PATIENCE)
     run("systemctl", "is-system-running", "--wait", check=False, timeout=BOOT_LIMIT)
 
 
@@ -107,7 +108,7 @@ def agent():
         if not there():
             raise Failed("expected: a target machine (TARGET_MACHINE = True)\n    seen: none")
         _agent = Agent(PORT)
-        _agent.wait_ready(60)
+        _agent.wait_ready(60 * PATIENCE)
     return _agent
 
 

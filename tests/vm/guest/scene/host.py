@@ -11,7 +11,7 @@ from . import instruments
 from .expect import Failed, Forbidden
 from .numbers import note
 from .uevents import Uevents
-from .wait import wait_until
+from .wait import PATIENCE, wait_until
 
 CLASS = "/sys/class/nvme"
 FABRICS = "/dev/nvme-fabrics"
@@ -226,6 +226,7 @@ def end_autoconnect():
 
 def disconnect_all(timeout=60.0):
     """Removes all controllers, each in a thread of its own, so that a hanging one does not delay the others."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         there = controllers()
@@ -276,12 +277,15 @@ def on_debian_12():
 
 
 def run(*command, user=None, check=True, stdin=None, timeout=60.0, env=None):
-    """Runs a command and returns its standard output. A failure fails the scenario, unless `check` is false."""
+    """Runs a command and returns its standard output. A failure fails the scenario, unless `check` is false.
+
+    `timeout`: seconds on an idle host, as in `wait_until`.
+    """
     if user:
         command = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *command)
         env = instruments.of(user) | (env or {})
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, input=stdin, text=True, errors="replace",
-                          timeout=timeout, env=env and dict(os.environ, **env))
+                          timeout=timeout * PATIENCE, env=env and dict(os.environ, **env))
     if check and done.returncode:
         raise Failed(f"expected: `{' '.join(command)[:300]}` succeeds\n    seen: status {done.returncode}: {done.stderr.strip()[:2000]}")
     return done.stdout if check else done
