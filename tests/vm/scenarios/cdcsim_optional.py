@@ -1,6 +1,6 @@
 """A DC that closes the connection on a request for log page 00h is asked for it once; a DC of NVMe 1.3 is never asked. Both are read, and their storage is connected."""
 
-from scene import cdc, check, daemons, equal, host, journal
+from scene import cdc, daemons, equal, host, journal
 from scene.cdc import FIRST, SECOND
 from scene.daemons import stafd
 
@@ -14,7 +14,7 @@ def play():
     daemons.start()
     host.wait_live(FIRST, timeout=60)
     equal(dc.said().count("closed for"), 1, "connections that log page 00h has ended")
-    check(any("Get Log Page 00h" in line for line in journal.messages("stafd")), "the journal names the command")
+    journal.wait_for("Get Log Page 00h", 10, "stafd")
 
     # After a restart it is asked again. A DC before NVMe 2.0 is never asked.
     dc("fault", "old")

@@ -41,7 +41,7 @@ def play():
 
     # An entry with NCC is tried as often as stacd.conf allows, and then given up.
     wait_until(lambda: state(UNREACHED) == "given up", 30, lambda: f"{UNREACHED} is given up\n    seen: {stacd.controllers()}", poll=0.2)
-    given_up = [line for line in journal.messages("stacd") if "giving up after" in line]
+    given_up = journal.wait_for_all("giving up after", 1, 10, "stacd")
     check(len(given_up) == 1 and f"giving up after {ATTEMPTS} attempts" in given_up[0], "after as many attempts as configured", given_up)
 
     # When the DC has been connected for 30 s, its page proves an absence at once.

@@ -61,6 +61,6 @@ def spoil():
 
 def is_logged(each, *words):
     """Checks that each of these words is in a message that names the file."""
+    file = each.conf.rpartition("/")[2]
     for word in words:
-        found = [line for line in journal.messages(each.name) if word in line and each.conf.rpartition("/")[2] in line]
-        check(found, f"{each} tells of `{word}` and names {each.conf}", "\n          ".join(journal.messages(each.name)[-12:]))
+        journal.wait_for(f"{file}.*{word}|{word}.*{file}", 10, each.name)

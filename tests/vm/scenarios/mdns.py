@@ -59,7 +59,7 @@ def play():
         reason = "aged out"
         check([each["reason"] for each in stafd.call("list_removed_controllers")] == [reason], "and listed as aged out")
         wait_until(lambda: not host.controllers(), 10, lambda: f"nothing is left of it\n    seen:\n{host.picture()}")
-        check(any(f"given up ({reason})" in line for line in journal.messages("stafd")), "the journal tells that it was given up")
+        journal.wait_for(rf"given up \({reason}\)", 10, "stafd")
 
         offer()
         network_.announce(dc)

@@ -132,6 +132,6 @@ def is_shown():
 def corrupt_table_was_logged_once():
     """Checks that each daemon reports it once per start: both were started twice, and stacd was reloaded twice."""
     for each in daemons.BOTH:
-        lines = [line for line in journal.messages(each.name) if "heap (128 + 1000 bytes)" in line]
+        lines = journal.wait_for_all(r"heap \(128 \+ 1000 bytes\)", 2, 10, each.name)
         equal(len(lines), 2, f"lines of {each} about the corrupt table")
         check("/sys/firmware/acpi/tables/NBFT" in lines[0] and "ignored" in lines[0], "file, cause and consequence", lines[0])

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import stat
+import time
 
 from scene import check, daemons, equal, host, journal, stays, target, wait_until
 from scene.daemons import stacd, stafd
@@ -108,12 +109,13 @@ def owners_survive():
 @contextlib.contextmanager
 def announced(device, nqn, cause):
     """Checks that one line of the journal announces the disconnect of the block, and names device, controller and cause."""
+    start = time.monotonic()
+
     def lines():
-        return [each for each in journal.entries("stacd") if "disconnecting: " in each["MESSAGE"]]
-    before = len(lines())
+        return [each for each in journal.entries("stacd", since=start) if "disconnecting: " in each["MESSAGE"]]
     yield
     # journalctl may omit lines for a moment.
-    logged, _ = wait_until(lambda: lines()[before:], 5, "a line announces the disconnect", poll=0.2)
+    logged, _ = wait_until(lines, 5, "a line announces the disconnect", poll=0.2)
     check(len(logged) == 1 and logged[0].get("DEVICE") == device and nqn in logged[0].get("TID", "") and cause in logged[0]["MESSAGE"],
           f"one line names {device}, {nqn} and the cause: {cause}", logged)
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 
-from scene import check, daemons, host, journal, stays, target, wait_until
+from scene import check, daemons, equal, host, journal, stays, target, wait_until
 from scene.daemons import stacd, stafd
 
 LIMIT = 300
@@ -13,18 +13,20 @@ LIMIT = 300
 def play():
     target.three()
     daemons.connected_to(target.THREE)
-    for what, damage in (("truncated", truncated), ("noise", noise), ("of a newer version", newer), ("empty", empty)):
+    damages = ("truncated", truncated), ("noise", noise), ("of a newer version", newer), ("empty", empty)
+    for number, (what, damage) in enumerate(damages, 1):
         with host.nothing_lost():
             wait_until(lambda: all(os.path.exists(state_of(each)) for each in daemons.BOTH), 10, "both have saved")
             daemons.kill9(while_frozen=lambda each: damage(state_of(each)))
             listed()
         for each in daemons.BOTH:
-            logged = [line for line in journal.messages(each.name) if "state.json" in line and "starting without the saved" in line]
-            check(logged and os.path.exists(f"{state_of(each)}.bad"), f"{each} sets aside what is {what}, and says so", logged)
+            logged = journal.wait_for_all("starting without the saved .*state.json", number, 10, each.name)
+            equal(len(logged), number, f"how often {each} says that it starts without its state, at last with one that is {what}")
+            check(os.path.exists(f"{state_of(each)}.bad"), f"{each} sets aside what is {what}", os.listdir(f"/run/{each}"))
             os.unlink(f"{state_of(each)}.bad")
 
     # A failure to save is reported, and the daemons continue.
-    for what, options in (("full", "size=8k"), ("read-only", "ro")):
+    for what, options, error in (("full", "size=8k", "No space left"), ("read-only", "ro", "Read-only")):
         with contextlib.ExitStack() as stack:
             for each in daemons.BOTH:
                 stack.enter_context(covered(f"/run/{each}", options))
@@ -34,7 +36,7 @@ def play():
                 target.link(target.KLINGONS)
                 host.wait_live(target.KLINGONS)
             for each in daemons.BOTH:
-                journal.wait_for("(?i)state.*(No space left|Read-only|cannot be written|not saved)", 20, each.name)
+                journal.wait_for(f"cannot save the .*state.json.*{error}", 20, each.name)
             with host.nothing_lost():
                 daemons.kill9()
                 listed()

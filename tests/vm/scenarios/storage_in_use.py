@@ -1,6 +1,7 @@
 """A mounted namespace is unexported at both of its ports: one path is disconnected, the last one is kept, logged once and shown. in-use=disconnect disconnects it. An idle block device that only another user may open is disconnected."""
 
 import os
+import re
 
 from scene import check, daemons, host, journal, stays, target, wait_until
 from scene.room import MOUNTS
@@ -40,7 +41,7 @@ def play():
     with host.nothing_lost():
         said = journal.wait_for(f"(?i)(in use|mounted).*{last.device}|{last.device}.*(in use|mounted)", 20, "stacd")
         stays(lambda: host.with_nqn(NQN), 15, "the last path of a mounted file system")
-    lines = [line for line in journal.messages("stacd") if line == said]
+    lines = journal.wait_for_all(re.escape(said), 1, 10, "stacd")
     check(len(lines) == 1, f"said once: {said}", f"{len(lines)} times")
     shown = [each for each in daemons.stacd.controllers() if each["device"] == last.device]
     check(shown and any("in use" in value.lower() or "mounted" in value.lower() for value in shown[0].values()),

@@ -33,7 +33,7 @@ def play():
     with host.nothing_lost():
         target.subsystem(STRANGE, ports=(2,))
         host.wait_live(STRANGE, timeout=30)
-        check(started(begin), "nvmf-connect@ was started for the strange DC", started(begin))
+        wait_until(lambda: started(begin), 10, "nvmf-connect@ was started for the strange DC, and the journal says so", poll=0.2)
         stays(lambda: host.live(STRANGE), 3, "stacd leaves alone what nvme-cli connected")
 
     daemons.stafd.stop()

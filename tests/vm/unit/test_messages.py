@@ -31,7 +31,7 @@ def written():
 def waited_for(source):
     """Returns (line, pattern) for each message that a scenario expects. `.*` stands for what the scenario computes."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "journal.wait_for":
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("journal.wait_for", "journal.wait_for_all"):
             pattern, escape = node.args[0], str
         elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In):
             pattern, escape = node.left, re.escape

@@ -42,17 +42,27 @@ def messages(*units):
     return run(*_command(units or UNITS), "--output=cat").splitlines()
 
 
-def entries(*units):
-    """Returns the entries with all fields."""
-    lines = run(*_command(units or UNITS), "--output=json").splitlines()
-    return [json.loads(line) for line in lines]
+def entries(*units, since=0.0):
+    """Returns the entries with all fields. `since`: only those that the journal has received after this time (time.monotonic)."""
+    found = map(json.loads, run(*_command(units or UNITS), "--output=json").splitlines())
+    return [each for each in found if int(each["__MONOTONIC_TIMESTAMP"]) > since * 1e6]
 
 
 def wait_for(pattern, timeout=10.0, *units):
     """Waits until a message matches. Returns it."""
+    return wait_for_all(pattern, 1, timeout, *units)[0]
+
+
+def wait_for_all(pattern, count, timeout=10.0, *units):
+    """Waits until at least `count` messages match. Returns all that match, oldest first.
+
+    A message may come late, because the daemons write to the journal in a thread, and journalctl may omit messages for a
+    moment. So `messages` alone does not show that a message is missing.
+    """
     def find():
-        return next((line for line in messages(*units) if re.search(pattern, line)), None)
+        found = [line for line in messages(*units) if re.search(pattern, line)]
+        return found if len(found) >= count else None
     try:
-        return wait_until(find, timeout, f"a message like /{pattern}/", poll=0.2)[0]
+        return wait_until(find, timeout, f"messages like /{pattern}/, at least {count}", poll=0.2)[0]
     except Failed as failed:
         raise Failed(f"{failed}\n    seen: " + "\n          ".join(messages(*units)[-10:])) from None
