@@ -37,11 +37,12 @@ def play():
         there.delete()
         wait_until(lambda: not dc.connections(), 5, "disconnected on both sides")
 
-    host.run("nvme", "discover", "--transport=tcp", "--traddr=127.0.0.1", "--trsvcid=8009", "--persistent", "--keep-alive-tmo=2")
+    before = dc.count("keep-alive")
+    host.run("nvme", "discover", "--transport=tcp", "--traddr=127.0.0.1", "--trsvcid=8009", "--persistent", "--keep-alive-tmo=5")
     host.wait_dc()
-    wait_until(lambda: dc.count("keep-alive") > 2, 30, "keep alive")
+    wait_until(lambda: dc.count("keep-alive") > before + 2, 30, "keep alive")
     seen, = dc.connections()
-    equal((seen["state"], seen["kato"], seen["event-requests"]), ("connected", 2000, 1), "the persistent connection")
+    equal((seen["state"], seen["kato"], seen["event-requests"]), ("connected", 5000, 1), "the persistent connection")
     dc.add("more", "192.0.2.99:4420", zone="all")
     wait_until(lambda: dc.count("event") == 1, 5, "an event for the change")
 

@@ -9,8 +9,8 @@ from scene.daemons import stacd, stafd
 
 LIMIT = 240
 WIDE_BOUNDS = True  # the measured times are a fraction of the limits
-# The watchdog (30 s) is triggered every 15 s at the latest.
-FROZEN = 12
+# The watchdog (30 s) is triggered every 15 s at the latest. The rest is for changing the target meanwhile.
+FROZEN = 8
 
 
 def play():

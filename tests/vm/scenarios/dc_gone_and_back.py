@@ -15,8 +15,8 @@ def play():
         for nqn in NQNS:
             target.subsystem(nqn)
     # The kernel must not try an I/O controller before its subsystem is exported again: the target's refusal would end it
-    # at once. So the I/O controllers wait longer than the outage before they reconnect, and the DC does not.
-    daemons.connected_to(NQNS, stafd_global="reconnect-delay=1", stacd_global=f"reconnect-delay={GONE + 20}\nctrl-loss-tmo=600")
+    # at once. So the I/O controllers wait much longer than the outage before they reconnect, and the DC does not.
+    daemons.connected_to(NQNS, stafd_global="reconnect-delay=1", stacd_global=f"reconnect-delay={GONE + 60}\nctrl-loss-tmo=600")
     with host.nothing_lost():
         target.remove_port()
         start = time.monotonic()
@@ -29,6 +29,6 @@ def play():
             target.link(nqn)
         host.wait_dc(timeout=30)
         note(f"DC back after {time.monotonic() - start:.0f} s")
-        host.wait_live(*NQNS, timeout=60)
+        host.wait_live(*NQNS, timeout=GONE + 60)
         # Longer than the time after which a missing entry counts as proof.
         stays(lambda: len(host.iocs()) == len(NQNS), 10, "all connections are kept")

@@ -11,7 +11,7 @@ LIMIT = 180
 def play():
     target.three()
     for each in daemons.BOTH:
-        each.drop_in("watchdog", "[Service]\nWatchdogSec=4s\n")
+        each.drop_in("watchdog", "[Service]\nWatchdogSec=10s\n")
     daemons.connected_to(target.THREE)
     with host.nothing_lost():
         for each in daemons.BOTH:
