@@ -22,6 +22,8 @@ def play():
         equal({each["subtype"] for each in page["records"]}, {"nvme subsystem", "current discovery subsystem"}, "subtypes")
         equal(page["records"][1]["traddr"], "192.0.2.1", "the first address")
 
+    # The connections of `nvme discover` end on its side first.
+    wait_until(lambda: not dc.connections(), 10, "nothing is connected", poll=0.05)
     for header, data in ((False, False), (True, False), (False, True), (True, True)):
         options = {"hdr_digest": None} if header else {}
         options |= {"data_digest": None} if data else {}

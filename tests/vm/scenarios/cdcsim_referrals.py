@@ -66,7 +66,8 @@ def play():
     second.add("back", "192.0.2.2:8009", kind="referral")
     with host.nothing_lost():
         second.zone_in("back")
-        wait_until(lambda: second.count("get-log-page", HOST) and len(ports()) == 2, 10, ports, poll=0.1)
+        wait_until(lambda: referrals() == {"8009", "8010"} and len(ports()) == 2, 10,
+                   lambda: f"they refer to each other\n    seen: {referrals()}, {ports()}", poll=0.1)
         stays(lambda: len(host.dcs()) == 2, 3, "the referral back makes no further connection")
     stafd.configure("[Service Discovery]\nzeroconf=disabled\n")
     stafd.reload()
@@ -75,6 +76,11 @@ def play():
 
 def ports():
     return {each["trsvcid"]: each["origin"] for each in stafd.controllers()}
+
+
+def referrals():
+    """The ports of all referrals in the log pages that stafd has read."""
+    return {entry["trsvcid"] for each in stafd.log_pages() for entry in each["log-pages"] if entry["subtype"] == "referral"}
 
 
 def state(nqn):

@@ -82,7 +82,9 @@ def lost_file():
     with open(stacd.conf, "w"):
         pass
     stacd.reload()
-    host.wait_live(target.POWERSAN)
+    daemons.start(daemons.stafd)
+    # The lost file excluded STARFLEET, and the empty one does not.
+    host.wait_live(*target.THREE)
     daemons.stop()
     host.disconnect_all()
 

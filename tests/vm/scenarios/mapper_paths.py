@@ -73,7 +73,11 @@ def reload_nvme(multipath):
 
 
 def disk_of(controller):
-    return next(name for name in os.listdir(f"{host.CLASS}/{controller.device}") if re.fullmatch(r"nvme\d+n\d+", name))
+    """Waits until a path has its block device, which the kernel makes some time after the path is live. Returns it."""
+    def disk():
+        return next((name for name in os.listdir(f"{host.CLASS}/{controller.device}")
+                     if re.fullmatch(r"nvme\d+n\d+", name) and os.path.exists(f"/dev/{name}")), None)
+    return wait_until(disk, 20, lambda: f"{controller} has a block device\n{host.picture()}", poll=0.1)[0]
 
 
 def table(disks):

@@ -79,8 +79,11 @@ class Rounds:
         # A service that exists already is found by a query.
         old = Service(f"old{self.number}", {self.lan: [f"192.0.2.{150 + self.number}"]})
         self.air.expect(old)
-        stafd.configure("[Service Discovery]\nzeroconf=disabled\n")
+        # A DC, which does not exist, shows that the first file was read: otherwise the two reloads may be one.
+        mark = f"127.0.0.{100 + self.number}"
+        stafd.configure(f"[Service Discovery]\nzeroconf=disabled\n[Controllers]\ncontroller=transport=tcp;traddr={mark};trsvcid=8009\n")
         stafd.reload()
+        wait_until(lambda: found(mark), 10, f"{situation}: mDNS is disabled", poll=0.05)
         stafd.configure("")
         stafd.reload()
         wait_until(lambda: found(f"192.0.2.{150 + self.number}"), 10, f"{situation}: who answers a query is found", poll=0.05)

@@ -72,7 +72,8 @@ def play():
 
 
 def ours_is_left_alone():
-    equal(set(owners().values()), {"stas"}, "the owners of all connections")
+    # The daemons write the owner some time after the controller is live.
+    wait_until(lambda: set(owners().values()) == {"stas"}, 20, lambda: f"stas owns all connections\n    seen: {owners()}", poll=0.1)
     for path in (REGISTRY, *(f"{REGISTRY}/{each.device}" for each in host.controllers())):
         equal(stat.S_IMODE(os.stat(path).st_mode), 0o755, f"the mode of {path}")
     for each in host.controllers():

@@ -12,6 +12,8 @@ WIDE_BOUNDS = True  # it mostly waits, and does not need the processor
 ANA_STATE = f"{target.NVMET}/ports/1/ana_groups/1/ana_state"
 UNUSABLE = "inaccessible"
 ALERTS = "/run/harness/alerts"
+# The subsystems that stas-alert has reported as down.
+DOWN = "/run/stas-alert/down.json"
 CTRL_LOSS_TMO = 600
 
 
@@ -95,6 +97,9 @@ def outage():
     check("the kernel gives up at about" in table(), "the table says when the kernel gives up", table())
     wait_until(lambda: alerts("down") == sorted(target.THREE), 30, lambda: f"an alert for each\n    seen: {alerts('down')}")
     equal(alerts("up"), [], "the outage goes on")
+    # It starts the unit first and saves afterwards. If it ended in between, it would forget the outage.
+    wait_until(lambda: json.loads(host.read(DOWN) or "[]") == sorted(target.THREE), 10,
+               lambda: f"it has saved all outages\n    seen: {host.read(DOWN)}")
     host.run("systemctl", "restart", "stas-alert.service")
     target.port()
     for nqn in target.THREE:

@@ -83,7 +83,8 @@ class Daemon:
         return int(self.properties()["MainPID"])
 
     def active(self):
-        return self.properties()["ActiveState"] == "active"
+        """True if it runs, also during a reload."""
+        return self.properties()["ActiveState"] in ("active", "reloading")
 
     def kill9(self):
         """Kills it with SIGKILL. Returns the process ID that it had."""
@@ -237,12 +238,15 @@ def stopped(pid):
 
 
 def connected_to(nqns, timeout=30.0, dcs=("transport=tcp;traddr=::1;trsvcid=8009",), **configuration):
-    """The usual beginning: configures and starts both, and waits until these subsystems are live and both daemons are idle."""
+    """The usual beginning: configures and starts both, and waits until these subsystems are live and both daemons know them."""
     from . import host
     configure(*dcs, **configuration)
     start()
     host.wait_live(*nqns, timeout=timeout)
     wait_until(lambda: stafd.listed_subsystems() == sorted(set(nqns)), 10, "stafd lists them all", poll=0.1)
+    # A controller is live before stacd learns its device.
+    wait_until(lambda: set(nqns) <= {each["subsysnqn"] for each in stacd.controllers() if each["device"] != "nvme?"}, 10,
+               lambda: f"stacd knows the devices of all\n    seen: {stacd.controllers()}", poll=0.1)
 
 
 def forget():
@@ -255,6 +259,8 @@ def reset():
     """Restores the state of a new installation."""
     run("systemctl", "stop", stafd.unit, stacd.unit, check=False)  # they may not be installed
     run("systemctl", "stop", "sta?d-idle.service", check=False)
+    # Without stafd, nvme-cli's udev rule acts on events that still wait in udevd: what it starts is stopped below.
+    run("udevadm", "settle")
     run("systemctl", "stop", "nvmf-connect@*.service", "stas-config@*.service", "stas-config.target", "stas-alert.service",
         check=False)
     changed = False
