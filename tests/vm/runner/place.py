@@ -26,6 +26,8 @@ class Place:
         self.borrowed = borrowed
         self.processors = processors
         self.machine = None
+        # True if the next scenario needs another machine.
+        self.used_up = False
 
     def play(self, scenario):
         """Runs a scenario. Every failure is part of the returned outcome."""
@@ -54,6 +56,8 @@ class Place:
                 return Outcome(scenario, "ERROR", time.monotonic() - start, why)
             if self.machine.target and (status or not self.machine.fit()):
                 write(target_console(self.machine.target))
+            # It may have changed the machine, for example reloaded the modules of the kernel with other parameters.
+            self.used_up = scenario.fresh_machine
             if status:
                 self.drop()
             try:
@@ -75,7 +79,9 @@ class Place:
             raise Gone(f"it needs a machine with {wish}: play it without --here")
         if self.machine:
             fits = self.machine.tables == tables and bool(self.machine.target) == two
-            if fits and self.machine.fit() and (self.borrowed or not scenario.fresh_machine):
+            if self.borrowed and fits and self.machine.fit():
+                return
+            if fits and self.machine.fit() and not (scenario.fresh_machine or self.used_up):
                 return
             self.drop()
         if self.borrowed:
@@ -91,6 +97,7 @@ class Place:
         if self.machine:
             self.machine.stop()
         self.machine = self.borrowed = None
+        self.used_up = False
 
     def end(self):
         if self.machine and self.machine is self.borrowed:

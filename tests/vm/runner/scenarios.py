@@ -17,7 +17,7 @@ class Scenario:
     tables: tuple = ()
     # It needs a second machine as the target.
     target_machine: bool = False
-    # It needs a machine that has just booted.
+    # It needs a machine that has just booted, and no other scenario is run in it.
     fresh_machine: bool = False
     # It has a time limit that other scenarios at the same time could break.
     timed: bool = False
