@@ -80,6 +80,18 @@ fn while_an_address_is_live_no_other_one_is_tried() {
     assert_eq!((host.addresses(), host.core.controllers().len()), (vec!["192.0.2.1"], 1));
 }
 
+/// An address of the name may be connected for another line, which is removed.
+#[test]
+fn an_address_that_is_live_comes_before_all_others() {
+    let mut host = Host::with(&["192.0.2.2"]).started();
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.dead.insert("192.0.2.1".into());
+    let before = host.ctrls();
+    host.configure("[Controllers]\ncontroller=transport=tcp;traddr=dc.example\n");
+    host.wait(120.0);
+    assert_eq!(host.ctrls(), before);
+}
+
 #[test]
 fn an_address_of_the_family_of_host_traddr_is_used() {
     let mut host =

@@ -420,11 +420,8 @@ impl Configured {
                 Some(at) => usable.get(at + 1).or(usable.first()),
                 None => usable.first(),
             };
-            let used = state
-                .used
-                .filter(serves)
-                .or_else(|| state.before.iter().copied().find(serves))
-                .or_else(|| next().copied());
+            let used =
+                state.used.filter(serves).or_else(|| usable.iter().copied().find(connects)).or_else(|| next().copied());
             let tries_others =
                 usable.len() > 1 && !used.is_some_and(|used| connects(&used)) && entries().next().is_some();
             if tries_others && !std::mem::replace(&mut state.tries_others, tries_others) {

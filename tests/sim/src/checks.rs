@@ -56,7 +56,7 @@ impl World {
             (HostEvent::Connected { .. }, Daemon::Stacd) => self.stac.writes = self.stac.writes.saturating_sub(1),
             (HostEvent::Resolved { op, result: Ok(addresses) }, Daemon::Stafd) => {
                 let number = self.resolving.remove(op);
-                let leads = addresses.first().and_then(|address| Target::of(&address.to_string()));
+                let leads = addresses.last().and_then(|address| Target::of(&address.to_string()));
                 if let (Some(number), Some(target)) = (number, leads) {
                     self.oracle.resolved.insert(number, target);
                     self.oracle.ever_resolved.insert((number, target));

@@ -16,7 +16,7 @@ use crate::files::host_name;
 use crate::invariants::Invariant;
 use crate::kernel::{Deletion, Job, SimController};
 use crate::mutants::Bug;
-use crate::names::{Daemon, Iface, Target, short};
+use crate::names::{Daemon, Iface, Target, short, stale_address};
 use crate::plan::Fault;
 use crate::world::{Incoming, QueuedEvent, Requester, World, trace};
 
@@ -143,8 +143,15 @@ impl World {
         if let (Some((number, _)), Daemon::Stafd) = (leads, requester.daemon) {
             self.resolving.insert(requester.op, number);
         }
-        let result = match leads.and_then(|(_, target)| target.address().parse().ok()) {
-            Some(address) if !self.has(Fault::ResolverFails) => Ok(vec![address]),
+        // A stale address may come first: nobody answers there.
+        let stale = leads.filter(|_| self.plan.initial.stale_addresses).map(|(number, _)| stale_address(number));
+        let addresses: Vec<Target> = stale.into_iter().chain(leads.map(|(_, target)| *target)).collect();
+        let result = match addresses.iter().map(|target| target.address().parse()).collect::<Result<Vec<_>, _>>() {
+            _ if self.has(Fault::ResolverFails) => {
+                let error = OsError::new("Temporary failure in name resolution");
+                Err(ResolveError::Resolver { name: name.to_owned(), error })
+            }
+            Ok(addresses) if !addresses.is_empty() => Ok(addresses),
             _ => Err(ResolveError::NoAddress(name.to_owned())),
         };
         self.answer(requester, Duration::ZERO, Incoming::Host(HostEvent::Resolved { op: requester.op, result }));

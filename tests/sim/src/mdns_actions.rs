@@ -7,7 +7,7 @@ use std::time::Duration;
 use libstas::conf::Persistence;
 
 use crate::display::{outage, seconds};
-use crate::names::{Iface, Target};
+use crate::names::{Iface, STALE, Target};
 use crate::plan::{Edit, InitialWorld, Outage, What};
 use crate::rng::Rng;
 
@@ -55,9 +55,9 @@ pub(crate) fn dead(count: usize) -> impl Iterator<Item = Target> {
     (DEAD..DEAD + count).map(Target)
 }
 
-/// True for a target that never answers.
+/// True for an announced target that never answers.
 pub(crate) fn is_dead(target: Target) -> bool {
-    target.0 >= DEAD
+    (DEAD..STALE).contains(&target.0)
 }
 
 impl MdnsAction {

@@ -108,6 +108,14 @@ impl fmt::Display for Daemon {
 /// Targets from this number on are on another network.
 const FAR: usize = 1000;
 
+/// Addresses from this number on are stale: no target has them, but host names lead there.
+pub(crate) const STALE: usize = 6000;
+
+/// The stale address of a host name, by the number of the name.
+pub(crate) fn stale_address(name: usize) -> Target {
+    Target(STALE + name)
+}
+
 /// A target, by number: a discovery controller and subsystems behind one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target(pub usize);

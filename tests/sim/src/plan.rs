@@ -24,6 +24,8 @@ pub struct InitialWorld {
     pub subsystems: usize,
     /// The targets of the host names.
     pub names: Vec<Target>,
+    /// True if each host name has a stale address, too, which comes first.
+    pub stale_addresses: bool,
     /// stafd.conf
     pub staf: StafFile,
     /// stacd.conf
@@ -475,6 +477,7 @@ fn initial_world(rng: &mut Rng, seed: u64) -> InitialWorld {
         targets,
         subsystems,
         names,
+        stale_addresses: Rng::new(seed, "stale addresses").percent(30),
         staf,
         stac,
         announced: BTreeMap::new(),

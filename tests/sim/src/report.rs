@@ -83,8 +83,9 @@ fn initial_world(plan: &Plan) -> String {
     let in_use: Vec<String> = initial.in_use.iter().map(Subsystem::to_string).collect();
     let _ = writeln!(
         text,
-        "host names lead to [{}]; stafd.conf lists [{}], persistent-connections={}, zeroconf={}; {}",
+        "host names lead to [{}]{}; stafd.conf lists [{}], persistent-connections={}, zeroconf={}; {}",
         names.join(", "),
+        if initial.stale_addresses { ", after a stale address" } else { "" },
         dcs.join(", "),
         initial.staf.persistent,
         initial.staf.zeroconf,
