@@ -80,6 +80,28 @@ fn while_an_address_is_live_no_other_one_is_tried() {
     assert_eq!((host.addresses(), host.core.controllers().len()), (vec!["192.0.2.1"], 1));
 }
 
+/// The connection may be down at the restart, so that nothing but the saved state says that it is used.
+#[test]
+fn a_restart_while_the_next_address_is_used_keeps_it() {
+    for is_saved_late in [false, true] {
+        let mut host = Host::with(&["dc.example"]);
+        host.dead.insert("192.0.2.1".into());
+        host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+        host.start();
+        // Before its page has settled, and after that.
+        host.wait(if is_saved_late { 120.0 } else { 20.0 });
+        assert_eq!(host.addresses(), ["192.0.2.2"]);
+        let before = host.ctrls();
+        host.lose("192.0.2.2");
+        host.restart();
+        host.wait(30.0);
+        host.reconnect("192.0.2.2");
+        host.wait(120.0);
+        assert_eq!(host.ctrls(), before, "{is_saved_late}");
+        assert!(host.disconnected().is_empty());
+    }
+}
+
 /// An address of the name may be connected for another line, which is removed.
 #[test]
 fn an_address_that_is_live_comes_before_all_others() {

@@ -185,10 +185,13 @@ view_of!(StacConf, "stacd.conf");
 impl Configured {
     /// Creates it with the addresses that names had before this run.
     #[must_use]
-    pub fn restore(saved: SavedNames) -> Self {
+    pub fn restore(saved: SavedNames, moving: &SavedNames) -> Self {
         let names = saved.into_iter().map(|(name, addresses)| {
-            let used = addresses.first().copied();
-            (name, Name { addresses, used, ..Name::default() })
+            let state = match moving.get(&name).map(Vec::as_slice) {
+                Some([used, before @ ..]) => Name { used: Some(*used), before: before.to_vec(), ..Name::default() },
+                _ => Name { used: addresses.first().copied(), ..Name::default() },
+            };
+            (name, Name { addresses, ..state })
         });
         let names = names.collect();
         Self { names, ..Self::default() }
@@ -206,6 +209,14 @@ impl Configured {
             (name.clone(), first.iter().copied().chain(others).collect())
         });
         names.collect()
+    }
+
+    /// The names that move from one address to another, to be saved: the used address, then those used before.
+    #[must_use]
+    pub fn moving(&self) -> SavedNames {
+        let moving = self.names.iter().filter(|(_, state)| !state.before.is_empty());
+        let addresses = |state: &Name| state.used.iter().chain(&state.before).copied().collect();
+        moving.map(|(name, state)| (name.clone(), addresses(state))).collect()
     }
 
     /// Takes a new configuration and looks up all its names.
@@ -440,6 +451,7 @@ impl Configured {
                 }
                 state.used = Some(used);
                 state.moved.clear();
+                ctx.host(HostEffect::Save);
             }
             if !state.found {
                 // The saved addresses may be those of a move that had not ended: the live ones are kept.
@@ -455,6 +467,7 @@ impl Configured {
             if entries().all(|entry| state.moved.contains(&by(entry, used))) {
                 state.before.clear();
                 state.moved.clear();
+                ctx.host(HostEffect::Save);
             }
         }
         self.names = names;

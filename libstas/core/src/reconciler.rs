@@ -64,11 +64,12 @@ pub struct Reconciler<P> {
 }
 
 impl<P: ClaimPayload> Reconciler<P> {
-    /// Creates it without controllers. `names` are the last known addresses of the configured host names.
+    /// Creates it without controllers. `names` are the last known addresses of the configured host names, `moving` those
+    /// of [`Configured::moving`].
     #[must_use]
-    pub fn new(sources: Sources<P>, fleet: Fleet, names: SavedNames) -> Self {
+    pub fn new(sources: Sources<P>, fleet: Fleet, names: SavedNames, moving: &SavedNames) -> Self {
         Self {
-            configured: Configured::restore(names),
+            configured: Configured::restore(names, moving),
             sources,
             fleet,
             debounce: Debounce::default(),

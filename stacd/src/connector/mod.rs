@@ -96,7 +96,12 @@ impl Connector {
         let mut connector = Self {
             settings: None,
             supply: Supply::new(seed),
-            reconciler: Reconciler::new(Sources::default(), Fleet::new(Kind::Io), saved.names.clone()),
+            reconciler: Reconciler::new(
+                Sources::default(),
+                Fleet::new(Kind::Io),
+                saved.names.clone(),
+                &saved.moving_names,
+            ),
             stafd: stafd::Stafd::default(),
             nbft: nbft::NbftIocs::default(),
             hostnqn_change: hostnqn_change::HostNqnChange::default(),

@@ -93,6 +93,7 @@ impl Finder {
                 Sources::doubting(DOUBTFUL_LOSS),
                 Fleet::new(Kind::Discovery),
                 saved.names.clone(),
+                &saved.moving_names,
             ),
             dcs: BTreeMap::new(),
             removed: BTreeMap::new(),

@@ -59,6 +59,9 @@ pub struct Saved {
     pub configured: BTreeSet<Tid>,
     /// The last known addresses of configured host names.
     pub names: SavedNames,
+    /// The host names that move to another address: the used address, then those used before.
+    #[serde(default, skip_serializing_if = "SavedNames::is_empty")]
+    pub moving_names: SavedNames,
     /// The discovery controllers found by mDNS.
     #[serde(default)]
     pub announced: Vec<SavedAnnounced>,
@@ -113,6 +116,7 @@ impl Finder {
             removed: self.removed.values().cloned().collect(),
             configured: self.reconciler.saved_configured(),
             names: self.reconciler.configured.saved(),
+            moving_names: self.reconciler.configured.moving(),
             announced: self.announced.saved(),
             aged_out: self.saved_aged_out(),
             boot: self.nbft.controllers().to_vec(),
