@@ -1,7 +1,7 @@
 //! I/O controllers that are configured or excluded by a host name.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost};
+use fake_host::{Connector, FakeHost, Op};
 
 type Host = FakeHost<Connector>;
 
@@ -98,4 +98,68 @@ fn the_next_address_of_a_name_is_tried_and_the_log_says_when_a_name_has_moved() 
     let cause = "the host name array.example of controller= in stacd.conf, line 2, leads to 192.0.2.3 now";
     assert_eq!(host.logged(&format!("disconnecting: {cause}")), 1);
     assert_eq!(host.logged("controller= removed"), 0);
+}
+
+#[test]
+fn the_next_address_is_tried_while_the_resolver_fails() {
+    let mut host =
+        Host::configured("[Controllers]\ncontroller=transport=tcp;traddr=array.example;trsvcid=4420;nqn=a\n");
+    host.names.insert("array.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.start();
+    host.stafd_with(&[], 100);
+    host.wait(60.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    host.resolver_fails = true;
+    host.dead.insert("192.0.2.1".into());
+    host.kernel.clear();
+    host.send_snapshot();
+    host.wait(180.0);
+    assert_eq!(host.addresses(), ["192.0.2.2"]);
+}
+
+/// Each look-up of a resolver that blocks takes long. All together wait no longer than the first one may.
+#[test]
+fn a_resolver_that_blocks_and_fails_again_and_again_holds_nothing_up_for_longer_than_half_a_minute() {
+    let mut host = excluding();
+    host.hold(Op::Resolve);
+    host.resolver_fails = true;
+    host.start();
+    host.stafd_with(&["a"], 100);
+    host.wait(20.0);
+    assert!(host.answer_held(Op::Resolve));
+    host.wait(9.0);
+    assert!(host.nqns().is_empty());
+    host.wait(2.0);
+    assert_eq!(host.nqns(), ["a"]);
+}
+
+#[test]
+fn an_address_that_left_the_answer_stays_excluded_over_a_restart() {
+    let mut host = excluding();
+    host.start();
+    host.stafd_with(&["a"], 100);
+    host.wait(60.0);
+    host.names.insert("old.example".into(), vec!["192.0.2.2"]);
+    host.wait(120.0);
+    host.restart();
+    host.stafd_with(&["a"], 100);
+    host.wait(300.0);
+    assert!(host.nqns().is_empty());
+    host.wait(400.0);
+    assert_eq!(host.nqns(), ["a"]);
+}
+
+/// A name server may answer with another part of the addresses each time.
+#[test]
+fn answers_that_take_turns_are_logged_once_in_ten_minutes() {
+    let mut host = excluding();
+    host.start();
+    host.stafd_with(&["a"], 100);
+    host.wait(60.0);
+    for turn in 0..30 {
+        host.names.insert("old.example".into(), vec![["192.0.2.1", "192.0.2.2"][turn % 2]]);
+        host.wait(61.0);
+    }
+    assert!(host.nqns().is_empty());
+    assert!(host.logged("no longer has the address") <= 8, "{}", host.logged("no longer has the address"));
 }

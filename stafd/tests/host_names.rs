@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{FakeHost, Finder, dc, referral};
+use libstas::core::{HostEffect, Level};
 use stafd::finder::{Effect, RemovalReason};
 
 type Host = FakeHost<Finder>;
@@ -138,4 +139,128 @@ fn a_move_is_published_as_a_change_of_the_configuration() {
             .any(|removed| removed.dc == dc("192.0.2.1") && removed.reason == RemovalReason::Configuration)
     );
     assert!(host.count(|effect| *effect == Effect::DcRemoved) > 0);
+}
+
+/// A host whose `dc.example` leads to 192.0.2.1 and 192.0.2.2; the second one is configured by its address, too.
+fn two_lines() -> Host {
+    let mut host = Host::with(&["dc.example"]).page("192.0.2.1", vec![referral("192.0.2.50")]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.start();
+    host.wait(120.0);
+    let line = |traddr| format!("controller=transport=tcp;traddr={traddr}\n");
+    host.configure(&format!("[Controllers]\n{}{}", line("dc.example"), line("192.0.2.2")));
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2", "192.0.2.50"]);
+    host
+}
+
+/// What only the used address has listed must not go because another address is live.
+#[test]
+fn an_address_that_was_connected_stays_while_it_is_in_the_answer() {
+    for (seconds, dies) in [(5.0, false), (600.0, true)] {
+        let mut host = two_lines();
+        host.lose("192.0.2.1");
+        if dies {
+            // The kernel gives up, and the target does not answer any more.
+            host.dead.insert("192.0.2.1".into());
+            host.kernel.retain(|kernel| kernel.traddr != "192.0.2.1");
+            host.send_snapshot();
+        }
+        host.wait(seconds);
+        assert!(host.addresses().contains(&"192.0.2.50"), "{seconds} s: its page proves nothing now");
+        assert!(host.disconnected().is_empty(), "{seconds}");
+        let listed: Vec<String> = host.core.controllers().iter().map(|dc| dc.member.tid.traddr.clone()).collect();
+        assert!(listed.contains(&"192.0.2.1".to_owned()), "{seconds}: {listed:?}");
+        host.dead.clear();
+        if !dies {
+            host.reconnect("192.0.2.1");
+        }
+        host.wait(300.0);
+        assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2", "192.0.2.50"], "{seconds}");
+        // When the address leaves the answer, it goes.
+        host.names.insert("dc.example".into(), vec!["192.0.2.2"]);
+        host.wait(300.0);
+        assert_eq!(host.addresses(), ["192.0.2.2"], "{seconds}");
+    }
+}
+
+/// One line may be refused at an address at which another one is connected.
+#[test]
+fn a_line_that_is_refused_moves_no_other_line_of_its_name() {
+    let mut host = Host::with(&["dc.example", "dc.example"]);
+    host.conf.controllers[1].trsvcid = "4420".into();
+    host.dead.insert("4420".into());
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.start();
+    host.wait(120.0);
+    host.lose("192.0.2.1");
+    host.wait(30.0);
+    host.reconnect("192.0.2.1");
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    assert!(host.core.controllers().iter().all(|dc| dc.member.tid.traddr == "192.0.2.1"));
+}
+
+#[test]
+fn an_excluded_address_is_left_out() {
+    let mut host = Host::configured(
+        "[Controllers]\ncontroller=transport=tcp;traddr=dc.example\nexclude=transport=tcp;traddr=192.0.2.1\n",
+    );
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.start();
+    host.wait(5.0);
+    assert_eq!(host.addresses(), ["192.0.2.2"]);
+}
+
+#[test]
+fn lines_with_source_addresses_of_both_families_each_get_an_address_of_theirs() {
+    let mut host = Host::configured(
+        "[Controllers]\ncontroller=transport=tcp;traddr=dc.example;host-traddr=192.0.2.77\n\
+         controller=transport=tcp;traddr=dc.example;host-traddr=2001:db8::77\n",
+    );
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "2001:db8::1"]);
+    host.start();
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "2001:db8::1"]);
+}
+
+/// Neither the state nor the log grows while no address can be connected.
+#[test]
+fn addresses_that_all_fail_are_tried_without_end_and_without_noise() {
+    for count in [2, 12] {
+        let all: Vec<&'static str> = (1..=count).map(|n| &*format!("192.0.2.{n}").leak()).collect();
+        let mut host = Host::with(&["dc.example"]);
+        host.dead = all.iter().map(|address| (*address).to_owned()).collect();
+        host.names.insert("dc.example".into(), all.clone());
+        host.start();
+        host.wait(600.0);
+        let (saved, logged) = (host.count(is_save), warnings(&host));
+        host.wait(3600.0);
+        assert_eq!(host.count(is_save), saved, "{count} addresses");
+        assert_eq!(warnings(&host), logged, "{count} addresses");
+        host.dead.remove(all[1]);
+        host.wait(600.0);
+        assert_eq!(host.addresses(), [all[1]]);
+    }
+}
+
+fn warnings(host: &Host) -> usize {
+    host.log_records().filter(|record| record.level > Level::Debug).count()
+}
+
+fn is_save(effect: &Effect) -> bool {
+    matches!(effect, Effect::Host(HostEffect::Save))
+}
+
+/// A line whose number another line has now was removed all the same.
+#[test]
+fn a_line_that_was_removed_is_not_taken_for_a_name_that_moved() {
+    let mut host = Host::with(&["192.0.2.5", "dc.example"]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    host.start();
+    host.wait(60.0);
+    host.configure("[Controllers]\ncontroller=transport=tcp;traddr=dc.example\n");
+    host.wait(60.0);
+    assert_eq!(host.logged("controller= removed from stafd.conf (it was line 2)"), 1);
+    assert_eq!(host.logged("leads to"), 0);
 }

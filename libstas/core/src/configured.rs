@@ -8,6 +8,7 @@
 //! A wrong or incomplete answer must not end an exclusion: an address that leaves the answer stays excluded for
 //! [`EXCLUDED_AFTER`].
 
+mod choice;
 mod review;
 mod shown;
 
@@ -16,6 +17,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use review::{LeftOutLine, Review};
+
+use choice::{Choice, Seen};
 
 use super::backoff::Backoff;
 use super::context::Context;
@@ -40,8 +43,6 @@ pub const EXCLUDED_AFTER: Duration = Duration::from_secs(600);
 
 /// Maximum number of addresses of an exclusion that are no longer in the answer.
 const GONE: usize = 64;
-/// Maximum number of earlier addresses kept for a name. More are kept only while they are live.
-const BEFORE: usize = 8;
 
 /// Host names with their addresses, as saved.
 pub type SavedNames = BTreeMap<String, Vec<IpAddr>>;
@@ -50,23 +51,19 @@ pub type SavedNames = BTreeMap<String, Vec<IpAddr>>;
 struct Name {
     /// In the resolver's order.
     addresses: Vec<IpAddr>,
-    /// The address that is used.
-    used: Option<IpAddr>,
-    /// Addresses used before, oldest first. They are kept until every controller with this name is live at the address
-    /// used now. The name may change its address again before that.
-    before: Vec<IpAddr>,
-    /// Controllers that have been live at the used address.
-    moved: BTreeSet<Tid>,
+    choice: Choice,
     op: Option<OpId>,
     backoff: Backoff,
     /// Why the last look-up failed, if it did.
     failed: Option<String>,
     /// Addresses that are no longer in the answer, and since when.
     gone: BTreeMap<IpAddr, Time>,
+    /// Addresses of which the log said that they are no longer in the answer, and when.
+    told: BTreeMap<IpAddr, Time>,
     /// True after a reload, until the next answer: what the name had before no longer counts.
     is_reloaded: bool,
-    /// True while none of its controllers is connected although there are several addresses.
-    tries_others: bool,
+    /// When it is looked up again, to try another of its addresses, while none of its controllers is connected.
+    tries_others: Option<Duration>,
     /// When the first look-up of this run began.
     first_asked: Option<Time>,
     /// True once a look-up of this run has said what the name means, even if it has no address; or after [`ANSWER`]
@@ -77,6 +74,17 @@ struct Name {
 }
 
 impl Name {
+    /// Until when the first answer of this run is waited for.
+    fn hold(&self) -> Option<Time> {
+        self.first_asked.map(|first| first + ANSWER)
+    }
+
+    /// True if the log has not said for some time that this address has left the answer.
+    fn is_news(&mut self, address: IpAddr, now: Time) -> bool {
+        self.told.retain(|_, said| now < *said + EXCLUDED_AFTER);
+        self.told.len() < GONE && self.told.insert(address, now).is_none()
+    }
+
     /// Remembers the addresses that are not in the new answer. Returns them.
     fn leave_out_all_but(&mut self, answer: &[IpAddr], now: Time) -> Vec<IpAddr> {
         self.gone.retain(|address, _| !answer.contains(address));
@@ -123,8 +131,10 @@ pub struct Progress<'a> {
     pub live: &'a dyn Fn(&Tid) -> bool,
     /// True for a controller that can take the place of the same one at another address.
     pub arrived: &'a dyn Fn(&Tid) -> bool,
-    /// True for a controller without a connection whose last attempt failed.
-    pub failed: &'a dyn Fn(&Tid) -> bool,
+    /// True for a controller that has a connection, live or not.
+    pub held: &'a dyn Fn(&Tid) -> bool,
+    /// The failed attempts in a row of a controller.
+    pub attempts: &'a dyn Fn(&Tid) -> u32,
 }
 
 impl std::fmt::Debug for Progress<'_> {
@@ -187,11 +197,11 @@ impl Configured {
     #[must_use]
     pub fn restore(saved: SavedNames, moving: &SavedNames) -> Self {
         let names = saved.into_iter().map(|(name, addresses)| {
-            let state = match moving.get(&name).map(Vec::as_slice) {
-                Some([used, before @ ..]) => Name { used: Some(*used), before: before.to_vec(), ..Name::default() },
-                _ => Name { used: addresses.first().copied(), ..Name::default() },
+            let choice = match moving.get(&name) {
+                Some(addresses) => Choice::restore(addresses),
+                None => Choice::restore(addresses.get(..1).unwrap_or_default()),
             };
-            (name, Name { addresses, ..state })
+            (name, Name { addresses, choice, ..Name::default() })
         });
         let names = names.collect();
         Self { names, ..Self::default() }
@@ -201,12 +211,17 @@ impl Configured {
     #[must_use]
     pub fn saved(&self) -> SavedNames {
         let names = self.names.iter().map(|(name, state)| {
-            let connects = self.entries_of(name).next().is_some();
-            let counts = |used: &IpAddr| state.before.is_empty() && (connects || state.addresses.contains(used));
-            let used = state.used.filter(counts);
-            let first: Vec<IpAddr> = state.before.iter().copied().chain(used).collect();
-            let others = state.addresses.iter().copied().filter(|address| !first.contains(address));
-            (name.clone(), first.iter().copied().chain(others).collect())
+            let connects = self.controllers.iter().any(|entry| entry.is_name && entry.traddr == *name);
+            let used = state.choice.used.filter(|used| connects || state.addresses.contains(used));
+            // What an exclusion meant a short time ago counts after a restart, too.
+            let gone = state.gone.keys().filter(|_| !connects);
+            let mut all: Vec<IpAddr> = used.into_iter().collect();
+            for address in state.addresses.iter().chain(gone) {
+                if !all.contains(address) {
+                    all.push(*address);
+                }
+            }
+            (name.clone(), all)
         });
         names.collect()
     }
@@ -214,9 +229,8 @@ impl Configured {
     /// The names that move from one address to another, to be saved: the used address, then those used before.
     #[must_use]
     pub fn moving(&self) -> SavedNames {
-        let moving = self.names.iter().filter(|(_, state)| !state.before.is_empty());
-        let addresses = |state: &Name| state.used.iter().chain(&state.before).copied().collect();
-        moving.map(|(name, state)| (name.clone(), addresses(state))).collect()
+        let moving = self.names.iter().map(|(name, state)| (name, state.choice.saved()));
+        moving.filter(|(_, saved)| saved.len() > 1).map(|(name, saved)| (name.clone(), saved)).collect()
     }
 
     /// Takes a new configuration and looks up all its names.
@@ -272,7 +286,9 @@ impl Configured {
                         let op = ctx.next_op();
                         state.op = Some(op);
                         state.first_asked.get_or_insert(ctx.now);
-                        ctx.timers.set(Timer::LookUpAnswer(name.clone()), ctx.now + ANSWER);
+                        let hold = state.hold().filter(|_| !state.asked && state.addresses.is_empty());
+                        let answer = ctx.now + ANSWER;
+                        ctx.timers.set(Timer::LookUpAnswer(name.clone()), hold.unwrap_or(answer).min(answer));
                         ctx.host(HostEffect::Resolve { op, name: name.clone() });
                     }
                 }
@@ -292,7 +308,7 @@ impl Configured {
         let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
         state.op = None;
         // The resolver may not work yet, for example before the network is up.
-        let hold = state.first_asked.map_or(ctx.now, |first| first + ANSWER);
+        let hold = state.hold().unwrap_or(ctx.now);
         let is_answer = matches!(result, Ok(_) | Err(ResolveError::NoAddress(_)));
         let first = !state.asked && (is_answer || hold <= ctx.now);
         state.asked |= first;
@@ -305,9 +321,11 @@ impl Configured {
                 state.backoff.reset();
                 state.failed = None;
                 state.found = true;
-                let wait = if state.tries_others { NEXT_ADDRESS } else { REFRESH };
+                let wait = state.tries_others.unwrap_or(REFRESH);
                 ctx.timers.set(Timer::LookUp(name.clone()), ctx.now + wait);
                 let has_left = state.leave_out_all_but(addresses, ctx.now);
+                let has_left: Vec<IpAddr> =
+                    has_left.into_iter().filter(|address| state.is_news(*address, ctx.now)).collect();
                 if excludes && !has_left.is_empty() {
                     let text = format!(
                         "host name {name} of exclude= no longer has the address {}: excluded for {} minutes more, or \
@@ -319,7 +337,7 @@ impl Configured {
                 }
                 let is_over = state.forget_gone(ctx.now);
                 if state.addresses == *addresses {
-                    return first || is_over || state.tries_others;
+                    return first || is_over || state.tries_others.is_some();
                 }
                 state.addresses = addresses.clone();
                 ctx.host(HostEffect::Save);
@@ -329,6 +347,9 @@ impl Configured {
                 let mut again = ctx.now + state.backoff.next(ctx.jitter());
                 if !state.asked {
                     again = again.min(hold);
+                }
+                if let Some(wait) = state.tries_others {
+                    again = again.min(ctx.now + wait);
                 }
                 ctx.timers.set(Timer::LookUp(name.clone()), again);
                 let why = result.as_ref().err().map_or_else(|| "it has no address".to_owned(), ToString::to_string);
@@ -341,7 +362,7 @@ impl Configured {
                     let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}; retrying");
                     ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
                 }
-                first
+                first || state.tries_others.is_some()
             }
         }
     }
@@ -404,73 +425,85 @@ impl Configured {
                 && (entry.subsysnqn.is_empty() || entry.subsysnqn == tid.subsysnqn)
         };
         let entry = self.controllers.iter().find(is_its).filter(|_| !self.lists(tid))?;
-        Some((&entry.traddr, self.names.get(&entry.traddr)?.used?))
+        let state = self.names.get(&entry.traddr)?;
+        let (address, _) = tid::parse_ip(&tid.traddr)?;
+        let was_its = state.addresses.contains(&address) || state.gone.contains_key(&address);
+        Some((entry.traddr.as_str(), state.choice.used?)).filter(|_| was_its)
     }
 
-    /// The `controller=` entries with that host name.
-    fn entries_of(&self, name: &str) -> impl Iterator<Item = &ControllerEntry> {
-        self.controllers.iter().filter(move |entry| entry.is_name && entry.traddr == name)
-    }
-
-    /// Decides which address of each name is used, and which controllers have arrived there.
+    /// Decides which addresses of each name are used, and which controllers have arrived there.
     fn move_names(&mut self, ctx: &mut Context<'_>, defaults: &Defaults<'_>, progress: &Progress<'_>) {
-        let Progress { live, arrived, failed } = progress;
-        let mut names = std::mem::take(&mut self.names);
-        for (name, state) in &mut names {
-            let entries = || self.entries_of(name);
-            let by = |entry: &ControllerEntry, address: IpAddr| self.tid(entry, &address.to_string(), defaults);
-            let connects = |address: &IpAddr| entries().any(|entry| live(&by(entry, *address)));
-            let usable = in_order(&state.addresses, |address| family_used(address, self.family));
-            let fits = |address: &IpAddr| entries().any(|entry| fits_host_traddr(entry, *address));
-            let fitting: Vec<IpAddr> = usable.iter().copied().filter(fits).collect();
-            let usable = if fitting.is_empty() { usable } else { fitting };
-            let serves = |used: &IpAddr| usable.contains(used) && connects(used);
-            let has_failed = |address: IpAddr| entries().any(|entry| failed(&by(entry, address)));
-            let next = || match usable.iter().position(|address| state.used == Some(*address)) {
-                Some(at) if usable.get(at).is_some_and(|used| !has_failed(*used)) => usable.get(at),
-                Some(at) => usable.get(at + 1).or(usable.first()),
-                None => usable.first(),
-            };
-            let used =
-                state.used.filter(serves).or_else(|| usable.iter().copied().find(connects)).or_else(|| next().copied());
-            let tries_others =
-                usable.len() > 1 && !used.is_some_and(|used| connects(&used)) && entries().next().is_some();
-            if tries_others && !std::mem::replace(&mut state.tries_others, tries_others) {
-                ctx.timers.set_earlier(Timer::LookUp(name.clone()), ctx.now + NEXT_ADDRESS);
+        let mut entries: BTreeMap<&String, Vec<&ControllerEntry>> = BTreeMap::new();
+        for entry in self.controllers.iter().filter(|entry| entry.is_name) {
+            entries.entry(&entry.traddr).or_default().push(entry);
+        }
+        let choose = |(name, entries): (&String, Vec<&ControllerEntry>)| {
+            let state = self.names.get(name)?;
+            let (choice, tries_others) = self.choose(state, &entries, defaults, progress);
+            Some((name.clone(), choice, tries_others))
+        };
+        let chosen: Vec<(String, Choice, Option<Duration>)> = entries.into_iter().filter_map(choose).collect();
+        for (name, choice, tries_others) in chosen {
+            let Some(state) = self.names.get_mut(&name) else { continue };
+            if state.choice.saved() != choice.saved() {
+                ctx.host(HostEffect::Save);
+            }
+            state.choice = choice;
+            if let Some(wait) = tries_others.filter(|_| state.tries_others.is_none()) {
+                ctx.timers.set_earlier(Timer::LookUp(name), ctx.now + wait);
             }
             state.tries_others = tries_others;
-            // An answer without a usable address changes nothing: the last address is kept.
-            let Some(used) = used else { continue };
-            if state.used != Some(used) {
-                state.before.extend(state.used);
-                state.before.retain(|before| *before != used);
-                while state.before.len() > BEFORE
-                    && let Some(useless) = state.before.iter().position(|before| !connects(before))
-                {
-                    state.before.remove(useless);
-                }
-                state.used = Some(used);
-                state.moved.clear();
-                ctx.host(HostEffect::Save);
-            }
-            if !state.found {
-                // The saved addresses may be those of a move that had not ended: the live ones are kept.
-                let known = |address: &IpAddr| *address == used || state.before.contains(address);
-                let live: Vec<IpAddr> = state.addresses.iter().copied().filter(|a| !known(a) && connects(a)).collect();
-                state.before.extend(live);
-                continue;
-            }
-            if state.before.is_empty() {
-                continue;
-            }
-            state.moved.extend(entries().map(|entry| by(entry, used)).filter(|tid| arrived(tid)));
-            if entries().all(|entry| state.moved.contains(&by(entry, used))) {
-                state.before.clear();
-                state.moved.clear();
-                ctx.host(HostEffect::Save);
+        }
+    }
+
+    /// Chooses the addresses of one name. Also returns when another of them may be tried.
+    fn choose(
+        &self,
+        state: &Name,
+        entries: &[&ControllerEntry],
+        defaults: &Defaults<'_>,
+        progress: &Progress<'_>,
+    ) -> (Choice, Option<Duration>) {
+        let by = |entry: &ControllerEntry, address: IpAddr| self.tid(entry, &address.to_string(), defaults);
+        let at = |address: IpAddr| {
+            let fitting = entries.iter().filter(move |entry| self.place(entry, state, address) == address);
+            fitting.map(move |entry| by(entry, address))
+        };
+        let is_open = |address: IpAddr| at(address).any(|tid| !self.excludes(&tid, &tid.host_iface));
+        let allowed = in_order(&state.addresses, |address| family_used(address, self.family));
+        let open: Vec<IpAddr> = allowed.iter().copied().filter(|address| is_open(*address)).collect();
+        let usable = if open.is_empty() { allowed } else { open };
+        let seen = Seen {
+            usable: &usable,
+            is_live: &|address| at(address).any(|tid| (progress.live)(&tid)),
+            is_held: &|address| at(address).any(|tid| (progress.held)(&tid)),
+            attempts: &|address| at(address).map(|tid| (progress.attempts)(&tid)).max().unwrap_or(0),
+        };
+        let mut choice = state.choice.clone();
+        choice.choose(&seen);
+        let Some(used) = choice.used else { return (choice, None) };
+        if state.found && !choice.before.is_empty() {
+            let there: Vec<Tid> = entries.iter().map(|entry| by(entry, self.place(entry, state, used))).collect();
+            choice.moved.extend(there.iter().filter(|tid| (progress.arrived)(tid)).cloned());
+            if there.iter().all(|tid| choice.moved.contains(tid)) {
+                choice.all_have_arrived(&usable);
             }
         }
-        self.names = names;
+        let tries_others = (usable.len() > 1 && !(seen.is_held)(used)).then(|| match choice.is_known_to_work(used) {
+            true => REFRESH,
+            false => NEXT_ADDRESS,
+        });
+        (choice, tries_others)
+    }
+
+    /// The address at which an entry is connected while the name uses `used`: another one if `host-traddr=` is of the
+    /// other family.
+    fn place(&self, entry: &ControllerEntry, state: &Name, used: IpAddr) -> IpAddr {
+        if fits_host_traddr(entry, used) {
+            return used;
+        }
+        let fits = |address: IpAddr| family_used(address, self.family) && fits_host_traddr(entry, address);
+        in_order(&state.addresses, fits).first().copied().unwrap_or(used)
     }
 
     /// True while a `controller=` has a host name without a known address, or a host name that this run has not looked
@@ -483,7 +516,7 @@ impl Configured {
     /// True while a name moves from one address to another.
     #[must_use]
     pub fn is_moving(&self) -> bool {
-        self.names.values().any(|state| !state.before.is_empty())
+        self.names.values().any(|state| state.choice.is_moving())
     }
 
     fn tid(&self, entry: &ControllerEntry, address: &str, defaults: &Defaults<'_>) -> Tid {
@@ -508,11 +541,17 @@ impl Configured {
             return vec![entry.traddr.clone()];
         }
         let Some(state) = self.names.get(&entry.traddr) else { return Vec::new() };
-        let Some(used) = state.used else { return Vec::new() };
-        let has_moved = state.moved.contains(&self.tid(entry, &used.to_string(), defaults));
-        let before = state.before.iter().copied().filter(|_| !has_moved);
-        let all = std::iter::once(used).chain(before).filter(|address| family_used(*address, self.family));
-        all.map(|address| address.to_string()).collect()
+        let Choice { used: Some(used), before, kept, moved, .. } = &state.choice else { return Vec::new() };
+        let place = self.place(entry, state, *used);
+        let has_moved = moved.contains(&self.tid(entry, &place.to_string(), defaults));
+        let before = before.iter().filter(|_| !has_moved);
+        let others = before.chain(kept).copied().filter(|address| fits_host_traddr(entry, *address));
+        let mut all: Vec<IpAddr> = vec![place];
+        all.extend(others.filter(|address| *address != place));
+        all.into_iter()
+            .filter(|address| family_used(*address, self.family))
+            .map(|address| address.to_string())
+            .collect()
     }
 
     /// True when the administrator excluded that controller. `found_on` is the interface on which it was found. It

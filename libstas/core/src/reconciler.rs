@@ -102,7 +102,8 @@ impl<P: ClaimPayload> Reconciler<P> {
             // What a discovery controller listed at its earlier address goes with that address. So the new address must
             // have said what it lists.
             arrived: &|tid| fleet.is_live(tid) && (!fleet.is_of_discovery() || sources.is_settled(tid)),
-            failed: &|tid| fleet.has_failed(tid),
+            held: &|tid| fleet.kernel(tid).is_some(),
+            attempts: &|tid| fleet.attempts(tid),
         };
         let configured = self.configured.controllers(ctx, defaults, &progress);
         self.lines.retain(|tid, _| self.fleet.has(tid));

@@ -54,7 +54,7 @@ impl Review {
         let listed = configured.controllers(
             &mut ctx,
             defaults,
-            &Progress { live: &|_| false, arrived: &|_| false, failed: &|_| false },
+            &Progress { live: &|_| false, arrived: &|_| false, held: &|_| false, attempts: &|_| 0 },
         );
         let mut lines: BTreeMap<Tid, usize> = BTreeMap::new();
         for (tid, line) in configured.lines(defaults) {

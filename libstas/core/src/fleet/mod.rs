@@ -477,10 +477,10 @@ impl Fleet {
         self.kernel(tid).is_some_and(KernelController::is_live)
     }
 
-    /// True for a member without a connection whose last attempt failed.
+    /// The failed attempts of a member since it was last connected.
     #[must_use]
-    pub fn has_failed(&self, tid: &Tid) -> bool {
-        self.members.get(tid).is_some_and(|member| member.ctrl().is_none() && member.attempts > 0)
+    pub fn attempts(&self, tid: &Tid) -> u32 {
+        self.members.get(tid).map_or(0, |member| member.attempts)
     }
 
     /// True if the members are discovery controllers.

@@ -28,7 +28,9 @@ pub(super) fn controllers(blocks: &Blocks, proc: &Path) -> io::Result<Option<BTr
         }
         let parent = blocks.controller_of(&name);
         let below = below(blocks, &mounts, &name)?;
-        if below.is_empty() && parent.is_none() && !is_memory(&name) {
+        // Each path belongs to some mount, at least to `/`. If that leads back, the path is no longer that of the file.
+        let leads_back = blocks.backing_file(&name)?.is_some() && below.iter().all(|device| seen.contains(device));
+        if (below.is_empty() || leads_back) && parent.is_none() && !is_memory(&name) {
             return Ok(None);
         }
         open.extend(below);
@@ -89,7 +91,6 @@ fn below(blocks: &Blocks, mounts: &[Mount], name: &str) -> io::Result<Vec<String
             None => below.extend(devices_around(blocks, mounts, &file)),
         }
     }
-    below.retain(|device| device != name);
     Ok(below)
 }
 

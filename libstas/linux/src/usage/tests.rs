@@ -555,13 +555,17 @@ fn the_host_runs_from_the_controllers_of_root_usr_and_swap() {
     disk(&tree, "loop0", "7:0");
     tree.link("sys/dev/block/7:0", "sys/class/block/loop0");
     tree.put("sys/class/block/loop0/loop/backing_file", "/srv/root.img\n");
+    tree.put("sys/devices/loop0/loop0p1/dev", "7:1\n");
+    tree.put("sys/devices/loop0/loop0p1/partition", "1\n");
+    tree.link("sys/class/block/loop0p1", "sys/devices/loop0/loop0p1");
+    tree.link("sys/dev/block/7:1", "sys/devices/loop0/loop0p1");
     disk(&tree, "zram0", "252:0");
     disk(&tree, "zd0", "230:0");
     tree.link("sys/dev/block/254:0", "sys/class/block/vda");
     let srv = mounted("/srv", "259:3", "/dev/nvme0n1");
     let boot = mounted("/boot/efi", "254:0", "/dev/vda");
     let zfs = root("0:31", "rpool/ROOT");
-    let cases: [(String, &str, Option<&[u32]>); 20] = [
+    let cases: [(String, &str, Option<&[u32]>); 22] = [
         (root("259:3", "/dev/nvme0n1"), "", Some(&[0, 1])),
         (vda.clone() + &mounted("/usr", "259:3", "/dev/nvme0n1"), "", Some(&[0, 1])),
         (vda.clone() + &srv, "", Some(&[])),
@@ -574,6 +578,8 @@ fn the_host_runs_from_the_controllers_of_root_usr_and_swap() {
         (root("7:0", "/dev/loop0") + &srv, "", Some(&[0, 1])),
         // The file is no longer where it was.
         (root("7:0", "/dev/loop0"), "", None),
+        (root("7:1", "/dev/loop0p1"), "", None),
+        (root("7:1", "/dev/loop0p1") + &srv, "", Some(&[0, 1])),
         // An overlay whose layers are on some mount; NFS.
         (root("0:30", "overlay") + &mounted("/run/layers", "259:3", "/dev/nvme0n1"), "", Some(&[0, 1])),
         (root("0:30", "overlay") + &mounted("/run/layers", "254:0", "/dev/vda"), "", Some(&[])),

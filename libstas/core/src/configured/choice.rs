@@ -1,0 +1,119 @@
+//! At which addresses of a host name its controllers are connected.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use stas_nvme::Tid;
+
+/// Maximum number of earlier addresses kept for a name. More are kept only while they have a connection.
+const BEFORE: usize = 8;
+/// An address that was connected before counts as failed after this many attempts without success. Meanwhile the target
+/// may reboot, and a discovery controller without keep-alive support may refuse the first connect of a poll.
+const ATTEMPTS: u32 = 5;
+
+/// The addresses of a host name that its controllers are connected at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// The address that is used.
+    pub(super) used: Option<IpAddr>,
+    /// Addresses used before, oldest first. They stay until every controller with this name has arrived at the address
+    /// used now. The name may change its address again before that.
+    pub(super) before: Vec<IpAddr>,
+    /// Addresses that were connected once, failed, and are still in the answer. They stay, too: what a discovery
+    /// controller that is down has listed is not disproved by another one.
+    pub(super) kept: Vec<IpAddr>,
+    /// Controllers that have arrived at the used address.
+    pub(super) moved: BTreeSet<Tid>,
+    /// Addresses at which a controller has been live.
+    was_live: BTreeSet<IpAddr>,
+}
+
+/// What is known about the addresses of a name.
+pub(super) struct Seen<'a> {
+    /// The addresses of the answer that may be used, in the order in which they are tried.
+    pub(super) usable: &'a [IpAddr],
+    /// True if a controller is live at the address.
+    pub(super) is_live: &'a dyn Fn(IpAddr) -> bool,
+    /// True if a controller has a connection at the address, live or not.
+    pub(super) is_held: &'a dyn Fn(IpAddr) -> bool,
+    /// The most failed attempts in a row of a controller at the address.
+    pub(super) attempts: &'a dyn Fn(IpAddr) -> u32,
+}
+
+impl Choice {
+    /// The choice before a restart: the used address, then others that were connected.
+    pub(super) fn restore(saved: &[IpAddr]) -> Self {
+        let (used, before) =
+            saved.split_first().map_or((None, Vec::new()), |(used, rest)| (Some(*used), rest.to_vec()));
+        let was_live = before.iter().copied().collect();
+        Self { used, before, was_live, ..Self::default() }
+    }
+
+    /// The part that a restart must not forget.
+    pub(super) fn saved(&self) -> Vec<IpAddr> {
+        let were_live = self.before.iter().filter(|address| self.was_live.contains(address));
+        self.used.iter().chain(were_live).chain(&self.kept).copied().collect()
+    }
+
+    /// True while there are other addresses than the used one.
+    pub(super) fn is_moving(&self) -> bool {
+        !(self.before.is_empty() && self.kept.is_empty())
+    }
+
+    /// Chooses the address that is used from now on.
+    pub(super) fn choose(&mut self, seen: &Seen<'_>) {
+        let known = self.used.iter().chain(&self.before).chain(&self.kept).chain(seen.usable);
+        let known: BTreeSet<IpAddr> = known.copied().collect();
+        self.was_live.retain(|address| known.contains(address));
+        self.was_live.extend(known.iter().filter(|address| (seen.is_live)(**address)));
+        // An answer without a usable address changes nothing.
+        if let Some(next) = self.next(seen)
+            && self.used != Some(next)
+        {
+            self.before.extend(self.used);
+            self.used = Some(next);
+            self.moved.clear();
+        }
+        let left = |address: &IpAddr| !seen.usable.contains(address);
+        self.before.extend(self.kept.extract_if(.., |address| left(address)));
+        let used = self.used;
+        self.kept.retain(|address| Some(*address) != used);
+        self.before.retain(|address| Some(*address) != used);
+        while self.before.len() > BEFORE
+            && let Some(useless) = self.before.iter().position(|before| left(before) && !(seen.is_held)(*before))
+        {
+            self.before.remove(useless);
+        }
+    }
+
+    fn next(&self, seen: &Seen<'_>) -> Option<IpAddr> {
+        let has_failed = |address: IpAddr| {
+            let limit = if self.was_live.contains(&address) { ATTEMPTS } else { 1 };
+            (seen.attempts)(address) >= limit
+        };
+        let used = self.used.filter(|used| seen.usable.contains(used));
+        let live = || seen.usable.iter().copied().find(|address| (seen.is_live)(*address));
+        let untried = || seen.usable.iter().copied().find(|address| !has_failed(*address));
+        match used {
+            Some(used) if (seen.is_held)(used) => Some(used),
+            Some(used) => live().or_else(|| {
+                let is_full = self.before.len() >= BEFORE;
+                untried().filter(|_| has_failed(used) && !is_full).or(Some(used))
+            }),
+            None => live().or_else(untried).or(seen.usable.first().copied()),
+        }
+    }
+
+    /// True if a controller has been live at the address.
+    pub(super) fn is_known_to_work(&self, address: IpAddr) -> bool {
+        self.was_live.contains(&address)
+    }
+
+    /// Every controller has arrived at the used address.
+    pub(super) fn all_have_arrived(&mut self, usable: &[IpAddr]) {
+        let (was_live, before) = (&self.was_live, std::mem::take(&mut self.before));
+        let stays = |address: &IpAddr| usable.contains(address) && was_live.contains(address);
+        self.kept.extend(before.into_iter().filter(stays));
+        self.moved.clear();
+    }
+}
