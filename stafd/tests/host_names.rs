@@ -103,6 +103,24 @@ fn a_restart_while_the_next_address_is_used_keeps_it() {
     }
 }
 
+/// Which address is used next is not known while none is connected: nothing at them is removed.
+#[test]
+fn what_is_at_an_address_stays_until_one_is_connected() {
+    let mut host = Host::with(&["192.0.2.2"]).started();
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.dead.extend(["192.0.2.1".to_owned(), "192.0.2.2".to_owned()]);
+    let before = host.ctrls();
+    host.lose("192.0.2.2");
+    host.configure("[Controllers]\ncontroller=transport=tcp;traddr=dc.example\n");
+    host.wait(5.0);
+    assert_eq!(host.ctrls(), before, "it is reconnecting");
+    host.dead.clear();
+    host.reconnect("192.0.2.2");
+    host.wait(300.0);
+    assert!(host.disconnected().len() <= 1);
+    assert_eq!(host.addresses().len(), 1);
+}
+
 /// An address of the name may be connected for another line, which is removed.
 #[test]
 fn an_address_that_is_live_comes_before_all_others() {

@@ -42,6 +42,7 @@ pub struct Configured {
     lost_line: Option<usize>,
     /// The controllers that the last call of [`Configured::controllers`] returned.
     listed: BTreeSet<Tid>,
+    may_be_used: BTreeSet<Tid>,
     left_out: Vec<shown::LeftOut>,
     logged: shown::LoggedState,
 }

@@ -194,6 +194,15 @@ impl<P: ClaimPayload> Reconciler<P> {
         wanted_again
     }
 
+    /// The verdict of the sources, unless a host name of the configuration may use the controller next.
+    #[must_use]
+    pub fn unless_a_name_may_use_it(&self, tid: &Tid, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Disproved if self.configured.may_use(tid) => Verdict::Unproved(None),
+            other => other,
+        }
+    }
+
     /// Checks which of these members may be removed, by the verdict on each.
     pub fn check_removals<'a>(
         &self,

@@ -385,7 +385,8 @@ impl Connector {
     /// announced discovery controllers list: these can list any number, one after the other.
     fn verdict(&self, now: Time, tid: &Tid, may_be_live: bool) -> Verdict {
         let may_be_meant = !self.reconciler.fleet.is_announced_only(tid);
-        self.reconciler.sources.verdict_of(tid, now, may_be_live, |_| true, may_be_meant)
+        let verdict = self.reconciler.sources.verdict_of(tid, now, may_be_live, |_| true, may_be_meant);
+        self.reconciler.unless_a_name_may_use_it(tid, verdict)
     }
 
     /// Stops removals that are no longer proved, and audit removals that the audit would no longer start. While a

@@ -51,7 +51,8 @@ impl Finder {
     pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
         let counts = |id: &SourceId| !(unreachable.contains(tid) && is_page_of(id, unreachable));
         let may_be_meant = !self.reconciler.fleet.is_announced_only(tid);
-        self.reconciler.sources.verdict_of(tid, now, self.counts_as_live(now, tid), counts, may_be_meant)
+        let verdict = self.reconciler.sources.verdict_of(tid, now, self.counts_as_live(now, tid), counts, may_be_meant);
+        self.reconciler.unless_a_name_may_use_it(tid, verdict)
     }
 
     /// Follows all referrals that are not proved to be gone.

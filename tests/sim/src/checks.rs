@@ -15,7 +15,7 @@ use crate::bus::{PublishedPage, PublishedView};
 use crate::invariants::Invariant;
 use crate::kernel::{Origin, SimController};
 use crate::mutants::Bug;
-use crate::names::{Daemon, Iface, Subsystem, Target, short};
+use crate::names::{Daemon, Iface, STALE, Subsystem, Target, short};
 use crate::oracle::{Connection, PageReport, UseCheck};
 use crate::plan::Fault;
 use crate::world::{Incoming, World, trace};
@@ -598,18 +598,26 @@ impl World {
             why.filter(|_| !self.is_served_by_another(daemon, known, tid))
         };
         // Excluded controllers are unwanted, whatever lists them.
-        let mut wanted = serves.iter().filter(|tid| !self.oracle.bars(daemon, tid));
+        let mut wanted =
+            serves.iter().filter(|tid| !self.oracle.bars(daemon, tid) && !self.is_not_used_yet(daemon, tid));
         if let Some(why) = wanted.find_map(unproved) {
             self.breach(Invariant::Proof, format!("{daemon} disconnects {ctrl} ({name}): {why}"));
         } else if daemon == Daemon::Stacd {
             serves.iter().for_each(|tid| self.oracle.stac.record_disconnect(tid.clone(), now));
         }
-        if !audits && !may_serve(known).iter().any(|tid| self.oracle.has_ever_listed(daemon, tid)) {
+        let is_stale = known.target.0 >= STALE;
+        if !audits && !is_stale && !may_serve(known).iter().any(|tid| self.oracle.has_ever_listed(daemon, tid)) {
             self.breach(
                 Invariant::Foreign,
                 format!("{daemon} disconnects {ctrl} ({name}), which no source has ever listed"),
             );
         }
+    }
+
+    /// True for a discovery controller at the second address of a host name, as long as stafd tries the first one.
+    fn is_not_used_yet(&self, daemon: Daemon, dc: &Tid) -> bool {
+        let is_member = self.staf.core.as_ref().is_some_and(|finder| finder.controller(dc).is_some());
+        self.plan.initial.stale_addresses && daemon == Daemon::Stafd && !is_member
     }
 
     /// Why the proof that a controller of stacd is unwanted no longer holds.

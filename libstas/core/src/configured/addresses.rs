@@ -31,6 +31,16 @@ impl std::fmt::Debug for Progress<'_> {
     }
 }
 
+/// What was chosen for one name.
+#[derive(Default)]
+struct Chosen {
+    choice: Choice,
+    /// When another address may be tried; `None`: one is connected, or there is only one.
+    tries_others: Option<Duration>,
+    /// The controllers at all its addresses, if another one may be tried.
+    others: Vec<Tid>,
+}
+
 impl Configured {
     /// Decides which addresses of each name are used, and which controllers have arrived there.
     pub(super) fn move_names(&mut self, ctx: &mut Context<'_>, defaults: &Defaults<'_>, progress: &Progress<'_>) {
@@ -40,11 +50,12 @@ impl Configured {
         }
         let choose = |(name, entries): (&String, Vec<&ControllerEntry>)| {
             let state = self.names.get(name)?;
-            let (choice, tries_others) = self.choose(state, &entries, defaults, progress);
-            Some((name.clone(), choice, tries_others))
+            Some((name.clone(), self.choose(state, &entries, defaults, progress)))
         };
-        let chosen: Vec<(String, Choice, Option<Duration>)> = entries.into_iter().filter_map(choose).collect();
-        for (name, choice, tries_others) in chosen {
+        let chosen: Vec<(String, Chosen)> = entries.into_iter().filter_map(choose).collect();
+        self.may_be_used.clear();
+        for (name, Chosen { choice, tries_others, others }) in chosen {
+            self.may_be_used.extend(others);
             let Some(state) = self.names.get_mut(&name) else { continue };
             if state.choice.saved() != choice.saved() {
                 ctx.host(HostEffect::Save);
@@ -57,14 +68,21 @@ impl Configured {
         }
     }
 
-    /// Chooses the addresses of one name. Also returns when another of them may be tried.
+    /// True for a controller at an address of a host name that is not connected yet: it may be the next that is used, so
+    /// its removal is not proved.
+    #[must_use]
+    pub fn may_use(&self, tid: &Tid) -> bool {
+        self.may_be_used.contains(tid)
+    }
+
+    /// Chooses the addresses of one name.
     fn choose(
         &self,
         state: &Name,
         entries: &[&ControllerEntry],
         defaults: &Defaults<'_>,
         progress: &Progress<'_>,
-    ) -> (Choice, Option<Duration>) {
+    ) -> Chosen {
         let by = |entry: &ControllerEntry, address: IpAddr| self.tid(entry, &address.to_string(), defaults);
         let at = |address: IpAddr| {
             let fitting = entries.iter().filter(move |entry| self.place(entry, state, address) == address);
@@ -82,7 +100,7 @@ impl Configured {
         };
         let mut choice = state.choice.clone();
         choice.choose(&seen);
-        let Some(used) = choice.used else { return (choice, None) };
+        let Some(used) = choice.used else { return Chosen { choice, ..Chosen::default() } };
         if state.found && !choice.before.is_empty() {
             let there: Vec<Tid> = entries.iter().map(|entry| by(entry, self.place(entry, state, used))).collect();
             choice.moved.extend(there.iter().filter(|tid| (progress.arrived)(tid)).cloned());
@@ -90,11 +108,12 @@ impl Configured {
                 choice.all_have_arrived(&usable);
             }
         }
-        let tries_others = (usable.len() > 1 && !(seen.is_held)(used)).then(|| match choice.is_known_to_work(used) {
-            true => REFRESH,
-            false => NEXT_ADDRESS,
-        });
-        (choice, tries_others)
+        if usable.len() < 2 || (seen.is_held)(used) {
+            return Chosen { choice, ..Chosen::default() };
+        }
+        let wait = if choice.is_known_to_work(used) { REFRESH } else { NEXT_ADDRESS };
+        let others = usable.iter().flat_map(|address| at(*address)).collect();
+        Chosen { choice, tries_others: Some(wait), others }
     }
 
     /// The address at which an entry is connected while the name uses `used`: another one if `host-traddr=` is of the

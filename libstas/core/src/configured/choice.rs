@@ -24,7 +24,7 @@ pub(super) struct Choice {
     pub(super) kept: Vec<IpAddr>,
     /// Controllers that have arrived at the used address.
     pub(super) moved: BTreeSet<Tid>,
-    /// Addresses at which a controller has been live.
+    /// Addresses at which a controller was live while they were used.
     was_live: BTreeSet<IpAddr>,
 }
 
@@ -65,7 +65,6 @@ impl Choice {
         let known = self.used.iter().chain(&self.before).chain(&self.kept).chain(seen.usable);
         let known: BTreeSet<IpAddr> = known.copied().collect();
         self.was_live.retain(|address| known.contains(address));
-        self.was_live.extend(known.iter().filter(|address| (seen.is_live)(**address)));
         // An answer without a usable address changes nothing.
         if let Some(next) = self.next(seen)
             && self.used != Some(next)
@@ -74,6 +73,7 @@ impl Choice {
             self.used = Some(next);
             self.moved.clear();
         }
+        self.was_live.extend(self.used.filter(|used| (seen.is_live)(*used)));
         let left = |address: &IpAddr| !seen.usable.contains(address);
         self.before.extend(self.kept.extract_if(.., |address| left(address)));
         let used = self.used;
