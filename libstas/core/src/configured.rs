@@ -1,8 +1,8 @@
 //! What the configuration lists: `controller=` and `exclude=`, with their host names resolved.
 //!
-//! A name that no longer resolves keeps its last addresses. When the used address is no longer in the answer, the new
-//! one is added first, and the old one is dropped when the new one has taken its place ([`Progress::arrived`]). A name
-//! server may give the addresses in another order each time: the used one is kept while it is live. If it cannot be
+//! A name that no longer resolves keeps its last addresses. When the used address is no longer in the answer, another one
+//! is added first, and the old one is dropped when the new one has taken its place ([`Progress::arrived`]). A name server
+//! may give the addresses in another order each time: the used one is kept while it has a connection. If it cannot be
 //! connected, the next address is added.
 //!
 //! A wrong or incomplete answer must not end an exclusion: an address that leaves the answer stays excluded for
