@@ -120,7 +120,9 @@ async fn names_are_resolved_and_portals_are_probed() {
     let localhost = resolve(&client, "localhost").await.unwrap();
     assert!(localhost.iter().all(|address| address.is_loopback()), "{localhost:?}");
     let error = resolve(&client, "no-such-host.invalid").await.unwrap_err();
-    assert!(error.starts_with("cannot look up no-such-host.invalid: "), "{error}");
+    // Without a name server, the resolver says that it could not look the name up.
+    let expected = ["no-such-host.invalid has no address", "cannot look up no-such-host.invalid: "];
+    assert!(expected.iter().any(|text| error.starts_with(text)), "{error}");
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
