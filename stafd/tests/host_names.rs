@@ -1,8 +1,9 @@
 //! Discovery controllers that are configured by a host name.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{FakeHost, Finder, dc, referral};
+use fake_host::{FakeHost, Finder, Op, dc, referral};
 use libstas::core::{HostEffect, Level};
+use libstas::nvme::Tid;
 use stafd::finder::{Effect, RemovalReason};
 
 type Host = FakeHost<Finder>;
@@ -195,9 +196,9 @@ fn an_address_that_was_connected_stays_while_it_is_in_the_answer() {
         }
         host.wait(300.0);
         assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2", "192.0.2.50"], "{seconds}");
-        // When the address leaves the answer, it goes.
+        // When the address leaves the answer, it goes; if another one is used, not before the answer is confirmed.
         host.names.insert("dc.example".into(), vec!["192.0.2.2"]);
-        host.wait(300.0);
+        host.wait(900.0);
         assert_eq!(host.addresses(), ["192.0.2.2"], "{seconds}");
     }
 }
@@ -216,7 +217,25 @@ fn a_line_that_is_refused_moves_no_other_line_of_its_name() {
     host.reconnect("192.0.2.1");
     host.wait(120.0);
     assert_eq!(host.addresses(), ["192.0.2.1"]);
-    assert!(host.core.controllers().iter().all(|dc| dc.member.tid.traddr == "192.0.2.1"));
+    let of_the_first = |tid: &Tid| tid.trsvcid == "8009";
+    assert!(
+        host.core.controllers().iter().all(|dc| dc.member.tid.traddr == "192.0.2.1" || !of_the_first(dc.member.tid))
+    );
+}
+
+/// Each line is connected where it can be.
+#[test]
+fn two_lines_of_one_name_may_use_different_addresses() {
+    let mut host = Host::with(&["dc.example", "dc.example"]);
+    host.conf.controllers[1].trsvcid = "4420".into();
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.dead.insert("192.0.2.1".into());
+    host.start();
+    host.wait(60.0);
+    host.dead.clear();
+    host.wait(300.0);
+    assert_eq!(host.addresses(), ["192.0.2.2", "192.0.2.2"]);
+    assert_eq!(host.core.controllers().len(), 2);
 }
 
 #[test]
@@ -281,4 +300,91 @@ fn a_line_that_was_removed_is_not_taken_for_a_name_that_moved() {
     host.wait(60.0);
     assert_eq!(host.logged("controller= removed from stafd.conf (it was line 2)"), 1);
     assert_eq!(host.logged("leads to"), 0);
+}
+
+/// Of the two addresses of a name, the second one is used; its discovery controller refers to 192.0.2.50.
+fn second_used() -> Host {
+    let mut host = Host::with(&["dc.example"]).page("192.0.2.2", vec![referral("192.0.2.50")]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.dead.insert("192.0.2.1".into());
+    host.start();
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.2", "192.0.2.50"]);
+    host
+}
+
+/// The kernel gives the connection up while stafd is not running.
+#[test]
+fn an_address_that_was_connected_before_a_restart_is_not_left_at_its_first_failure() {
+    let mut host = second_used();
+    host.dead.remove("192.0.2.1");
+    host.dead.insert("192.0.2.2".into());
+    host.kernel.retain(|kernel| kernel.traddr != "192.0.2.2");
+    host.restart();
+    host.wait(600.0);
+    assert!(host.addresses().contains(&"192.0.2.1"), "the next one is used, too");
+    assert!(host.addresses().contains(&"192.0.2.50"), "what only the other one listed is not disproved");
+    assert!(host.disconnected().is_empty());
+}
+
+/// What a controller refers to that the name may use next stays, too.
+#[test]
+fn the_referrals_of_an_address_that_may_be_used_next_stay() {
+    let mut host = Host::with(&["192.0.2.2"]).page("192.0.2.2", vec![referral("192.0.2.50")]).started();
+    host.wait(60.0);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.dead.insert("192.0.2.1".into());
+    host.lose("192.0.2.2");
+    // The attempt at the first address takes time.
+    host.hold(Op::Probe);
+    host.configure("[Controllers]\ncontroller=transport=tcp;traddr=dc.example\n");
+    host.wait(5.0);
+    host.release(Op::Probe);
+    host.wait(20.0);
+    host.reconnect("192.0.2.2");
+    host.wait(300.0);
+    assert!(host.disconnected().is_empty(), "{:?}", host.disconnected());
+    assert_eq!(host.addresses(), ["192.0.2.2", "192.0.2.50"]);
+}
+
+/// A name server may check whether an address works, and leave it out while it does not.
+#[test]
+fn an_answer_that_lacks_an_address_for_a_short_time_ends_nothing() {
+    let mut host = two_lines();
+    host.dead.insert("192.0.2.1".into());
+    host.kernel.retain(|kernel| kernel.traddr != "192.0.2.1");
+    host.send_snapshot();
+    host.wait(600.0);
+    host.names.insert("dc.example".into(), vec!["192.0.2.2"]);
+    host.wait(300.0);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.dead.clear();
+    host.wait(120.0);
+    assert!(host.disconnected().is_empty());
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2", "192.0.2.50"]);
+}
+
+#[test]
+fn the_last_of_many_addresses_is_tried() {
+    let all: Vec<&'static str> = (1..=12).map(|n| &*format!("192.0.2.{n}").leak()).collect();
+    let mut host = Host::with(&["dc.example"]);
+    host.dead = all[..11].iter().map(|address| (*address).to_owned()).collect();
+    host.names.insert("dc.example".into(), all.clone());
+    host.start();
+    host.wait(300.0);
+    assert_eq!(host.addresses(), [all[11]]);
+}
+
+/// The resolver may need longer than a look-up may take.
+#[test]
+fn a_late_answer_counts() {
+    let mut host = Host::with(&["dc.example"]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    host.hold(Op::Resolve);
+    host.start();
+    host.wait(30.1);
+    assert!(host.addresses().is_empty());
+    assert!(host.answer_held(Op::Resolve));
+    host.wait(0.1);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }

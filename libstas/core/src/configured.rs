@@ -1,9 +1,9 @@
 //! What the configuration lists: `controller=` and `exclude=`, with their host names resolved.
 //!
-//! A name that no longer resolves keeps its last addresses. When the used address is no longer in the answer, another one
-//! is added first, and the old one is dropped when the new one has taken its place ([`Progress::arrived`]). A name server
-//! may give the addresses in another order each time: the used one is kept while it has a connection. If it cannot be
-//! connected, the next address is added.
+//! A name that no longer resolves keeps its last addresses. While the address that a line uses is in the answer, it is
+//! used as long as it has a connection, whatever the order of the answer. If it leaves the answer or fails, the next one
+//! is connected beside it. An address that left the answer is dropped when the new one has taken its place
+//! ([`Progress::arrived`]).
 //!
 //! A wrong or incomplete answer must not end an exclusion: an address that leaves the answer stays excluded for
 //! [`EXCLUDED_AFTER`].
@@ -21,6 +21,7 @@ pub use addresses::Progress;
 pub use names::{ANSWER, EXCLUDED_AFTER, REFRESH, SavedNames};
 pub use review::{LeftOutLine, Review};
 
+use choice::Choice;
 use names::Name;
 
 use super::context::Context;
@@ -38,6 +39,8 @@ pub struct Configured {
     family: FamilyOrder,
     ignore_iface: bool,
     names: BTreeMap<String, Name>,
+    /// The addresses of each line with a host name.
+    choices: BTreeMap<String, Choice>,
     file: String,
     lost_line: Option<usize>,
     /// The controllers that the last call of [`Configured::controllers`] returned.
@@ -120,8 +123,7 @@ impl Configured {
             let state = self.names.entry(name.clone()).or_default();
             state.backoff.reset();
             if is_reload {
-                state.gone.clear();
-                state.is_reloaded = true;
+                state.reload();
             }
             ctx.timers.set(Timer::LookUp(name), ctx.now);
         }
@@ -135,10 +137,10 @@ impl Configured {
         progress: &Progress<'_>,
     ) -> BTreeMap<Tid, Parameters> {
         let mut named: BTreeMap<Tid, Parameters> = BTreeMap::new();
-        self.move_names(ctx, defaults, progress);
+        self.choose_addresses(ctx, defaults, progress);
         for entry in &self.controllers {
             let parameters = entry.parameters.over(defaults.parameters);
-            for address in self.addresses(entry, defaults) {
+            for address in self.addresses(entry) {
                 let tid = self.tid(entry, &address, defaults);
                 // If several lines list a controller, the first one applies, with the strictest security settings of
                 // all of them.
@@ -170,7 +172,7 @@ impl Configured {
     /// The lines of the `controller=` entries that list these controllers.
     pub fn lines<'a>(&'a self, defaults: &'a Defaults<'_>) -> impl Iterator<Item = (Tid, usize)> + 'a {
         self.controllers.iter().flat_map(move |entry| {
-            let addresses = self.addresses(entry, defaults).into_iter();
+            let addresses = self.addresses(entry).into_iter();
             addresses.map(move |address| (self.tid(entry, &address, defaults), entry.line))
         })
     }
@@ -216,7 +218,7 @@ impl Configured {
     fn addresses_of(&self, exclusion: &Exclusion) -> Vec<IpAddr> {
         let name = exclusion.traddr.as_ref().filter(|_| exclusion.is_name);
         let state = name.and_then(|name| self.names.get(name));
-        state.iter().flat_map(|state| state.addresses.iter().chain(state.gone.keys())).copied().collect()
+        state.map(|state| state.present().collect()).unwrap_or_default()
     }
 
     /// True while an exclusion has a host name without a completed look-up, so that it may mean that controller. Its

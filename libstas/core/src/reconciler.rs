@@ -64,12 +64,12 @@ pub struct Reconciler<P> {
 }
 
 impl<P: ClaimPayload> Reconciler<P> {
-    /// Creates it without controllers. `names` are the last known addresses of the configured host names, `moving` those
-    /// of [`Configured::moving`].
+    /// Creates it without controllers. `names` are the last known addresses of the configured host names, `chosen` those
+    /// of [`Configured::chosen_addresses`].
     #[must_use]
-    pub fn new(sources: Sources<P>, fleet: Fleet, names: SavedNames, moving: &SavedNames) -> Self {
+    pub fn new(sources: Sources<P>, fleet: Fleet, names: SavedNames, chosen: &SavedNames) -> Self {
         Self {
-            configured: Configured::restore(names, moving),
+            configured: Configured::restore(names, chosen),
             sources,
             fleet,
             debounce: Debounce::default(),
@@ -102,7 +102,7 @@ impl<P: ClaimPayload> Reconciler<P> {
             // What a discovery controller listed at its earlier address goes with that address. So the new address must
             // have said what it lists.
             arrived: &|tid| fleet.is_live(tid) && (!fleet.is_of_discovery() || sources.is_settled(tid)),
-            held: &|tid| fleet.kernel(tid).is_some(),
+            held: &|tid| fleet.kernel(tid).is_some() || fleet.awaits_poll(tid),
             attempts: &|tid| fleet.attempts(tid),
         };
         let configured = self.configured.controllers(ctx, defaults, &progress);
@@ -169,7 +169,7 @@ impl<P: ClaimPayload> Reconciler<P> {
         self.sources.forget_unknown(now, id, |tid| fleet.has(tid) || restored.contains(tid));
     }
 
-    /// Takes the answer to a look-up. Returns true when that changes which controllers are listed or excluded.
+    /// Takes the answer to a look-up. Returns true when that may change which controllers are listed or excluded.
     pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, ResolveError>) -> bool {
         let changed = self.configured.resolved(ctx, op, result);
         if changed {

@@ -84,6 +84,7 @@ impl Connector {
     /// True when a source lists, has listed, or may mean by an unclear entry the controller of that connection.
     fn is_claimed(&self, kernel: &KernelController) -> bool {
         self.reconciler.sources.may_mean(&kernel.tid())
+            || self.reconciler.configured.may_use(&kernel.tid())
             || self
                 .reconciler
                 .sources

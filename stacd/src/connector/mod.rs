@@ -100,7 +100,7 @@ impl Connector {
                 Sources::default(),
                 Fleet::new(Kind::Io),
                 saved.names.clone(),
-                &saved.moving_names,
+                &saved.chosen_addresses,
             ),
             stafd: stafd::Stafd::default(),
             nbft: nbft::NbftIocs::default(),

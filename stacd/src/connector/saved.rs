@@ -55,9 +55,9 @@ pub struct Saved {
     pub configured: BTreeSet<Tid>,
     /// The last known addresses of configured host names.
     pub names: SavedNames,
-    /// The host names that move to another address: the used address, then those used before.
+    /// The lines whose host name has several addresses: the used address, then others at which they stay connected.
     #[serde(default, skip_serializing_if = "SavedNames::is_empty")]
-    pub moving_names: SavedNames,
+    pub chosen_addresses: SavedNames,
     /// The host NQN at the time.
     #[serde(default)]
     pub host_nqn: String,
@@ -130,7 +130,7 @@ impl Connector {
             instances: self.reconciler.fleet.instances(),
             configured: self.reconciler.saved_configured(),
             names: self.reconciler.configured.saved(),
-            moving_names: self.reconciler.configured.moving(),
+            chosen_addresses: self.reconciler.configured.chosen_addresses(),
             boot: boot.collect(),
             host_nqn: self.hostnqn_change.host_nqn().to_owned(),
             renamed: self.hostnqn_change.before().clone(),

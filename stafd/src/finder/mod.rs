@@ -93,7 +93,7 @@ impl Finder {
                 Sources::doubting(DOUBTFUL_LOSS),
                 Fleet::new(Kind::Discovery),
                 saved.names.clone(),
-                &saved.moving_names,
+                &saved.chosen_addresses,
             ),
             dcs: BTreeMap::new(),
             removed: BTreeMap::new(),
@@ -403,6 +403,7 @@ impl Finder {
         let roots = [SourceId::Configured, SourceId::Boot];
         let mut found: BTreeSet<Tid> =
             roots.iter().flat_map(|id| self.reconciler.sources.listed_by(id)).cloned().collect();
+        found.extend(self.reconciler.configured.may_be_used().cloned());
         let mut edge: Vec<Tid> = found.iter().cloned().collect();
         while !edge.is_empty() {
             let pages: Vec<SourceId> = edge.drain(..).map(SourceId::Page).collect();

@@ -81,6 +81,8 @@ impl Finder {
                 _ => drop(reached.insert(tid)),
             }
         }
+        // A host name of the configuration may use them next.
+        reached.extend(members.iter().copied().filter(|tid| self.reconciler.configured.may_use(tid)));
         follow(&referrals, &mut reached);
         let rooted = self.aged_out.iter().filter(|tid| reached.contains(tid)).cloned().collect();
         if self.announced.awaits_announcements() {

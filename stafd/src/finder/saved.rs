@@ -59,9 +59,9 @@ pub struct Saved {
     pub configured: BTreeSet<Tid>,
     /// The last known addresses of configured host names.
     pub names: SavedNames,
-    /// The host names that move to another address: the used address, then those used before.
+    /// The lines whose host name has several addresses: the used address, then others at which they stay connected.
     #[serde(default, skip_serializing_if = "SavedNames::is_empty")]
-    pub moving_names: SavedNames,
+    pub chosen_addresses: SavedNames,
     /// The discovery controllers found by mDNS.
     #[serde(default)]
     pub announced: Vec<SavedAnnounced>,
@@ -116,7 +116,7 @@ impl Finder {
             removed: self.removed.values().cloned().collect(),
             configured: self.reconciler.saved_configured(),
             names: self.reconciler.configured.saved(),
-            moving_names: self.reconciler.configured.moving(),
+            chosen_addresses: self.reconciler.configured.chosen_addresses(),
             announced: self.announced.saved(),
             aged_out: self.saved_aged_out(),
             boot: self.nbft.controllers().to_vec(),

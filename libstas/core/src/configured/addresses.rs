@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::choice::{Choice, Seen};
+use super::choice::{Choice, Seen, line_key};
 use super::names::{NEXT_ADDRESS, Name, REFRESH};
 use super::{Configured, Defaults, family_used};
 use crate::conf::ControllerEntry;
@@ -31,126 +31,117 @@ impl std::fmt::Debug for Progress<'_> {
     }
 }
 
-/// What was chosen for one name.
+/// What was chosen for one line.
 #[derive(Default)]
 struct Chosen {
     choice: Choice,
-    /// When another address may be tried; `None`: one is connected, or there is only one.
+    /// When the next address may be tried; `None`: the used one has a connection, or there is no other.
     tries_others: Option<Duration>,
-    /// The controllers at all its addresses, if another one may be tried.
+    /// The controllers at all addresses, if the next one may be tried.
     others: Vec<Tid>,
 }
 
 impl Configured {
-    /// Decides which addresses of each name are used, and which controllers have arrived there.
-    pub(super) fn move_names(&mut self, ctx: &mut Context<'_>, defaults: &Defaults<'_>, progress: &Progress<'_>) {
-        let mut entries: BTreeMap<&String, Vec<&ControllerEntry>> = BTreeMap::new();
-        for entry in self.controllers.iter().filter(|entry| entry.is_name) {
-            entries.entry(&entry.traddr).or_default().push(entry);
-        }
-        let choose = |(name, entries): (&String, Vec<&ControllerEntry>)| {
-            let state = self.names.get(name)?;
-            Some((name.clone(), self.choose(state, &entries, defaults, progress)))
+    /// Decides at which addresses of its host name each line is connected.
+    pub(super) fn choose_addresses(&mut self, ctx: &mut Context<'_>, defaults: &Defaults<'_>, progress: &Progress<'_>) {
+        let named = self.controllers.iter().filter(|entry| entry.is_name);
+        let choose = |entry: &ControllerEntry| {
+            let state = self.names.get(&entry.traddr)?;
+            Some((entry.traddr.clone(), line_key(entry), self.choose(entry, state, defaults, progress)))
         };
-        let chosen: Vec<(String, Chosen)> = entries.into_iter().filter_map(choose).collect();
+        let chosen: Vec<(String, String, Chosen)> = named.filter_map(choose).collect();
+        let before = self.chosen_addresses();
+        self.choices.clear();
         self.may_be_used.clear();
-        for (name, Chosen { choice, tries_others, others }) in chosen {
+        let mut waits: BTreeMap<String, Duration> = BTreeMap::new();
+        for (name, key, Chosen { choice, tries_others, others }) in chosen {
+            self.choices.insert(key, choice);
             self.may_be_used.extend(others);
-            let Some(state) = self.names.get_mut(&name) else { continue };
-            if state.choice.saved() != choice.saved() {
-                ctx.host(HostEffect::Save);
+            if let Some(wait) = tries_others {
+                waits.entry(name).and_modify(|shortest| *shortest = wait.min(*shortest)).or_insert(wait);
             }
-            state.choice = choice;
-            if let Some(wait) = tries_others.filter(|_| state.tries_others.is_none()) {
-                ctx.timers.set_earlier(Timer::LookUp(name), ctx.now + wait);
+        }
+        for (name, state) in &mut self.names {
+            let wait = waits.remove(name);
+            if let Some(wait) = wait.filter(|_| state.tries_others.is_none()) {
+                ctx.timers.set_earlier(Timer::LookUp(name.clone()), ctx.now + wait);
             }
-            state.tries_others = tries_others;
+            state.tries_others = wait;
+        }
+        if self.chosen_addresses() != before {
+            ctx.host(HostEffect::Save);
         }
     }
 
-    /// True for a controller at an address of a host name that is not connected yet: it may be the next that is used, so
-    /// its removal is not proved.
+    /// True for the controllers at all addresses of a host name with several, while the used one has no connection: each
+    /// may be the next that is used, so its removal is not proved.
     #[must_use]
     pub fn may_use(&self, tid: &Tid) -> bool {
         self.may_be_used.contains(tid)
     }
 
-    /// Chooses the addresses of one name.
+    /// The controllers for which [`Configured::may_use`] is true.
+    pub fn may_be_used(&self) -> impl Iterator<Item = &Tid> {
+        self.may_be_used.iter()
+    }
+
+    /// Chooses the addresses of one line.
     fn choose(
         &self,
+        entry: &ControllerEntry,
         state: &Name,
-        entries: &[&ControllerEntry],
         defaults: &Defaults<'_>,
         progress: &Progress<'_>,
     ) -> Chosen {
-        let by = |entry: &ControllerEntry, address: IpAddr| self.tid(entry, &address.to_string(), defaults);
-        let at = |address: IpAddr| {
-            let fitting = entries.iter().filter(move |entry| self.place(entry, state, address) == address);
-            fitting.map(move |entry| by(entry, address))
+        let at = |address: IpAddr| self.tid(entry, &address.to_string(), defaults);
+        let is_excluded = |address: IpAddr| {
+            let tid = at(address);
+            self.excludes(&tid, &tid.host_iface)
         };
-        let is_open = |address: IpAddr| at(address).any(|tid| !self.excludes(&tid, &tid.host_iface));
+        // If none is usable, the line is still listed, with the reason.
         let allowed = in_order(&state.addresses, |address| family_used(address, self.family));
-        let open: Vec<IpAddr> = allowed.iter().copied().filter(|address| is_open(*address)).collect();
-        let usable = if open.is_empty() { allowed } else { open };
+        let mut usable = allowed.clone();
+        usable.retain(|address| fits_host_traddr(entry, *address) && !is_excluded(*address));
+        let usable = if usable.is_empty() { allowed } else { usable };
         let seen = Seen {
             usable: &usable,
-            is_live: &|address| at(address).any(|tid| (progress.live)(&tid)),
-            is_held: &|address| at(address).any(|tid| (progress.held)(&tid)),
-            attempts: &|address| at(address).map(|tid| (progress.attempts)(&tid)).max().unwrap_or(0),
+            has_just_left: &|address| state.gone.get(&address).is_some_and(|gone| gone.counts),
+            is_live: &|address| (progress.live)(&at(address)),
+            is_held: &|address| (progress.held)(&at(address)),
+            attempts: &|address| (progress.attempts)(&at(address)),
+            has_arrived: &|address| state.found && (progress.arrived)(&at(address)),
         };
-        let mut choice = state.choice.clone();
+        let restored = || Choice::restore(state.saved.as_slice());
+        let mut choice = self.choices.get(&line_key(entry)).cloned().unwrap_or_else(restored);
         choice.choose(&seen);
-        let Some(used) = choice.used else { return Chosen { choice, ..Chosen::default() } };
-        if state.found && !choice.before.is_empty() {
-            let there: Vec<Tid> = entries.iter().map(|entry| by(entry, self.place(entry, state, used))).collect();
-            choice.moved.extend(there.iter().filter(|tid| (progress.arrived)(tid)).cloned());
-            if there.iter().all(|tid| choice.moved.contains(tid)) {
-                choice.all_have_arrived(&usable);
-            }
-        }
-        if usable.len() < 2 || (seen.is_held)(used) {
+        let is_held = choice.used.is_some_and(seen.is_held);
+        if usable.len() < 2 || is_held {
             return Chosen { choice, ..Chosen::default() };
         }
-        let wait = if choice.is_known_to_work(used) { REFRESH } else { NEXT_ADDRESS };
-        let others = usable.iter().flat_map(|address| at(*address)).collect();
+        let is_untried = usable.iter().any(|address| (seen.attempts)(*address) == 0);
+        let wait = if is_untried && !choice.is_known_to_work() { NEXT_ADDRESS } else { REFRESH };
+        let others = usable.iter().map(|address| at(*address)).collect();
         Chosen { choice, tries_others: Some(wait), others }
     }
 
-    /// The address at which an entry is connected while the name uses `used`: another one if `host-traddr=` is of the
-    /// other family.
-    fn place(&self, entry: &ControllerEntry, state: &Name, used: IpAddr) -> IpAddr {
-        if fits_host_traddr(entry, used) {
-            return used;
-        }
-        let fits = |address: IpAddr| family_used(address, self.family) && fits_host_traddr(entry, address);
-        in_order(&state.addresses, fits).first().copied().unwrap_or(used)
-    }
-
-    /// True while a name moves from one address to another.
+    /// True if a new connection may change at which addresses a line is connected.
     #[must_use]
     pub fn is_moving(&self) -> bool {
-        self.names.values().any(|state| state.choice.is_moving())
+        self.choices.values().any(|choice| choice.is_moving() || !choice.is_known_to_work())
     }
 
     /// The addresses of an entry. More than one while the entry changes to a new address. An entry with an address (not
     /// a host name) of a family that is not used still lists its controller, which is then excluded. So the controller
     /// stays listed if this line is removed while another line is unreadable.
-    pub(super) fn addresses(&self, entry: &ControllerEntry, defaults: &Defaults<'_>) -> Vec<String> {
+    pub(super) fn addresses(&self, entry: &ControllerEntry) -> Vec<String> {
         if !entry.is_name {
             return vec![entry.traddr.clone()];
         }
-        let Some(state) = self.names.get(&entry.traddr) else { return Vec::new() };
-        let Choice { used: Some(used), before, kept, moved, .. } = &state.choice else { return Vec::new() };
-        let place = self.place(entry, state, *used);
-        let has_moved = moved.contains(&self.tid(entry, &place.to_string(), defaults));
-        let before = before.iter().filter(|_| !has_moved);
-        let others = before.chain(kept).copied().filter(|address| fits_host_traddr(entry, *address));
-        let mut all: Vec<IpAddr> = vec![place];
-        all.extend(others.filter(|address| *address != place));
-        all.into_iter()
-            .filter(|address| family_used(*address, self.family))
-            .map(|address| address.to_string())
-            .collect()
+        let Some(Choice { used: Some(used), before, kept, .. }) = self.choices.get(&line_key(entry)) else {
+            return Vec::new();
+        };
+        let all = std::iter::once(used).chain(before).chain(kept);
+        all.filter(|address| family_used(**address, self.family)).map(ToString::to_string).collect()
     }
 
     /// If the `controller=` in this line lists this controller no longer because its host name has another address: the
@@ -166,7 +157,8 @@ impl Configured {
         let state = self.names.get(&entry.traddr)?;
         let (address, _) = tid::parse_ip(&tid.traddr)?;
         let was_its = state.addresses.contains(&address) || state.gone.contains_key(&address);
-        Some((entry.traddr.as_str(), state.choice.used?)).filter(|_| was_its)
+        let used = self.choices.get(&line_key(entry))?.used?;
+        was_its.then_some((entry.traddr.as_str(), used))
     }
 }
 

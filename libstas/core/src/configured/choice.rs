@@ -1,30 +1,28 @@
-//! At which addresses of a host name its controllers are connected.
+//! At which addresses of a host name a `controller=` line is connected.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use stas_nvme::Tid;
+use crate::conf::ControllerEntry;
 
-/// Maximum number of earlier addresses kept for a name. More are kept only while they have a connection.
+/// Maximum number of earlier addresses that are no longer in the answer. More stay only while they have a connection.
 const BEFORE: usize = 8;
 /// An address that was connected before counts as failed after this many attempts without success. Meanwhile the target
 /// may reboot, and a discovery controller without keep-alive support may refuse the first connect of a poll.
 const ATTEMPTS: u32 = 5;
 
-/// The addresses of a host name that its controllers are connected at.
+/// The addresses at which a line is connected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Choice {
     /// The address that is used.
     pub(super) used: Option<IpAddr>,
-    /// Addresses used before, oldest first. They stay until every controller with this name has arrived at the address
-    /// used now. The name may change its address again before that.
+    /// Addresses used before, oldest first. They stay until the controller has arrived at the address used now. The name
+    /// may change its address again before that.
     pub(super) before: Vec<IpAddr>,
-    /// Addresses that were connected once, failed, and are still in the answer. They stay, too: what a discovery
-    /// controller that is down has listed is not disproved by another one.
+    /// Addresses in the answer at which the controller was live while they were used. They stay connected beside the
+    /// used one: what a discovery controller that is down has listed is not disproved by another one.
     pub(super) kept: Vec<IpAddr>,
-    /// Controllers that have arrived at the used address.
-    pub(super) moved: BTreeSet<Tid>,
-    /// Addresses at which a controller was live while they were used.
+    /// Addresses at which the controller was live while they were used.
     was_live: BTreeSet<IpAddr>,
 }
 
@@ -32,12 +30,16 @@ pub(super) struct Choice {
 pub(super) struct Seen<'a> {
     /// The addresses of the answer that may be used, in the order in which they are tried.
     pub(super) usable: &'a [IpAddr],
-    /// True if a controller is live at the address.
+    /// True for an address that left the answer a short time ago: the answer may be incomplete.
+    pub(super) has_just_left: &'a dyn Fn(IpAddr) -> bool,
+    /// True if the controller is live at the address.
     pub(super) is_live: &'a dyn Fn(IpAddr) -> bool,
-    /// True if a controller has a connection at the address, live or not.
+    /// True if the controller has a connection at the address, live or not.
     pub(super) is_held: &'a dyn Fn(IpAddr) -> bool,
-    /// The most failed attempts in a row of a controller at the address.
+    /// The failed attempts in a row at the address.
     pub(super) attempts: &'a dyn Fn(IpAddr) -> u32,
+    /// True if the controller at the address can take the place of the earlier ones.
+    pub(super) has_arrived: &'a dyn Fn(IpAddr) -> bool,
 }
 
 impl Choice {
@@ -45,7 +47,7 @@ impl Choice {
     pub(super) fn restore(saved: &[IpAddr]) -> Self {
         let (used, before) =
             saved.split_first().map_or((None, Vec::new()), |(used, rest)| (Some(*used), rest.to_vec()));
-        let was_live = before.iter().copied().collect();
+        let was_live = saved.iter().copied().collect();
         Self { used, before, was_live, ..Self::default() }
     }
 
@@ -60,7 +62,7 @@ impl Choice {
         !(self.before.is_empty() && self.kept.is_empty())
     }
 
-    /// Chooses the address that is used from now on.
+    /// Chooses the address that is used from now on, and forgets the earlier ones if the controller has arrived there.
     pub(super) fn choose(&mut self, seen: &Seen<'_>) {
         let known = self.used.iter().chain(&self.before).chain(&self.kept).chain(seen.usable);
         let known: BTreeSet<IpAddr> = known.copied().collect();
@@ -71,18 +73,23 @@ impl Choice {
         {
             self.before.extend(self.used);
             self.used = Some(next);
-            self.moved.clear();
         }
         self.was_live.extend(self.used.filter(|used| (seen.is_live)(*used)));
         let left = |address: &IpAddr| !seen.usable.contains(address);
-        self.before.extend(self.kept.extract_if(.., |address| left(address)));
+        let is_missing = |address: &IpAddr| left(address) && !(seen.has_just_left)(*address);
+        self.before.extend(self.kept.extract_if(.., |address| is_missing(address)));
         let used = self.used;
         self.kept.retain(|address| Some(*address) != used);
         self.before.retain(|address| Some(*address) != used);
-        while self.before.len() > BEFORE
+        while self.before.iter().filter(|before| left(before)).count() > BEFORE
             && let Some(useless) = self.before.iter().position(|before| left(before) && !(seen.is_held)(*before))
         {
             self.before.remove(useless);
+        }
+        if used.is_some_and(|used| (seen.has_arrived)(used)) {
+            let was_live = &self.was_live;
+            let stays = |address: &IpAddr| !left(address) && was_live.contains(address);
+            self.kept.extend(self.before.drain(..).filter(stays));
         }
     }
 
@@ -96,24 +103,19 @@ impl Choice {
         let untried = || seen.usable.iter().copied().find(|address| !has_failed(*address));
         match used {
             Some(used) if (seen.is_held)(used) => Some(used),
-            Some(used) => live().or_else(|| {
-                let is_full = self.before.len() >= BEFORE;
-                untried().filter(|_| has_failed(used) && !is_full).or(Some(used))
-            }),
+            Some(used) => live().or_else(|| untried().filter(|_| has_failed(used))).or(Some(used)),
             None => live().or_else(untried).or(seen.usable.first().copied()),
         }
     }
 
-    /// True if a controller has been live at the address.
-    pub(super) fn is_known_to_work(&self, address: IpAddr) -> bool {
-        self.was_live.contains(&address)
+    /// True if the controller was live at the used address.
+    pub(super) fn is_known_to_work(&self) -> bool {
+        self.used.is_some_and(|used| self.was_live.contains(&used))
     }
+}
 
-    /// Every controller has arrived at the used address.
-    pub(super) fn all_have_arrived(&mut self, usable: &[IpAddr]) {
-        let (was_live, before) = (&self.was_live, std::mem::take(&mut self.before));
-        let stays = |address: &IpAddr| usable.contains(address) && was_live.contains(address);
-        self.kept.extend(before.into_iter().filter(stays));
-        self.moved.clear();
-    }
+/// What distinguishes a `controller=` line with a host name from other lines, over reloads and restarts.
+pub(super) fn line_key(entry: &ControllerEntry) -> String {
+    let ControllerEntry { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn, .. } = entry;
+    format!("{transport};{traddr};{trsvcid};{subsysnqn};{host_traddr};{host_iface};{host_nqn}")
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Configured;
-use super::choice::Choice;
+use super::choice::{Choice, line_key};
 use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::effect::{HostEffect, Level, LogRecord};
@@ -17,34 +17,44 @@ pub const REFRESH: Duration = Duration::from_secs(60);
 /// A look-up without an answer after this time counts as failed.
 pub const ANSWER: Duration = Duration::from_secs(30);
 
-/// While a name with several addresses is not connected, it is looked up again after this time, and the next address is
-/// tried.
+/// Wait between look-ups of a name with several addresses while one of them has not been tried and none is connected.
 pub(super) const NEXT_ADDRESS: Duration = Duration::from_secs(10);
 /// An address that is no longer in the answer for the host name of an exclusion stays excluded for this time.
 pub const EXCLUDED_AFTER: Duration = Duration::from_secs(600);
 
-/// Maximum number of addresses of an exclusion that are no longer in the answer.
+/// Maximum number of addresses that are remembered although they are no longer in the answer.
 const GONE: usize = 64;
 
 /// Host names with their addresses, as saved.
 pub type SavedNames = BTreeMap<String, Vec<IpAddr>>;
 
+/// An address that is no longer in the answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gone {
+    since: Time,
+    /// True for [`EXCLUDED_AFTER`], unless there was a reload.
+    pub(super) counts: bool,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Name {
     /// In the resolver's order.
     pub(super) addresses: Vec<IpAddr>,
-    pub(super) choice: Choice,
+    /// The address that was used before this run by lines of which nothing else was saved.
+    pub(super) saved: Vec<IpAddr>,
     pub(super) op: Option<OpId>,
+    /// True if the present look-up has no answer after [`ANSWER`]. Its answer still counts.
+    is_late: bool,
     pub(super) backoff: Backoff,
     /// Why the last look-up failed, if it did.
     pub(super) failed: Option<String>,
-    /// Addresses that are no longer in the answer, and since when.
-    pub(super) gone: BTreeMap<IpAddr, Time>,
+    /// Addresses that are no longer in the answer.
+    pub(super) gone: BTreeMap<IpAddr, Gone>,
     /// Addresses of which the log said that they are no longer in the answer, and when.
     pub(super) told: BTreeMap<IpAddr, Time>,
     /// True after a reload, until the next answer: what the name had before no longer counts.
     pub(super) is_reloaded: bool,
-    /// When it is looked up again, to try another of its addresses, while none of its controllers is connected.
+    /// The wait until the next look-up while a line has several addresses and no connection at the used one.
     pub(super) tries_others: Option<Duration>,
     /// When the first look-up of this run began.
     pub(super) first_asked: Option<Time>,
@@ -74,50 +84,62 @@ impl Name {
             return Vec::new();
         }
         let left: Vec<IpAddr> = self.addresses.iter().copied().filter(|address| !answer.contains(address)).collect();
-        self.gone.extend(left.iter().map(|address| (*address, now)));
+        self.gone.extend(left.iter().map(|address| (*address, Gone { since: now, counts: true })));
         left
     }
 
-    /// Forgets addresses that left the answer long ago. True if there are such.
+    /// Addresses that left the answer long ago no longer count. True if there are such.
     fn forget_gone(&mut self, now: Time) -> bool {
-        let before = self.gone.len();
-        self.gone.retain(|_, since| now < *since + EXCLUDED_AFTER);
+        let mut is_over = false;
+        for gone in self.gone.values_mut().filter(|gone| gone.counts && gone.since + EXCLUDED_AFTER <= now) {
+            (gone.counts, is_over) = (false, true);
+        }
         while self.gone.len() > GONE
-            && let Some(oldest) = self.gone.iter().min_by_key(|(_, since)| **since).map(|(address, _)| *address)
+            && let Some(oldest) = self.gone.iter().min_by_key(|(_, gone)| gone.since).map(|(address, _)| *address)
         {
             self.gone.remove(&oldest);
         }
-        self.gone.len() < before
+        is_over
+    }
+
+    /// After a reload, what the name had before no longer counts.
+    pub(super) fn reload(&mut self) {
+        self.gone.values_mut().for_each(|gone| gone.counts = false);
+        self.is_reloaded = true;
+    }
+
+    /// The addresses that the name has, or had a short time ago.
+    pub(super) fn present(&self) -> impl Iterator<Item = IpAddr> {
+        let just_left = self.gone.iter().filter(|(_, gone)| gone.counts).map(|(address, _)| *address);
+        self.addresses.iter().copied().chain(just_left)
     }
 }
 
 impl Configured {
     /// Creates it with the addresses that names had before this run.
     #[must_use]
-    pub fn restore(saved: SavedNames, moving: &SavedNames) -> Self {
+    pub fn restore(saved: SavedNames, chosen: &SavedNames) -> Self {
         let names = saved.into_iter().map(|(name, addresses)| {
-            let choice = match moving.get(&name) {
-                Some(addresses) => Choice::restore(addresses),
-                None => Choice::restore(addresses.get(..1).unwrap_or_default()),
-            };
-            (name, Name { addresses, choice, ..Name::default() })
+            let saved = addresses.get(..1).unwrap_or_default().to_vec();
+            (name, Name { addresses, saved, ..Name::default() })
         });
-        let names = names.collect();
-        Self { names, ..Self::default() }
+        let choices = chosen.iter().map(|(key, addresses)| (key.clone(), Choice::restore(addresses)));
+        Self { names: names.collect(), choices: choices.collect(), ..Self::default() }
     }
 
-    /// The addresses of names, to be saved. The used address comes first.
+    /// The addresses of names, to be saved. The address that a line uses comes first.
     #[must_use]
     pub fn saved(&self) -> SavedNames {
         let names = self.names.iter().map(|(name, state)| {
-            let connects = self.controllers.iter().any(|entry| entry.is_name && entry.traddr == *name);
-            let used = state.choice.used.filter(|used| connects || state.addresses.contains(used));
+            let mut lines = self.controllers.iter().filter(|entry| entry.is_name && entry.traddr == *name).peekable();
+            let connects = lines.peek().is_some();
+            let mut all: Vec<IpAddr> =
+                lines.find_map(|line| self.choices.get(&line_key(line))?.used).into_iter().collect();
             // What an exclusion meant a short time ago counts after a restart, too.
-            let gone = state.gone.keys().filter(|_| !connects);
-            let mut all: Vec<IpAddr> = used.into_iter().collect();
-            for address in state.addresses.iter().chain(gone) {
-                if !all.contains(address) {
-                    all.push(*address);
+            let present: Vec<IpAddr> = if connects { state.addresses.clone() } else { state.present().collect() };
+            for address in present {
+                if !all.contains(&address) {
+                    all.push(address);
                 }
             }
             (name.clone(), all)
@@ -125,11 +147,17 @@ impl Configured {
         names.collect()
     }
 
-    /// The names that move from one address to another, to be saved: the used address, then those used before.
+    /// The lines whose host name has several addresses, to be saved: the used address, then others at which they stay
+    /// connected.
     #[must_use]
-    pub fn moving(&self) -> SavedNames {
-        let moving = self.names.iter().map(|(name, state)| (name, state.choice.saved()));
-        moving.filter(|(_, saved)| saved.len() > 1).map(|(name, saved)| (name.clone(), saved)).collect()
+    pub fn chosen_addresses(&self) -> SavedNames {
+        let named = self.controllers.iter().filter(|entry| entry.is_name);
+        let lines = named.filter_map(|entry| {
+            let saved = self.choices.get(&line_key(entry))?.saved();
+            let is_plain = self.names.get(&entry.traddr)?.addresses.len() < 2 && saved.len() < 2;
+            (!is_plain).then(|| (line_key(entry), saved))
+        });
+        lines.collect()
     }
 
     /// Looks up all names again, because the network has changed.
@@ -151,7 +179,8 @@ impl Configured {
             match timer {
                 Timer::LookUp(name) => {
                     let Some(state) = self.names.get_mut(name) else { continue };
-                    if state.op.is_none() {
+                    if state.op.is_none() || state.is_late {
+                        state.is_late = false;
                         let op = ctx.next_op();
                         state.op = Some(op);
                         state.first_asked.get_or_insert(ctx.now);
@@ -171,11 +200,14 @@ impl Configured {
         changed
     }
 
-    /// Takes the answer to a look-up. Returns true when it changed something, or when it is the first answer of this
-    /// run.
+    /// Takes the answer to a look-up. Returns true when it changed something, when it is the first answer of this run, or
+    /// when another address may be tried.
     pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, ResolveError>) -> bool {
         let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
-        state.op = None;
+        state.is_late = matches!(result, Err(ResolveError::NoAnswer));
+        if !state.is_late {
+            state.op = None;
+        }
         // The resolver may not work yet, for example before the network is up.
         let hold = state.hold().unwrap_or(ctx.now);
         let is_answer = matches!(result, Ok(_) | Err(ResolveError::NoAddress(_)));
@@ -205,7 +237,11 @@ impl Configured {
                     ctx.log(LogRecord { level: Level::Info, tid: None, ctrl: None, text });
                 }
                 let is_over = state.forget_gone(ctx.now);
-                if state.addresses == *addresses {
+                let is_same = |other: &Vec<IpAddr>| {
+                    other.len() == addresses.len() && other.iter().all(|address| addresses.contains(address))
+                };
+                // Another order is no change.
+                if is_same(&state.addresses) {
                     return first || is_over || state.tries_others.is_some();
                 }
                 state.addresses = addresses.clone();

@@ -128,7 +128,7 @@ impl Configured {
     pub(super) fn find_left_out(&self, ctx: &Context<'_>, defaults: &Defaults<'_>) -> Vec<LeftOut> {
         let mut found: BTreeMap<Tid, LeftOut> = BTreeMap::new();
         for entry in &self.controllers {
-            let addresses = self.addresses(entry, defaults);
+            let addresses = self.addresses(entry);
             let left_out = |address: &str, (status, reason): (Status, String)| LeftOut {
                 tid: self.tid(entry, address, defaults),
                 status,

@@ -25,7 +25,7 @@ use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
 use super::member::{BeforeExclusion, ConnState, Member, RemovalPolicy, RemovalState, Want};
 use super::ownership::{Cause, Instance, Rules};
-use super::reasons::Kept;
+use super::reasons::{Kept, NotConnected};
 use super::timers::Timer;
 use super::trust::Trust;
 use super::{CtrlRef, OpId, Time, matching};
@@ -481,6 +481,12 @@ impl Fleet {
     #[must_use]
     pub fn attempts(&self, tid: &Tid) -> u32 {
         self.members.get(tid).map_or(0, |member| member.attempts)
+    }
+
+    /// True for a member that is not connected because it is only polled.
+    #[must_use]
+    pub fn awaits_poll(&self, tid: &Tid) -> bool {
+        self.members.get(tid).is_some_and(|member| matches!(member.reason, Some(NotConnected::Polled(_))))
     }
 
     /// True if the members are discovery controllers.
