@@ -35,15 +35,20 @@ fn the_old_address_stays_until_the_new_one_has_a_settled_page() {
 
 #[test]
 fn the_log_says_that_the_name_has_another_address() {
-    let mut host = moving();
-    host.names.insert("dc.example".into(), vec!["192.0.2.9"]);
-    host.wait(200.0);
-    let cause = "the host name dc.example of controller= in stafd.conf, line 2, leads to 192.0.2.9 now";
-    assert_eq!(host.logged(cause), 1);
-    assert_eq!(host.logged("controller= removed"), 0);
-    host.configure("[Controllers]\n");
-    host.wait(60.0);
-    assert_eq!(host.logged("controller= removed from stafd.conf (it was line 2)"), 1);
+    for reloads in [false, true] {
+        let mut host = moving();
+        host.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+        if reloads {
+            host.reload();
+        }
+        host.wait(200.0);
+        let cause = "the host name dc.example of controller= in stafd.conf, line 2, leads to 192.0.2.9 now";
+        assert_eq!(host.logged(cause), 1, "{reloads}");
+        assert_eq!(host.logged("controller= removed"), 0, "{reloads}");
+        host.configure("[Controllers]\n");
+        host.wait(60.0);
+        assert_eq!(host.logged("controller= removed from stafd.conf (it was line 2)"), 1, "{reloads}");
+    }
 }
 
 #[test]

@@ -77,15 +77,13 @@ impl Name {
         self.told.len() < GONE && self.told.insert(address, now).is_none()
     }
 
-    /// Remembers the addresses that are not in the new answer. Returns them.
+    /// Remembers the addresses that are not in the new answer. Returns those that count.
     fn leave_out_all_but(&mut self, answer: &[IpAddr], now: Time) -> Vec<IpAddr> {
         self.gone.retain(|address, _| !answer.contains(address));
-        if std::mem::take(&mut self.is_reloaded) {
-            return Vec::new();
-        }
+        let counts = !std::mem::take(&mut self.is_reloaded);
         let left: Vec<IpAddr> = self.addresses.iter().copied().filter(|address| !answer.contains(address)).collect();
-        self.gone.extend(left.iter().map(|address| (*address, Gone { since: now, counts: true })));
-        left
+        self.gone.extend(left.iter().map(|address| (*address, Gone { since: now, counts })));
+        if counts { left } else { Vec::new() }
     }
 
     /// Addresses that left the answer long ago no longer count. True if there are such.
