@@ -143,7 +143,7 @@ impl World {
         if let (Some((number, _)), Daemon::Stafd) = (leads, requester.daemon) {
             self.resolving.insert(requester.op, number);
         }
-        // A stale address may come first: nobody answers there.
+        // In some worlds the first address of each host name is stale: no target has it.
         let stale = leads.filter(|_| self.plan.initial.stale_addresses).map(|(number, _)| stale_address(number));
         let addresses: Vec<Target> = stale.into_iter().chain(leads.map(|(_, target)| *target)).collect();
         let result = match addresses.iter().map(|target| target.address().parse()).collect::<Result<Vec<_>, _>>() {

@@ -50,8 +50,7 @@ impl Configured {
             Some((entry.traddr.clone(), line_key(entry), self.choose(entry, state, defaults, progress)))
         };
         let chosen: Vec<(String, String, Chosen)> = named.filter_map(choose).collect();
-        let before = self.chosen_addresses();
-        self.choices.clear();
+        let before = std::mem::take(&mut self.choices);
         self.may_be_used.clear();
         let mut waits: BTreeMap<String, Duration> = BTreeMap::new();
         for (name, key, Chosen { choice, tries_others, others }) in chosen {
@@ -68,7 +67,7 @@ impl Configured {
             }
             state.tries_others = wait;
         }
-        if self.chosen_addresses() != before {
+        if self.choices != before {
             ctx.host(HostEffect::Save);
         }
     }
