@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use libstas::bus::{CALL_TIMEOUT, Callers, STAC_NAME, STAC_PATH, STAC_ROOT_NAME, own_name, system_with_limit};
+use libstas::bus::{Callers, STAC_NAME, STAC_PATH, STAC_ROOT_NAME, for_root, own_name, public};
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
@@ -57,10 +57,10 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let (history, history_file) = HistoryFile::start(&state_file)?;
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     // stafd's answers have a connection of their own: on the public one they would wait behind the calls of all users.
-    let client = system_with_limit(REFRESH_LIMIT).await?;
+    let client = for_root(REFRESH_LIMIT).await?;
     let client_name = own_name(&client, STAC_ROOT_NAME).await?;
     let callers = Callers::new(client.clone());
-    let connection = system_with_limit(CALL_TIMEOUT).await?;
+    let connection = public().await?;
     let server = connection.object_server();
     server.at(STAC_PATH, Stac::new(connector.clone(), history.clone(), callers.clone())).await?;
     server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone(), callers)).await?;

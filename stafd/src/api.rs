@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use libstas::bus::contract::{StafdView, dictionary, wire};
 use libstas::bus::metrics::{PAGE_AGE, Sample};
 use libstas::bus::python::python_bool;
-use libstas::bus::{Callers, ControllerId, Dict, STAF_PATH, STAF_ROOT_NAME, key};
+use libstas::bus::{Callers, ControllerId, Dict, STAC_ROOT_NAME, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, key};
 use libstas::conf::stafd;
 use libstas::core::Time;
 use libstas::core::plan::{Addresses, Planned};
@@ -25,9 +25,10 @@ use libstas::daemon::metrics;
 use libstas::nvme::{HostIdentity, Tid, shown};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
-use zbus::fdo;
 use zbus::message::Header;
+use zbus::names::BusName;
 use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
+use zbus::{Connection, fdo};
 
 use crate::finder::{DcView, Finder, RefreshError};
 
@@ -39,6 +40,9 @@ const UNKNOWN_MAX: usize = 64;
 /// one at a time. The bus disconnects a daemon that sends more than its `max_message_size`: 32 MiB in dbus-daemon. Any
 /// host can announce discovery controllers with large pages.
 const ANSWER_MAX: usize = 16 << 20;
+
+/// Maximum number of signals that wait for the bus. Further ones are lost.
+const UNSENT_MAX: usize = 10_000;
 
 /// Approximate length of an entry in an answer without its three strings, in bytes.
 const ENTRY_OVERHEAD: usize = 400;
@@ -463,16 +467,54 @@ pub enum Announcement {
 }
 
 /// Sends the signals in order, until the bus connection is lost or the daemon stops.
-pub async fn announce(connection: zbus::Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
+///
+/// The bus may take no messages of the public connection as long as a user leaves answers unread. So stacd gets its signals
+/// from the connection that only root may call.
+pub async fn announce(public: Connection, root: Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
+    let (queue, queued) = mpsc::channel(UNSENT_MAX);
+    tokio::spawn(announce_to_all(public, queued));
+    let mut is_full = false;
     while let Some(announcement) = announcements.recv().await {
-        if let Err(error) = tell(&connection, &announcement).await {
+        if let Err(error) = announce_to_stacd(&root, &announcement).await {
+            tracing::warn!("cannot send a signal to stacd on D-Bus: {error}");
+        }
+        let was_full = std::mem::replace(&mut is_full, queue.try_send(announcement).is_err());
+        if is_full && !was_full {
+            tracing::warn!(
+                "the bus takes no more signals of {STAF_NAME}, probably because a user does not read the answers to \
+                 their calls: signals are lost. stacd does not depend on them"
+            );
+        }
+    }
+}
+
+async fn announce_to_all(public: Connection, mut queue: mpsc::Receiver<Announcement>) {
+    while let Some(announcement) = queue.recv().await {
+        if let Err(error) = tell(&public, None, &announcement).await {
             tracing::warn!("cannot send a signal on D-Bus: {error}");
         }
     }
 }
 
-async fn tell(connection: &zbus::Connection, announcement: &Announcement) -> zbus::Result<()> {
-    let emitter = SignalEmitter::new(connection, STAF_PATH)?;
+async fn announce_to_stacd(root: &Connection, announcement: &Announcement) -> zbus::Result<()> {
+    match announcement {
+        Announcement::PagesChanged { .. } | Announcement::DcRemoved => {
+            tell(root, Some(STAC_ROOT_NAME.try_into()?), announcement).await
+        }
+        Announcement::Changed(_) | Announcement::TraceChanged => Ok(()),
+    }
+}
+
+/// Sends a signal to one destination, or to all who want it.
+async fn tell(
+    connection: &Connection,
+    destination: Option<BusName<'_>>,
+    announcement: &Announcement,
+) -> zbus::Result<()> {
+    let mut emitter = SignalEmitter::new(connection, STAF_PATH)?;
+    if let Some(destination) = destination {
+        emitter = emitter.set_destination(destination);
+    }
     match announcement {
         Announcement::PagesChanged { dc, device } => {
             Staf::log_pages_changed(

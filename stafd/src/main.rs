@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libstas::bus::{CALL_TIMEOUT, Callers, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, own_name, system_with_limit};
+use libstas::bus::{CALL_TIMEOUT, Callers, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, for_root, own_name, public};
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
@@ -57,8 +57,8 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let refreshes = Arc::new(Refreshes::default());
     let (history, history_file) = HistoryFile::start(&state_file)?;
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
-    let root_connection = system_with_limit(CALL_TIMEOUT).await?;
-    let connection = system_with_limit(CALL_TIMEOUT).await?;
+    let root_connection = for_root(CALL_TIMEOUT).await?;
+    let connection = public().await?;
     let callers = Callers::new(root_connection.clone());
     root_connection.object_server().at(STAF_PATH, StafRoot::new(finder.clone(), Arc::clone(&refreshes))).await?;
     let server = connection.object_server();
@@ -69,7 +69,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
 
     let core = Finder::new(state_file.load().unwrap_or_default(), seed());
     let (announcements, inbox) = mpsc::unbounded_channel();
-    tokio::spawn(announce(connection, inbox));
+    tokio::spawn(announce(connection, root_connection.clone(), inbox));
     let saver = Saver::start(state_file.clone())?;
     let first = vec![boot_tables(&files), configured(&files)];
     let shell = StafdShell {

@@ -183,7 +183,7 @@ async fn start_with(saved: Saved) -> Stage {
     let client = Builder::unix_stream(theirs).p2p().build();
     let (server, client) = tokio::try_join!(server, client).unwrap();
     let (announcements, inbox) = mpsc::unbounded_channel();
-    tokio::spawn(announce(server.clone(), inbox));
+    tokio::spawn(announce(server.clone(), server.clone(), inbox));
     Stage { client, finder: handle, announcements, _server: server, _signals: signal_sender }
 }
 

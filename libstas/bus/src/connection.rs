@@ -5,9 +5,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_core::Stream;
-use zbus::Connection;
 use zbus::fdo::{DBusProxy, NameLostStream, RequestNameFlags, RequestNameReply};
 use zbus::message::Header;
+use zbus::{Address, Connection};
+
+use crate::bounded::{self, LONGEST_MESSAGE};
 
 /// Default time limit of a call: a live daemon answers at once, and a person waits for the result.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(25);
@@ -51,21 +53,47 @@ fn owner_text(pid: Option<u32>) -> String {
     pid.map_or_else(|| "(unknown)".to_owned(), |pid| pid.to_string())
 }
 
-/// Connects to the system bus, or to the bus in DBUS_SYSTEM_BUS_ADDRESS. A call on this connection fails if it is not
-/// answered within [`CALL_TIMEOUT`].
+/// Connects a tool to the system bus, or to the bus in DBUS_SYSTEM_BUS_ADDRESS. A call on this connection fails if it is
+/// not answered within [`CALL_TIMEOUT`].
 ///
 /// # Errors
 /// [`BusError::Unreachable`] if the bus cannot be reached.
 pub async fn system() -> Result<Connection, BusError> {
-    system_with_limit(CALL_TIMEOUT).await
+    bounded_at(&system_address()?, usize::MAX).await
 }
 
-/// As [`system`], with another time limit for calls.
+/// As [`system`], for a name to which only root may send messages. `limit`: time limit of calls.
 ///
 /// # Errors
-/// [`BusError::Unreachable`] if the bus cannot be reached.
-pub async fn system_with_limit(limit: Duration) -> Result<Connection, BusError> {
+/// As [`system`].
+pub async fn for_root(limit: Duration) -> Result<Connection, BusError> {
     zbus::connection::Builder::system().method_timeout(limit).build().await.map_err(BusError::Unreachable)
+}
+
+/// As [`system`], for a name that every user may call: messages of more than 1 MiB are not received.
+///
+/// # Errors
+/// As [`system`].
+pub async fn public() -> Result<Connection, BusError> {
+    public_at(&system_address()?).await
+}
+
+/// As [`public`], to the bus at this address.
+///
+/// # Errors
+/// As [`system`].
+pub async fn public_at(bus: &Address) -> Result<Connection, BusError> {
+    bounded_at(bus, LONGEST_MESSAGE).await
+}
+
+async fn bounded_at(bus: &Address, longest: usize) -> Result<Connection, BusError> {
+    let socket = bounded::connect(bus, longest).await.map_err(BusError::Unreachable)?;
+    let builder = zbus::connection::Builder::socket(socket).method_timeout(CALL_TIMEOUT);
+    builder.build().await.map_err(BusError::Unreachable)
+}
+
+fn system_address() -> Result<Address, BusError> {
+    Address::system().map_err(BusError::Unreachable)
 }
 
 /// A bus name that this process owns until [`OwnedName::lost`] returns.

@@ -9,10 +9,12 @@
 //! | [`metrics`] | the metrics of a daemon |
 //! | [`proxy`] | typed client proxies, one for each interface |
 //! | [`callers`] | limits the time that a daemon spends on the calls of unprivileged users |
+//! | `bounded` | a socket to the bus through which other users cannot harm this process |
 //! | [`connection`] | connects to the bus, owns a name, notices its loss, identifies callers |
 //!
 //! This module only translates. It makes no decisions.
 
+mod bounded;
 pub mod callers;
 pub mod connection;
 pub mod contract;
@@ -24,8 +26,8 @@ pub mod python;
 
 pub use callers::Callers;
 pub use connection::{
-    BusError, CALL_TIMEOUT, OwnedName, caller_is_root, caller_uid, next, own_name, require_root, system,
-    system_with_limit,
+    BusError, CALL_TIMEOUT, OwnedName, caller_is_root, caller_uid, for_root, next, own_name, public, public_at,
+    require_root, system,
 };
 pub use controller_id::{BadControllerId, ControllerId, Dict, key};
 pub use events::{ControllerEvent, ControllerEvents};

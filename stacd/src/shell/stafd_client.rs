@@ -196,13 +196,23 @@ impl StafdClient {
     }
 
     async fn proxy(&self) -> Result<StafProxy<'static>, FetchError> {
+        let name = self.name().await.map_err(failed)?;
+        StafProxy::at(&self.connection, name).await.map_err(failed)
+    }
+
+    /// True if the running stafd has [`STAF_ROOT_NAME`].
+    async fn calls_root(&self) -> bool {
+        self.name().await.is_ok_and(|name| name == STAF_ROOT_NAME)
+    }
+
+    /// The name to call, for the present owner of [`STAF_NAME`].
+    async fn name(&self) -> zbus::Result<&'static str> {
         let owners = self.owners.load(Ordering::Relaxed);
         let mut known = self.name.lock().await;
-        let name = match *known {
-            Some((of, name)) if of == owners => name,
-            _ => known.insert((owners, self.find_name().await.map_err(failed)?)).1,
-        };
-        StafProxy::at(&self.connection, name).await.map_err(failed)
+        match *known {
+            Some((of, name)) if of == owners => Ok(name),
+            _ => Ok(known.insert((owners, self.find_name().await?)).1),
+        }
     }
 
     async fn public_proxy(&self) -> Result<StafProxy<'static>, FetchError> {
@@ -240,8 +250,11 @@ impl StafdClient {
         let bus = DBusProxy::new(&self.connection).await?;
         let mut owners = bus.receive_name_owner_changed_with_args(&[(0, STAF_NAME)]).await?;
         let staf = StafProxy::new(&self.connection).await?;
-        let mut changes = staf.receive_log_pages_changed().await?;
-        let mut losses = staf.receive_dc_removed().await?;
+        let mut public_changes = staf.receive_log_pages_changed().await?;
+        let mut public_losses = staf.receive_dc_removed().await?;
+        let root = StafProxy::at(&self.connection, STAF_ROOT_NAME).await?;
+        let mut changes = root.receive_log_pages_changed().await?;
+        let mut losses = root.receive_dc_removed().await?;
         let hear = |watched: Watched| {
             if matches!(watched, Watched::Owner(_)) {
                 self.owners.fetch_add(1, Ordering::Relaxed);
@@ -270,6 +283,23 @@ impl StafdClient {
                         return Ok(());
                     }
                     hear(Watched::DcRemoved);
+                }
+                // A stafd with the name for root sends each of its signals there, too.
+                signal = next(&mut public_changes) => {
+                    let Some(signal) = signal else { return Ok(()) };
+                    if !self.calls_root().await
+                        && let Some(tid) = signal.args().ok().and_then(|args| self.note(args.controller_id()))
+                    {
+                        hear(Watched::PageChanged(tid));
+                    }
+                }
+                signal = next(&mut public_losses) => {
+                    if signal.is_none() {
+                        return Ok(());
+                    }
+                    if !self.calls_root().await {
+                        hear(Watched::DcRemoved);
+                    }
                 }
             }
         }

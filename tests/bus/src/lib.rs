@@ -83,8 +83,17 @@ impl PrivateBus {
     /// Panics as [`Self::start`].
     #[must_use]
     pub fn with_installed_policies() -> Option<Self> {
+        Self::with_installed_policies_and("")
+    }
+
+    /// As [`Self::with_installed_policies`], with further elements of the configuration of dbus-daemon.
+    ///
+    /// # Panics
+    /// Panics as [`Self::start`].
+    #[must_use]
+    pub fn with_installed_policies_and(more: &str) -> Option<Self> {
         let policies = concat!("<includedir>", env!("CARGO_MANIFEST_DIR"), "/../../etc/dbus-1</includedir>");
-        Self::with_configuration(&configuration(SYSTEM_POLICY, policies))
+        Self::with_configuration(&configuration(SYSTEM_POLICY, &format!("{policies}{more}")))
     }
 
     #[allow(clippy::unwrap_used)]

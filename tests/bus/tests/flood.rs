@@ -4,25 +4,23 @@
 
 // This test needs a part of what the other tests need.
 #[allow(dead_code)]
+mod attacker;
+#[allow(dead_code)]
 #[path = "daemons/kernel.rs"]
 mod kernel;
 #[allow(dead_code)]
 #[path = "daemons/stage.rs"]
 mod stage;
 
-use std::io::Read;
-use std::path::Path;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use bus_tests::PrivateBus;
 use libstas::bus::{ControllerId, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, StafProxy};
 
+use crate::attacker::{Attacker, Flood};
 use crate::kernel::Kernel;
 use crate::stage::{connect, etc, start_stacd, start_stafd, until};
 
-/// The first python3 in the path of root may be inaccessible to other users.
-const PYTHON: &str = "/usr/bin/python3";
 /// The attacker opens this many connections to the bus, and sends this many calls on each.
 const CONNECTIONS: usize = 100;
 const CALLS: usize = 100;
@@ -38,41 +36,6 @@ const GROWTH: usize = 32_000_000;
 /// Long enough for a call by root behind those that the attacker has left, on a slow machine.
 const ANSWERED: Duration = Duration::from_secs(10);
 
-/// The program that sends the calls.
-struct Attacker(Child);
-
-impl Attacker {
-    /// `None`, with the reason printed, if the machine lacks a program.
-    fn start(bus: &PrivateBus) -> Option<Self> {
-        if let Some(lacking) = ["/usr/bin/setpriv", PYTHON].iter().find(|path| !Path::new(path).exists()) {
-            eprintln!("skipped: {lacking} is not installed");
-            return None;
-        }
-        let path = bus.address().split(['=', ',']).nth(1).unwrap();
-        let mut command = bus_tests::as_nobody(PYTHON);
-        command.args(["-c", include_str!("../../vm/guest/flood.py"), path]);
-        command.args([CONNECTIONS.to_string(), CALLS.to_string(), HOLD.to_string()]);
-        command.args([STAF_NAME, STAF_PATH, STAF_NAME, "get_all_log_pages"]);
-        command.args([STAC_NAME, STAC_PATH, STAC_NAME, "list_controllers"]);
-        Some(Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()))
-    }
-
-    /// Ends it. Returns how many calls it has sent.
-    fn end(mut self) -> usize {
-        drop(self.0.stdin.take());
-        let mut said = String::new();
-        self.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-        said.split(' ').next().unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Attacker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The resident memory of this process, in bytes.
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -86,9 +49,9 @@ async fn a_flood_of_calls_neither_delays_stacd_nor_fills_the_memory() {
         return;
     }
     let Some(bus) = PrivateBus::with_installed_policies() else { return };
-    let flood = std::env::var("FLOOD").ok().map(|seconds| seconds.parse().unwrap());
+    let seconds = std::env::var("FLOOD").ok().map(|seconds| seconds.parse().unwrap());
     // Without FLOOD, this machine may be slow and busy.
-    let (span, limit) = (Duration::from_secs(flood.unwrap_or(6)), if flood.is_some() { 1 } else { 2 });
+    let (span, limit) = (Duration::from_secs(seconds.unwrap_or(6)), if seconds.is_some() { 1 } else { 2 });
     let (directory, kernel) = (etc(), Kernel::default());
     let name = |number| format!("nqn.2014-08.org.nvmexpress:scene:{number}");
     let mut offered: Vec<String> = (0..SUBSYSTEMS).map(name).collect();
@@ -102,7 +65,10 @@ async fn a_flood_of_calls_neither_delays_stacd_nor_fills_the_memory() {
     let dcs = StafProxy::new(&client).await.unwrap().list_controllers(false).await.unwrap();
     let dc = ControllerId::from_dict(dcs.first().unwrap());
     let before = resident();
-    let Some(attacker) = Attacker::start(&bus) else { return };
+    let flood = Flood { connections: CONNECTIONS, calls: CALLS, length: 0, hold: HOLD };
+    let services =
+        [[STAF_NAME, STAF_PATH, STAF_NAME, "get_all_log_pages"], [STAC_NAME, STAC_PATH, STAC_NAME, "list_controllers"]];
+    let Some(attacker) = Attacker::start(&bus, &flood, &services) else { return };
     let begun = Instant::now();
     let (mut delays, mut most) = (Vec::new(), 0);
     while begun.elapsed() < span {

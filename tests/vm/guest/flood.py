@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Floods the services of the system bus with calls whose answers it never reads.
 
-`flood.py SOCKET CONNECTIONS CALLS HOLD DESTINATION PATH INTERFACE MEMBER …`: opens CONNECTIONS connections to the bus,
-sends CALLS calls with the argument false on each, keeps the connections open for HOLD seconds, and begins again, until
-its standard input ends. With several destinations, the connections take turns. Prints the number of calls sent and the
+`flood.py SOCKET CONNECTIONS CALLS LENGTH HOLD DESTINATION PATH INTERFACE MEMBER …`: opens CONNECTIONS connections to the
+bus, sends CALLS calls on each, keeps the connections open for HOLD seconds, and begins again, until its standard input
+ends. The argument of each call is a string of LENGTH bytes, or false if LENGTH is 0. With several destinations, the
+connections take turns. Prints the number of calls sent and the
 number of connections that the bus refused or closed.
 """
 
@@ -37,9 +38,9 @@ def call(serial, fields, signature="", body=b""):
     return padded(start + header) + body
 
 
-def question(serial, destination, path, interface, member):
+def question(serial, length, destination, path, interface, member):
     fields = ((PATH, b"o", path), (INTERFACE, b"s", interface), (MEMBER, b"s", member), (DESTINATION, b"s", destination))
-    return call(serial, fields, "b", struct.pack("<I", 0))
+    return call(serial, fields, "s", text("x" * length)) if length else call(serial, fields, "b", struct.pack("<I", 0))
 
 
 def connection(address):
@@ -58,8 +59,8 @@ def connection(address):
 
 
 def main():
-    address, connections, calls, hold = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-    words = sys.argv[5:]
+    address, connections, calls, length, hold = sys.argv[1], *(int(number) for number in sys.argv[2:6])
+    words = sys.argv[6:]
     services = [words[first:first + 4] for first in range(0, len(words), 4)]
     sent = refused = 0
     ended = False
@@ -68,7 +69,8 @@ def main():
             for number in range(connections):
                 try:
                     client = open_ones.enter_context(connection(address))
-                    client.sendall(b"".join(question(serial, *services[number % len(services)]) for serial in range(2, calls + 2)))
+                    service = services[number % len(services)]
+                    client.sendall(b"".join(question(serial, length, *service) for serial in range(2, calls + 2)))
                     sent += calls
                 except OSError:
                     # The bus has limits of its own.

@@ -70,7 +70,7 @@ def flood():
     services = [word for each, member in ((stafd, "get_all_log_pages"), (stacd, "list_controllers"))
                 for word in (each.bus, each.path, each.bus, member)]
     command = ["setpriv", f"--reuid={cdc.USER}", f"--regid={cdc.USER}", "--init-groups", "python3", ATTACKER, BUS,
-               *map(str, (CONNECTIONS, CALLS, HOLD)), *services]
+               *map(str, (CONNECTIONS, CALLS, 0, HOLD)), *services]
     before = sum(each.cpu() for each in daemons.BOTH)
     attacker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

@@ -48,7 +48,7 @@ async fn what_names_no_controller_is_answered_or_refused() {
     };
     assert_eq!(info("pigeon", "").await.unwrap(), "{}");
     assert_eq!(info("tcp", "").await.unwrap(), "{}", "nobody knows it");
-    let error = info("tcp", &"x".repeat(1 << 20)).await.unwrap_err().to_string();
+    let error = info("tcp", &"x".repeat(1 << 19)).await.unwrap_err().to_string();
     assert!(error.contains("host-iface"), "{error}");
     daemon.stop().await;
 }

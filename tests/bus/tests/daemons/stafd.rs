@@ -129,3 +129,22 @@ async fn the_list_says_why_a_controller_is_not_connected_or_kept() {
     assert_eq!(kernel.connected().len(), 2);
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_message_that_is_too_long_is_answered_and_the_next_one_is_received() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (directory, kernel) = (etc(), Kernel::default());
+    let stafd = start_stafd(&bus, directory.path(), &kernel).await;
+    let client = connect(&bus).await;
+    let call = async |length: usize| {
+        let text = "x".repeat(length);
+        client.call_method(Some(STAF_NAME), STAF_PATH, Some(STAF_NAME), "list_controllers", &text).await
+    };
+    for length in [100, 2_000_000, 3_000_000, 30_000_000] {
+        let error = call(length).await.unwrap_err().to_string();
+        assert!(error.contains("InvalidArgs"), "{length}: {error}");
+    }
+    let staf = StafProxy::new(&client).await.unwrap();
+    assert_eq!(staf.list_controllers(false).await.unwrap().len(), 1);
+    stafd.stop().await;
+}

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bus_tests::PrivateBus;
 use libstas::bus::{
-    BusError, Callers, Dict, OwnedName, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, key, own_name,
+    BusError, Callers, Dict, OwnedName, STAC_NAME, STAC_PATH, STAC_ROOT_NAME, STAF_NAME, STAF_PATH, STAF_ROOT_NAME,
+    key, own_name, public_at,
 };
 use libstas::core::{HostEvent, Links};
 use libstas::daemon::clock::BootClock;
@@ -64,6 +65,11 @@ pub(crate) async fn connect(bus: &PrivateBus) -> Connection {
     Builder::address(bus.address()).build().await.unwrap()
 }
 
+/// The connection for a name that every user may call.
+async fn public(bus: &PrivateBus) -> Connection {
+    public_at(&bus.address().parse().unwrap()).await.unwrap()
+}
+
 /// The state and the reason of each controller in the answer to list_controllers.
 pub(crate) type Listed = BTreeMap<String, (String, String)>;
 
@@ -96,7 +102,7 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let state_file = state_file(directory, "stafd");
     let files = Files::read(&directory.join("stafd.conf"), &directory.join("sys.conf"), parse, state_file.saved_conf())
         .unwrap();
-    let connection = connect(bus).await;
+    let connection = public(bus).await;
     let (finder, event_inbox) = channel();
     let refreshes = Arc::new(Refreshes::default());
     let journal = Journal::start("stafd", false, false);
@@ -113,7 +119,7 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let name = own_name(&connection, STAF_NAME).await.unwrap();
     let core = Finder::new(state_file.load().unwrap_or_default(), 1);
     let (announcements, inbox) = mpsc::unbounded_channel();
-    tokio::spawn(announce(connection.clone(), inbox));
+    tokio::spawn(announce(connection.clone(), root_connection.clone(), inbox));
     let first = vec![configured(&files), Event::Host(HostEvent::Links(Arc::new(Links::default())))];
     let saver = Saver::start(state_file.clone()).unwrap();
     let shell = StafdShell {
@@ -147,13 +153,14 @@ pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let state_file = state_file(directory, "stacd");
     let files = Files::read(&directory.join("stacd.conf"), &directory.join("sys.conf"), parse, state_file.saved_conf())
         .unwrap();
-    let connection = connect(bus).await;
+    let connection = public(bus).await;
     let (connector, event_inbox) = channel();
     let journal = Journal::start("stacd", false, false);
     let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let server = connection.object_server();
     let client = connect(bus).await;
+    own_name(&client, STAC_ROOT_NAME).await.unwrap();
     let callers = Callers::new(client.clone());
     server.at(STAC_PATH, Stac::new(connector.clone(), history.clone(), callers.clone())).await.unwrap();
     server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone(), callers)).await.unwrap();
