@@ -95,7 +95,7 @@ fn the_next_address_of_a_name_is_tried_and_the_log_says_when_a_name_has_moved() 
     host.names.insert("array.example".into(), vec!["192.0.2.3"]);
     host.wait(120.0);
     assert_eq!(host.addresses(), ["192.0.2.3"]);
-    let cause = "the host name array.example of controller= in stacd.conf, line 2, leads to 192.0.2.3 now";
+    let cause = "controller= in stacd.conf, line 2, now uses the address 192.0.2.3 of its host name array.example";
     assert_eq!(host.logged(&format!("disconnecting: {cause}")), 1);
     assert_eq!(host.logged("controller= removed"), 0);
 }

@@ -42,7 +42,7 @@ fn the_log_says_that_the_name_has_another_address() {
             host.reload();
         }
         host.wait(200.0);
-        let cause = "the host name dc.example of controller= in stafd.conf, line 2, leads to 192.0.2.9 now";
+        let cause = "controller= in stafd.conf, line 2, now uses the address 192.0.2.9 of its host name dc.example";
         assert_eq!(host.logged(cause), 1, "{reloads}");
         assert_eq!(host.logged("controller= removed"), 0, "{reloads}");
         host.configure("[Controllers]\n");
@@ -304,7 +304,7 @@ fn a_line_that_was_removed_is_not_taken_for_a_name_that_moved() {
     host.configure("[Controllers]\ncontroller=transport=tcp;traddr=dc.example\n");
     host.wait(60.0);
     assert_eq!(host.logged("controller= removed from stafd.conf (it was line 2)"), 1);
-    assert_eq!(host.logged("leads to"), 0);
+    assert_eq!(host.logged("now uses the address"), 0);
 }
 
 /// Of the two addresses of a name, the second one is used; its discovery controller refers to 192.0.2.50.

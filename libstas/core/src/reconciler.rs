@@ -291,7 +291,7 @@ impl<P: ClaimPayload> Reconciler<P> {
         let (line, file) = (self.lines.get(tid)?, self.configured.file());
         Some(match self.configured.moved_away(tid, *line) {
             Some((name, address)) => {
-                format!("the host name {name} of controller= in {file}, line {line}, leads to {address} now")
+                format!("controller= in {file}, line {line}, now uses the address {address} of its host name {name}")
             }
             None => format!("controller= removed from {file} (it was line {line})"),
         })
