@@ -260,7 +260,11 @@ impl Configured {
                     let meanwhile = match state.addresses.first() {
                         Some(_) => "its last known addresses stay in use",
                         None if connects => "controllers that are configured with it cannot be connected",
-                        None => "exclude= with it excludes nothing",
+                        None if state.asked => "exclude= with it matches nothing",
+                        None => {
+                            "exclude= with it matches nothing; new controllers that it may mean are not connected \
+                             until 30 s after the first look-up"
+                        }
                     };
                     let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}; retrying");
                     ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
