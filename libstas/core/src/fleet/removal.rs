@@ -354,7 +354,7 @@ impl Fleet {
         let waiting = self.members.iter().filter(|(_, member)| {
             matches!(
                 member.removal,
-                // With Disconnect, if this host runs from it.
+                // Disconnect also waits for a check if this host runs from the subsystem.
                 Some((
                     RemovalPolicy::SpareInUse | RemovalPolicy::Disconnect,
                     RemovalState::Asked | RemovalState::Refused(_)
