@@ -61,7 +61,7 @@ fn an_address_that_leaves_the_answer_stays_excluded_for_ten_minutes_or_until_a_r
 }
 
 #[test]
-fn an_address_that_is_back_in_time_was_never_gone() {
+fn an_address_that_returns_within_ten_minutes_stays_excluded() {
     let mut host = excluding();
     host.start();
     host.stafd_with(&["a"], 100);

@@ -6,7 +6,7 @@ from scene.daemons import stacd, stafd
 LIMIT = 240
 HOSTS = "/etc/hosts"
 NAME = "array.example"
-# An address that cannot be reached, and another one of this machine.
+# STALE is unreachable. OTHER is a second address of this machine.
 STALE, OTHER = "198.51.100.9", "192.0.2.77"
 
 
