@@ -42,7 +42,7 @@ fn the_log_says_that_the_name_has_another_address() {
             host.reload();
         }
         host.wait(200.0);
-        let cause = "the host name dc.example of controller= in stafd.conf, line 2, leads to 192.0.2.9 now";
+        let cause = "controller= in stafd.conf, line 2, now uses the address 192.0.2.9 of its host name dc.example";
         assert_eq!(host.logged(cause), 1, "{reloads}");
         assert_eq!(host.logged("controller= removed"), 0, "{reloads}");
         host.configure("[Controllers]\n");
@@ -73,7 +73,7 @@ fn if_an_address_cannot_be_connected_the_next_one_is_tried() {
 }
 
 #[test]
-fn while_an_address_is_live_no_other_one_is_tried() {
+fn while_an_address_has_a_connection_no_other_one_is_tried() {
     let mut host = Host::with(&["dc.example"]);
     host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
     host.start();
@@ -109,9 +109,9 @@ fn a_restart_while_the_next_address_is_used_keeps_it() {
     }
 }
 
-/// Which address is used next is not known while none is connected: nothing at them is removed.
+/// While none is live, any of them may be used next.
 #[test]
-fn what_is_at_an_address_stays_until_one_is_connected() {
+fn no_controller_at_an_address_of_a_name_is_removed_until_one_is_live() {
     let mut host = Host::with(&["192.0.2.2"]).started();
     host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
     host.dead.extend(["192.0.2.1".to_owned(), "192.0.2.2".to_owned()]);
@@ -201,7 +201,7 @@ fn an_address_that_was_connected_stays_while_it_is_in_the_answer() {
         }
         host.wait(300.0);
         assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2", "192.0.2.50"], "{seconds}");
-        // When the address leaves the answer, it goes; if another one is used, not before the answer is confirmed.
+        // An address that left the answer is disconnected; if another one is used, only after 10 minutes.
         host.names.insert("dc.example".into(), vec!["192.0.2.2"]);
         host.wait(900.0);
         assert_eq!(host.addresses(), ["192.0.2.2"], "{seconds}");
@@ -304,7 +304,7 @@ fn a_line_that_was_removed_is_not_taken_for_a_name_that_moved() {
     host.configure("[Controllers]\ncontroller=transport=tcp;traddr=dc.example\n");
     host.wait(60.0);
     assert_eq!(host.logged("controller= removed from stafd.conf (it was line 2)"), 1);
-    assert_eq!(host.logged("leads to"), 0);
+    assert_eq!(host.logged("now uses the address"), 0);
 }
 
 /// Of the two addresses of a name, the second one is used; its discovery controller refers to 192.0.2.50.
@@ -382,7 +382,7 @@ fn the_last_of_many_addresses_is_tried() {
 
 /// The resolver may need longer than a look-up may take.
 #[test]
-fn a_late_answer_counts() {
+fn an_answer_after_the_time_limit_is_used() {
     let mut host = Host::with(&["dc.example"]);
     host.names.insert("dc.example".into(), vec!["192.0.2.1"]);
     host.hold(Op::Resolve);

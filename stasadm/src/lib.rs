@@ -84,8 +84,8 @@ fn change(conf_file: &Path, make: impl FnOnce() -> Result<Change, Failure>) -> E
     }
 }
 
-/// The NQN for the host with the root directory `root`. `is_lost`: the file of the NQN is missing or empty. Then it is
-/// that of the existing connections, if all have the same one.
+/// The NQN for the host with the root directory `root`. If `is_lost` (the file of the NQN is missing or empty) and all
+/// connections of stafd and stacd have the same NQN, returns that one.
 fn new_hostnqn(root: &Path, is_lost: bool) -> String {
     if let Some(nqn) = is_lost.then(|| host_id::kernels_nqn(root)).flatten() {
         eprintln!("stasadm: the NQN is that of the connections of stafd and stacd: {nqn}");

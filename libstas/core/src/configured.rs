@@ -2,11 +2,12 @@
 //!
 //! A name that no longer resolves keeps its last addresses. While the address that a line uses is in the answer, it is
 //! used as long as it has a connection, whatever the order of the answer. If it leaves the answer or fails, the next one
-//! is connected beside it. An address that left the answer is dropped when the new one has taken its place
-//! ([`Progress::arrived`]).
+//! is connected beside it. As soon as the next one has replaced it ([`Progress::arrived`]), it is dropped if it left
+//! the answer or was never live. Otherwise it stays connected until it has been missing from the answer for
+//! [`EXCLUDED_AFTER`], or at a reload.
 //!
 //! A wrong or incomplete answer must not end an exclusion: an address that leaves the answer stays excluded for
-//! [`EXCLUDED_AFTER`].
+//! [`EXCLUDED_AFTER`], or until a reload.
 
 mod addresses;
 mod choice;

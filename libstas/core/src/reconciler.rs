@@ -99,8 +99,8 @@ impl<P: ClaimPayload> Reconciler<P> {
         let (fleet, sources) = (&self.fleet, &self.sources);
         let progress = Progress {
             live: &|tid| fleet.is_live(tid),
-            // What a discovery controller listed at its earlier address goes with that address. So the new address must
-            // have said what it lists.
+            // The log page of the discovery controller at the earlier address is dropped with that address. So the page
+            // of the new one must be settled first.
             arrived: &|tid| fleet.is_live(tid) && (!fleet.is_of_discovery() || sources.is_settled(tid)),
             held: &|tid| fleet.kernel(tid).is_some() || fleet.awaits_poll(tid),
             attempts: &|tid| fleet.attempts(tid),
@@ -291,7 +291,7 @@ impl<P: ClaimPayload> Reconciler<P> {
         let (line, file) = (self.lines.get(tid)?, self.configured.file());
         Some(match self.configured.moved_away(tid, *line) {
             Some((name, address)) => {
-                format!("the host name {name} of controller= in {file}, line {line}, leads to {address} now")
+                format!("controller= in {file}, line {line}, now uses the address {address} of its host name {name}")
             }
             None => format!("controller= removed from {file} (it was line {line})"),
         })

@@ -13,8 +13,9 @@ use super::unsafe_calls;
 use stas_core::{CtrlRef, Uevent, UeventKind};
 use stas_nvme::aen;
 
-/// Requested receive buffer in bytes. The kernel grants at most net.core.rmem_max, usually 208 KiB, which holds a few
-/// hundred events: the daemons do not have CAP_NET_ADMIN. If events are lost, all controllers and pages are read again.
+/// Requested receive buffer in bytes. Without CAP_NET_ADMIN, which the daemons do not have, the kernel grants at most
+/// net.core.rmem_max (usually 208 KiB, a few hundred events). If events are lost, all controllers and pages are read
+/// again.
 const BUFFER: usize = 16 << 20;
 
 /// One result of reading the monitor.

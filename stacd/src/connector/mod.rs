@@ -3,7 +3,8 @@
 //! stafd's log pages and the configuration are sources ([`libstas::core::sources`]) that list I/O controllers. The
 //! fleet ([`libstas::core::fleet`]) connects and removes them. An I/O controller is removed when it is excluded, or
 //! when every source that listed it has proved that it no longer does. The last path to storage in use is then kept,
-//! unless `exclude=` matches it or `in-use=disconnect` is set and this host does not run from it.
+//! unless `exclude=` matches it without a host name, or `in-use=disconnect` is set. If this host runs from that
+//! storage, it is always kept.
 
 mod audit;
 mod hostnqn_change;

@@ -55,7 +55,8 @@ pub struct Saved {
     pub configured: BTreeSet<Tid>,
     /// The last known addresses of configured host names.
     pub names: SavedNames,
-    /// The lines whose host name has several addresses: the used address, then others at which they stay connected.
+    /// The lines whose host name has several addresses, or that are connected at several: the used address, then the
+    /// others at which they are connected.
     #[serde(default, skip_serializing_if = "SavedNames::is_empty")]
     pub chosen_addresses: SavedNames,
     /// The host NQN at the time.

@@ -614,7 +614,8 @@ impl World {
         }
     }
 
-    /// True for a discovery controller at the second address of a host name, as long as stafd tries the first one.
+    /// In a world with stale addresses, true for a discovery controller that is not a member of stafd: stafd may still
+    /// try the stale address of its host name.
     fn is_not_used_yet(&self, daemon: Daemon, dc: &Tid) -> bool {
         let is_member = self.staf.core.as_ref().is_some_and(|finder| finder.controller(dc).is_some());
         self.plan.initial.stale_addresses && daemon == Daemon::Stafd && !is_member

@@ -85,7 +85,7 @@ fn initial_world(plan: &Plan) -> String {
         text,
         "host names lead to [{}]{}; stafd.conf lists [{}], persistent-connections={}, zeroconf={}; {}",
         names.join(", "),
-        if initial.stale_addresses { ", after a stale address" } else { "" },
+        if initial.stale_addresses { "; each answer begins with a stale address" } else { "" },
         dcs.join(", "),
         initial.staf.persistent,
         initial.staf.zeroconf,

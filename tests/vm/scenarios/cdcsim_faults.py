@@ -63,7 +63,7 @@ def numbers(dc):
 
 
 def after_all_reads(dc):
-    """Makes stafd read the page once more: when that is over, no earlier read goes on. Returns how many commands read it so far."""
+    """Makes stafd read the page once more, so that no earlier read is still running. Returns the number of Get Log Page commands so far."""
     (each,) = stafd.controllers()
     names = [each.get(key, "") for key in ("transport", "traddr", "trsvcid", "subsysnqn", "host-traddr", "host-iface", "host-nqn")]
     host.run("busctl", "call", f"{stafd.bus}.root", stafd.path, stafd.bus, "refresh_log_pages", "sssssss", *names)

@@ -9,7 +9,8 @@ from scene.daemons import stacd, stafd
 
 LIMIT = 240
 WIDE_BOUNDS = True  # the measured times are a fraction of the limits
-# The watchdog (30 s) is triggered every 15 s at the latest. The rest is for changing the target meanwhile.
+# The watchdog (30 s) is triggered every 15 s at the latest. The remaining 7 s are for changing the target while the daemons
+# are frozen.
 FROZEN = 8
 
 

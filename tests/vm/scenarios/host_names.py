@@ -6,7 +6,7 @@ from scene.daemons import stacd, stafd
 LIMIT = 240
 HOSTS = "/etc/hosts"
 NAME = "array.example"
-# An address that cannot be reached, and another one of this machine.
+# STALE is unreachable. OTHER is a second address of this machine.
 STALE, OTHER = "198.51.100.9", "192.0.2.77"
 
 
@@ -27,7 +27,7 @@ def play():
         for each in daemons.BOTH:
             each.reload()
         wait_until(moved, 90, lambda: f"all are connected at {OTHER} only\n{host.picture()}", poll=0.05)
-        journal.wait_for(f"disconnecting: .*the host name {NAME} .* leads to {OTHER} now", 20, "stafd")
+        journal.wait_for(f"disconnecting: .*controller= in .*, now uses the address {OTHER} of its host name {NAME}", 20, "stafd")
         host.wait_live(*target.THREE)
     finally:
         with open(HOSTS, "w") as file:

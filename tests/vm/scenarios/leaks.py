@@ -60,7 +60,7 @@ def events(dc, ask, first, last):
 
 
 def used(daemon):
-    """Returns resident bytes, and the lowest numbers of descriptors and threads in three seconds: a task has them for a moment."""
+    """Returns resident bytes, and the minimum of descriptors and of threads over three seconds: tasks use additional ones briefly."""
     pid = daemon.pid
     samples = []
     for _ in range(15):

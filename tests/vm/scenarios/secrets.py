@@ -35,8 +35,8 @@ def play():
     host.wait_dc()
 
     seen = list(what_a_user_sees())
-    # The kernel shows the secrets of a new controller to everyone until a daemon hides them. They would try to connect NQN-3
-    # again and again.
+    # The kernel shows the secrets of a new controller to everyone until a daemon hides them. Running daemons would keep
+    # retrying NQN-3, and each attempt creates such a controller.
     daemons.stop()
     wait_until(lambda: host.live(NQN) and all(each.state == "live" for each in host.controllers()), 20,
                lambda: f"only live controllers, one of them with secrets\n{host.picture()}")

@@ -97,7 +97,8 @@ def outage():
     check("the kernel gives up at about" in table(), "the table says when the kernel gives up", table())
     wait_until(lambda: alerts("down") == sorted(target.THREE), 30, lambda: f"an alert for each\n    seen: {alerts('down')}")
     equal(alerts("up"), [], "the outage goes on")
-    # It starts the unit first and saves afterwards. If it ended in between, it would forget the outage.
+    # stas-alert starts the unit before it saves the outage. If it is restarted in between, it does not know that it has
+    # reported the outage.
     wait_until(lambda: json.loads(host.read(DOWN) or "[]") == sorted(target.THREE), 10,
                lambda: f"it has saved all outages\n    seen: {host.read(DOWN)}")
     host.run("systemctl", "restart", "stas-alert.service")

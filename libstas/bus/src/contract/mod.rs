@@ -138,7 +138,7 @@ impl fmt::Display for Origin {
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s")]
 pub enum RemovalReason {
-    /// The administrator removed it from the configuration.
+    /// The configuration no longer lists it: its line was removed, or another address of its host name is used.
     Configuration,
     /// The administrator excluded it.
     Excluded,

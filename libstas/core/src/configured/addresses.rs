@@ -13,13 +13,14 @@ use crate::effect::HostEffect;
 use crate::timers::Timer;
 use stas_nvme::{Tid, tid};
 
-/// How far the controllers of this daemon are.
+/// The connection states on which the choice of addresses depends.
 pub struct Progress<'a> {
     /// True for a controller that is live.
     pub live: &'a dyn Fn(&Tid) -> bool,
-    /// True for a controller that can take the place of the same one at another address.
+    /// True if the controller can replace the one at an earlier address: it is live and, if it is a discovery
+    /// controller, has a settled log page.
     pub arrived: &'a dyn Fn(&Tid) -> bool,
-    /// True for a controller that has a connection, live or not.
+    /// True for a controller that has a connection, live or not, or that waits for its next poll.
     pub held: &'a dyn Fn(&Tid) -> bool,
     /// The failed attempts in a row of a controller.
     pub attempts: &'a dyn Fn(&Tid) -> u32,
@@ -35,7 +36,7 @@ impl std::fmt::Debug for Progress<'_> {
 #[derive(Default)]
 struct Chosen {
     choice: Choice,
-    /// When the next address may be tried; `None`: the used one has a connection, or there is no other.
+    /// Wait until the next address may be tried; `None`: the used one has a connection, or there is no other.
     tries_others: Option<Duration>,
     /// The controllers at all addresses, if the next one may be tried.
     others: Vec<Tid>,
@@ -129,9 +130,9 @@ impl Configured {
         self.choices.values().any(|choice| choice.is_moving() || !choice.is_known_to_work())
     }
 
-    /// The addresses of an entry. More than one while the entry changes to a new address. An entry with an address (not
-    /// a host name) of a family that is not used still lists its controller, which is then excluded. So the controller
-    /// stays listed if this line is removed while another line is unreadable.
+    /// The addresses of an entry. More than one while the entry moves to another address, and while it stays connected
+    /// at several. An entry with an address (not a host name) of a family that is not used still lists its controller,
+    /// which is then excluded. So the controller stays listed if this line is removed while another line is unreadable.
     pub(super) fn addresses(&self, entry: &ControllerEntry) -> Vec<String> {
         if !entry.is_name {
             return vec![entry.traddr.clone()];
@@ -143,8 +144,8 @@ impl Configured {
         all.filter(|address| family_used(**address, self.family)).map(ToString::to_string).collect()
     }
 
-    /// If the `controller=` in this line lists this controller no longer because its host name has another address: the
-    /// name and the address that is used now.
+    /// Returns the host name and the used address if this line no longer lists the controller because another address
+    /// of its host name is used.
     #[must_use]
     pub fn moved_away(&self, tid: &Tid, line: usize) -> Option<(&str, IpAddr)> {
         let is_its = |entry: &&ControllerEntry| {

@@ -19,10 +19,11 @@ pub(super) struct Choice {
     /// Addresses used before, oldest first. They stay until the controller has arrived at the address used now. The name
     /// may change its address again before that.
     pub(super) before: Vec<IpAddr>,
-    /// Addresses in the answer at which the controller was live while they were used. They stay connected beside the
-    /// used one: what a discovery controller that is down has listed is not disproved by another one.
+    /// Addresses at which the controller was live while they were used. They are in the answer, or left it less than
+    /// [`super::EXCLUDED_AFTER`] ago. They stay connected beside the used one: what a discovery controller that is down
+    /// has listed is not disproved by another one.
     pub(super) kept: Vec<IpAddr>,
-    /// Addresses at which the controller was live while they were used.
+    /// Addresses at which the controller was live while they were used, and all saved ones.
     was_live: BTreeSet<IpAddr>,
 }
 
@@ -34,11 +35,11 @@ pub(super) struct Seen<'a> {
     pub(super) has_just_left: &'a dyn Fn(IpAddr) -> bool,
     /// True if the controller is live at the address.
     pub(super) is_live: &'a dyn Fn(IpAddr) -> bool,
-    /// True if the controller has a connection at the address, live or not.
+    /// True if the controller has a connection at the address, live or not, or waits for its next poll there.
     pub(super) is_held: &'a dyn Fn(IpAddr) -> bool,
     /// The failed attempts in a row at the address.
     pub(super) attempts: &'a dyn Fn(IpAddr) -> u32,
-    /// True if the controller at the address can take the place of the earlier ones.
+    /// True if the controller at the address can replace the earlier ones.
     pub(super) has_arrived: &'a dyn Fn(IpAddr) -> bool,
 }
 
@@ -57,7 +58,7 @@ impl Choice {
         self.used.iter().chain(were_live).chain(&self.kept).copied().collect()
     }
 
-    /// True while there are other addresses than the used one.
+    /// True while the line has earlier addresses beside the used one.
     pub(super) fn is_moving(&self) -> bool {
         !(self.before.is_empty() && self.kept.is_empty())
     }
@@ -108,7 +109,7 @@ impl Choice {
         }
     }
 
-    /// True if the controller was live at the used address.
+    /// True if the controller was live at the used address, or if that address was saved.
     pub(super) fn is_known_to_work(&self) -> bool {
         self.used.is_some_and(|used| self.was_live.contains(&used))
     }

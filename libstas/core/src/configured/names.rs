@@ -17,15 +17,17 @@ pub const REFRESH: Duration = Duration::from_secs(60);
 /// A look-up without an answer after this time counts as failed.
 pub const ANSWER: Duration = Duration::from_secs(30);
 
-/// Wait between look-ups of a name with several addresses while one of them has not been tried and none is connected.
+/// Wait between look-ups of a name with several addresses while the used one has no connection and was never live, and
+/// one of them has no failed attempt.
 pub(super) const NEXT_ADDRESS: Duration = Duration::from_secs(10);
-/// An address that is no longer in the answer for the host name of an exclusion stays excluded for this time.
+/// An address that left the answer stays excluded, and stays connected beside the used one, for this time, and then
+/// until the next successful look-up. The log repeats that an address left only after this time.
 pub const EXCLUDED_AFTER: Duration = Duration::from_secs(600);
 
 /// Maximum number of addresses that are remembered although they are no longer in the answer.
 const GONE: usize = 64;
 
-/// Host names with their addresses, as saved.
+/// Saved addresses, by host name or by the key of a `controller=` line.
 pub type SavedNames = BTreeMap<String, Vec<IpAddr>>;
 
 /// An address that is no longer in the answer.
@@ -40,10 +42,10 @@ pub(super) struct Gone {
 pub(super) struct Name {
     /// In the resolver's order.
     pub(super) addresses: Vec<IpAddr>,
-    /// The address that was used before this run by lines of which nothing else was saved.
+    /// The first saved address. Lines without a saved choice start with it.
     pub(super) saved: Vec<IpAddr>,
     pub(super) op: Option<OpId>,
-    /// True if the present look-up has no answer after [`ANSWER`]. Its answer still counts.
+    /// True if the present look-up has no answer after [`ANSWER`]. Its answer counts until the next look-up starts.
     is_late: bool,
     pub(super) backoff: Backoff,
     /// Why the last look-up failed, if it did.
@@ -66,12 +68,13 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// Until when the first answer of this run is waited for.
+    /// The deadline for the first answer of this run.
     fn hold(&self) -> Option<Time> {
         self.first_asked.map(|first| first + ANSWER)
     }
 
-    /// True if the log has not said for some time that this address has left the answer.
+    /// Records that the log reports this address as missing. Returns false if it did so within [`EXCLUDED_AFTER`], or
+    /// if too many addresses are recorded.
     fn is_news(&mut self, address: IpAddr, now: Time) -> bool {
         self.told.retain(|_, said| now < *said + EXCLUDED_AFTER);
         self.told.len() < GONE && self.told.insert(address, now).is_none()
@@ -86,7 +89,7 @@ impl Name {
         if counts { left } else { Vec::new() }
     }
 
-    /// Addresses that left the answer long ago no longer count. True if there are such.
+    /// Expires addresses that left the answer [`EXCLUDED_AFTER`] ago. Returns true if there are any.
     fn forget_gone(&mut self, now: Time) -> bool {
         let mut is_over = false;
         for gone in self.gone.values_mut().filter(|gone| gone.counts && gone.since + EXCLUDED_AFTER <= now) {
@@ -133,7 +136,7 @@ impl Configured {
             let connects = lines.peek().is_some();
             let mut all: Vec<IpAddr> =
                 lines.find_map(|line| self.choices.get(&line_key(line))?.used).into_iter().collect();
-            // What an exclusion meant a short time ago counts after a restart, too.
+            // If only exclusions use the name, addresses that left the answer a short time ago are saved, too.
             let present: Vec<IpAddr> = if connects { state.addresses.clone() } else { state.present().collect() };
             for address in present {
                 if !all.contains(&address) {
@@ -145,8 +148,8 @@ impl Configured {
         names.collect()
     }
 
-    /// The lines whose host name has several addresses, to be saved: the used address, then others at which they stay
-    /// connected.
+    /// The lines whose host name has several addresses, or that are connected at several, to be saved: the used
+    /// address, then the others at which they are connected.
     #[must_use]
     pub fn chosen_addresses(&self) -> SavedNames {
         let named = self.controllers.iter().filter(|entry| entry.is_name);
@@ -260,7 +263,11 @@ impl Configured {
                     let meanwhile = match state.addresses.first() {
                         Some(_) => "its last known addresses stay in use",
                         None if connects => "controllers that are configured with it cannot be connected",
-                        None => "exclude= with it excludes nothing",
+                        None if state.asked => "exclude= with it matches nothing",
+                        None => {
+                            "exclude= with it matches nothing; new controllers that it may mean are not connected \
+                             until 30 s after the first look-up"
+                        }
                     };
                     let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}; retrying");
                     ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });

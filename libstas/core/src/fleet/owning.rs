@@ -279,10 +279,9 @@ impl Fleet {
         for ctrl in used.union(&unused.copied().collect()).copied() {
             let Some(kernel) = self.inventory.get(ctrl) else { continue };
             let Some(exclusion) = self.rules.exclusions.matching_connection(kernel) else { continue };
-            // The resolver may give a wrong answer. So with in-use=keep, stacd does not disconnect here what matches only
-            // by a host name: the removal of the controller checks for use first. Storage from which
-            // this host runs is not disconnected here either, for the same reason. If no controller uses such a
-            // connection, it stays.
+            // With in-use=keep, a match by host name alone does not disconnect here, because the resolver may be wrong.
+            // Storage from which this host runs is not disconnected here either. The removal of an excluded controller
+            // checks for use first; the connection of any other controller, or of none, stays.
             let is_doubted = exclusion.is_name && self.kind == Kind::Io && self.rules.in_use == InUse::Keep;
             if is_doubted || self.carries_system(ctrl) {
                 continue;

@@ -20,11 +20,11 @@ const CHECK_DEADLINE: Duration = Duration::from_secs(30);
 /// A disconnect that takes longer than this is reported.
 const DISCONNECT_DEADLINE: Duration = Duration::from_secs(30);
 /// Log text: how a connection that is kept for storage in use is disconnected.
-const UNTIL_FREE: &str =
-    "; it is disconnected when the storage is no longer in use, or by exclude= or in-use=disconnect";
+const UNTIL_FREE: &str = "; it is disconnected when the storage is no longer in use or has another path, or by \
+     exclude= or in-use=disconnect";
 /// The same if this host runs, or may run, from the storage.
-const UNTIL_SYSTEM_IS_ELSEWHERE: &str =
-    "; /, /usr or swap of this host may be on it, so it is disconnected only when the storage is no longer in use";
+const UNTIL_SYSTEM_IS_ELSEWHERE: &str = "; /, /usr or swap of this host may be on it, so it is disconnected only when \
+     the storage is no longer in use or has another path";
 /// A disconnect that the kernel refused is retried after this time.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 
@@ -354,7 +354,7 @@ impl Fleet {
         let waiting = self.members.iter().filter(|(_, member)| {
             matches!(
                 member.removal,
-                // With Disconnect, if this host runs from it.
+                // Disconnect also waits for a check if this host runs from the subsystem.
                 Some((
                     RemovalPolicy::SpareInUse | RemovalPolicy::Disconnect,
                     RemovalState::Asked | RemovalState::Refused(_)
@@ -457,12 +457,12 @@ impl Fleet {
             *state = RemovalState::Refused(ctx.now + REFUSED_WAIT);
             self.dirty.insert(tid.clone());
             if member.is_new_in_log(reason) {
-                let next = match reason {
-                    DisconnectError::CarriesSystem => "checking whether its storage is in use",
-                    _ => "retrying",
-                };
                 let wait = REFUSED_WAIT.as_secs();
-                let text = format!("{ctrl} could not be disconnected: {reason}; {next} in {wait} s");
+                let next = match reason {
+                    DisconnectError::CarriesSystem => format!("in {wait} s its storage is checked for use"),
+                    _ => format!("retrying in {wait} s"),
+                };
+                let text = format!("{ctrl} could not be disconnected: {reason}; {next}");
                 ctx.log_about(Level::Warning, tid, Some(ctrl), text);
             }
         }

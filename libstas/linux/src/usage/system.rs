@@ -28,7 +28,8 @@ pub(super) fn controllers(blocks: &Blocks, proc: &Path) -> io::Result<Option<BTr
         }
         let parent = blocks.controller_of(&name);
         let below = below(blocks, &mounts, &name)?;
-        // Each path belongs to some mount, at least to `/`. If that leads back, the path is no longer that of the file.
+        // A loop device shows the path of its file. If all devices below that path were seen already, the path may be
+        // on the loop device itself, and no longer that of the file: unknown.
         let leads_back = blocks.backing_file(&name)?.is_some() && below.iter().all(|device| seen.contains(device));
         if (below.is_empty() || leads_back) && parent.is_none() && !is_memory(&name) {
             return Ok(None);
@@ -80,8 +81,8 @@ fn devices_around(blocks: &Blocks, mounts: &[Mount], file: &str) -> Vec<String> 
     around.max_by_key(|mount| mount.point.len()).map(|mount| devices_of(blocks, mount)).unwrap_or_default()
 }
 
-/// The block devices directly below this one. Empty for a disk, and for a device of which the kernel does not show what
-/// is below it (a ZFS volume, DRBD, a loop device whose file is no longer where it was).
+/// The block devices directly below this one. Empty for a disk, and if the kernel does not show what is below (a ZFS
+/// volume, DRBD). For a loop device, these are the devices of the mount that contains the path of its file now.
 fn below(blocks: &Blocks, mounts: &[Mount], name: &str) -> io::Result<Vec<String>> {
     let mut below = blocks.slaves(name)?;
     below.extend(blocks.disk_of(name));
