@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fake_host::{Connector, FakeHost, HOST, RENAMED, as_host, dc_page, entry};
+use libstas::bus::contract::{DcPage, PageState};
 use libstas::nvme::Tid;
 use proptest::prelude::*;
 use stacd::connector::{Event, RemovalReason, RemovedDc, StafdView};
@@ -176,5 +177,29 @@ proptest! {
                 "{} is still connected as {}", other.subsysnqn, other.hostnqn
             );
         }
+    }
+}
+
+#[test]
+fn the_host_nqn_of_one_discovery_controller_changes_and_another_one_keeps_it() {
+    // stafd was restarted with another host NQN, which the first target does not know. The connection to the second one is
+    // live, and stafd keeps it.
+    for spared in [RemovalReason::Configuration, RemovalReason::ReferralGone] {
+        let mut host = FakeHost::<Connector>::configured("").started();
+        let second = |nqn: &str| as_host(nqn, &fake_host::dc("192.0.2.2"));
+        let page = |dc: &Tid, names: &[&str], now| {
+            dc_page(dc, now, names.iter().map(|name| entry(&dc.traddr, name)).collect())
+        };
+        let view = |dcs, removed| StafdView { dcs, removed: Some(removed), is_complete: true, left_out: Vec::new() };
+        let before = vec![page(&dc(HOST), &["a", "b"], host.now), page(&second(HOST), &["c"], host.now)];
+        host.stafd_is(":1.1", view(before, Vec::new()));
+        host.wait(60);
+        assert_eq!(host.nqns(), ["a", "b", "c"]);
+        let renamed = dc_page(&dc(RENAMED), host.now, Vec::new());
+        let unread = DcPage { state: PageState::Never, ..renamed };
+        let after = vec![unread, page(&second(HOST), &["c"], host.now)];
+        host.stafd_is(":1.2", view(after, vec![RemovedDc { dc: dc(HOST), reason: spared }]));
+        host.wait(600);
+        assert_eq!(host.disconnected(), [""; 0]);
     }
 }

@@ -33,6 +33,45 @@ fn an_entry_with_a_misspelled_interface_removes_nothing() {
 }
 
 #[test]
+fn a_part_that_may_identify_a_controller_removes_nothing() {
+    let base = format!("controller=transport=tcp;traddr={TARGET}");
+    let typos = [
+        // Without = and with another key: the port would be 8009.
+        format!("{base};trsvcid:4420;nqn=a"),
+        format!("{base};4420;nqn=a"),
+        format!("{base};port=4420;nqn=a"),
+        format!("{base};traddr=192.0.2.7;trsvcid=4420;nqn=a"),
+        format!("{base};trsvcid=4420;nqn=a;subsysnqn=b"),
+        format!("{base};trsvcid=4420;nqn=a;host-nqn:nqn.2014-08.org.nvmexpress:uuid:2"),
+        format!("{base};trsvcid=4420;nqn=a;interface=eth1"),
+        // The file did not end with a newline when a line was appended.
+        format!("{base};trsvcid=4420;nqn=a{}", line("b", "").trim_end()),
+        format!("{base};nqn=a;trsvcid=4420{}", line("b", "").trim_end()),
+    ];
+    for typo in typos {
+        let mut host = Host::configured(&file(&[line("a", ""), line("c", "")])).started();
+        host.wait(1);
+        assert_ne!(host.try_to_configure(&file(&[format!("{typo}\n")])), [], "{typo}");
+        host.wait(60);
+        assert_eq!(host.disconnected(), [""; 0], "{typo}");
+        host.restart();
+        host.wait(60);
+        assert_eq!(host.disconnected(), [""; 0], "{typo}, after a restart");
+    }
+}
+
+#[test]
+fn a_part_that_identifies_no_controller_holds_no_removal_back() {
+    for part in ["queue-siz=16", "dhchap_secret=x", "tls-keyring=x", "queue-size=16;queue-size=32"] {
+        let mut host = Host::configured(&file(&[line("a", ""), line("c", "")])).started();
+        host.wait(1);
+        assert_ne!(host.try_to_configure(&file(&[line("a", &format!(";{part}"))])), [], "{part}");
+        host.wait(60);
+        assert_eq!(host.disconnected(), ["c"], "{part}");
+    }
+}
+
+#[test]
 fn a_misspelled_secret_is_no_connection_without_it() {
     for typo in ["dhchap_secret", "dhchap-secrt", "dhchap-ctrl_secret", "dhchap-ctrlsecret"] {
         let mut host = Host::configured("").started();

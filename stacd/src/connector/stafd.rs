@@ -497,12 +497,12 @@ fn demands_encryption(claim: &IocClaim) -> bool {
     matches!(claim, IocClaim::Entry(entry) if Requirement::of(entry).is_some())
 }
 
-/// Maps each former host NQN of stafd to the present one. A host NQN is former if stafd lists no discovery controller
-/// with it any more, but lists a removed one with another host NQN. Pages read with a former host NQN prove no absence.
+/// Maps each former host NQN of stafd to the present one. A host NQN is former if stafd has removed a discovery controller
+/// with it, and lists the same one with another host NQN. Other discovery controllers may still have the former one: those
+/// that stafd keeps because they are live, and those whose host NQN is configured. Pages read with a former host NQN prove
+/// no absence.
 fn former_host_nqns(listed: &BTreeSet<Tid>, removed: &[RemovedDc]) -> BTreeMap<String, String> {
-    let present: BTreeSet<&str> = listed.iter().map(|dc| dc.host_nqn.as_str()).collect();
-    let former = removed.iter().map(|removed| &removed.dc).filter(|dc| !present.contains(dc.host_nqn.as_str()));
-    let renamed = former.filter_map(|dc| {
+    let renamed = removed.iter().filter_map(|RemovedDc { dc, .. }| {
         let now = listed.iter().find(|other| hostnqn_change::same_but_for_the_host(other, dc))?;
         Some((dc.host_nqn.clone(), now.host_nqn.clone()))
     });

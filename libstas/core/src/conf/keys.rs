@@ -302,21 +302,28 @@ const SECURE_CHANNEL: &[&str] = &["tls-key", "tls-key-identity", "tls-keyring", 
 /// misspelled or in the wrong place.
 pub(crate) fn asks_for_a_secure_channel(name: &str, value: &str) -> bool {
     let folded = name.trim().replace('_', "-");
-    let is_one = SECURE_CHANNEL.iter().chain([&TLS.name]).any(|key| folded.eq_ignore_ascii_case(key));
+    let is_one = is_of_a_secure_channel(name);
     // `tos` is one character away from `tls`, but its value is never `true`.
     let is_nearly_one = || value.trim().eq_ignore_ascii_case("true") && nearest(&folded, [TLS.name]).is_some();
     let is_off = ["", "auto", "false"].iter().any(|off| value.trim().eq_ignore_ascii_case(off));
     !is_off && (is_one || is_nearly_one())
 }
 
+/// True for the name of a key for encrypted connections.
+pub(crate) fn is_of_a_secure_channel(name: &str) -> bool {
+    let folded = name.trim().replace('_', "-");
+    SECURE_CHANNEL.iter().chain([&TLS.name]).any(|key| folded.eq_ignore_ascii_case(key))
+}
+
 /// What a misspelled key of `controller=` may mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Misspelled {
-    /// A key that identifies the controller: the entry may mean another controller.
+    /// A key that identifies the controller, or an unknown key that is similar to none: the entry may mean another
+    /// controller.
     Identity,
     /// A key with a secret.
     Secret,
-    /// No key, or a key that a connection does not need.
+    /// A key that a connection does not need.
     Other,
 }
 
@@ -325,8 +332,8 @@ impl Misspelled {
     pub(crate) fn of(nearest: Option<&str>) -> Self {
         match nearest {
             Some(meant) if SECRETS.contains(&meant) => Self::Secret,
-            Some(meant) if IDENTITY.iter().any(|key| key.name == meant) => Self::Identity,
-            _ => Self::Other,
+            Some(meant) if !identifies(meant) => Self::Other,
+            _ => Self::Identity,
         }
     }
 }
@@ -335,6 +342,11 @@ impl Misspelled {
 pub(crate) const SECRETS: [&str; 2] = ["dhchap-secret", "dhchap-ctrl-secret"];
 
 const SECRET: Values = Values::Text("a DH-HMAC-CHAP secret");
+
+/// True for a key of [`IDENTITY`] that has no secret.
+pub(crate) fn identifies(name: &str) -> bool {
+    IDENTITY.iter().any(|key| key.name == name) && !SECRETS.contains(&name)
+}
 
 /// The keys that identify a controller in `controller=` and `exclude=`, and the secrets of `controller=`.
 pub const IDENTITY: &[Key] = &[

@@ -78,7 +78,7 @@ pub(crate) fn controller(
     for unknown in &fields.unknown {
         complaints.unknown(line, format!("controller=: {unknown}; this part is ignored"));
     }
-    if fields.lacks_identity {
+    if fields.is_doubtful {
         complaints.mark_doubtful(line);
     }
     for key in &fields.twice {

@@ -54,8 +54,9 @@ pub(super) struct EntryFields<'t> {
     pub(super) unknown: Vec<UnknownPart>,
     /// True if the entry has a key that asks for an encrypted connection and that is not supported.
     pub(super) secure_channel: bool,
-    /// True if a misspelled key may identify the controller.
-    pub(super) lacks_identity: bool,
+    /// True if the entry may mean another controller: it has an unknown part that may identify one, or has two values for
+    /// a key that does.
+    pub(super) is_doubtful: bool,
     /// True if a misspelled key may have a secret.
     pub(super) lacks_secret: bool,
     /// Keys that occur more than once.
@@ -72,14 +73,17 @@ impl<'t> EntryFields<'t> {
         for part in parts(text) {
             fields.find_misplaced_secret(part);
             match part {
-                Part::Other(other) => fields.unknown.push(UnknownPart::NotAPair(shown(text, other))),
+                Part::Other(other) => {
+                    fields.is_doubtful = true;
+                    fields.unknown.push(UnknownPart::NotAPair(shown(text, other)));
+                }
                 Part::Pair(name, value) => match known(name) {
                     Some(key) => fields.take(key, value),
                     None => {
                         fields.secure_channel |= keys::asks_for_a_secure_channel(name, value);
                         let meant = nearest(name, all().map(|key| key.name));
                         let misspelled = Misspelled::of(meant);
-                        fields.lacks_identity |= misspelled == Misspelled::Identity;
+                        fields.is_doubtful |= misspelled == Misspelled::Identity && !keys::is_of_a_secure_channel(name);
                         fields.lacks_secret |= misspelled == Misspelled::Secret;
                         fields.unknown.push(unknown(entry, text, name, meant));
                     }
@@ -112,6 +116,7 @@ impl<'t> EntryFields<'t> {
     fn take(&mut self, key: &'static Key, value: &'t str) {
         if let Some((_, before)) = self.found.iter_mut().find(|(known, _)| known.name == key.name) {
             self.twice.push(key.name);
+            self.is_doubtful |= *before != value && keys::identifies(key.name);
             *before = value;
         } else {
             self.found.push((key, value));
