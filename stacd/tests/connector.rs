@@ -602,6 +602,61 @@ fn a_controller_that_moves_from_the_configuration_to_a_new_page_is_kept_by_a_res
 }
 
 #[test]
+fn a_reload_asks_stafd_for_new_discovery_controllers_before_it_removes() {
+    // The administrator moves x to the page of a new discovery controller, and reloads both daemons, in either order.
+    for stafd_first in [false, true] {
+        let mut host = started();
+        let view = |dcs| StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() };
+        host.stafd_is(":1.5", view(Vec::new()));
+        host.conf.controllers.push(configured("x"));
+        host.reload();
+        host.wait(60.0);
+        host.conf.controllers.clear();
+        let mut page = dc_page(&dc(), host.now, Vec::new());
+        (page.state, page.connected_since) = (PageState::Never, None);
+        if !stafd_first {
+            host.reload();
+            host.wait(0.1);
+        }
+        host.peer.view = Some(view(vec![page]));
+        match stafd_first {
+            true => host.reload(),
+            false => host.feed(Event::PageChanged(dc())),
+        }
+        host.wait(8.0);
+        let page = host.peer.first();
+        (page.state, page.connected_since, page.entries) = (PageState::Fresh, Some(host.now), vec![listed("x")]);
+        host.feed(Event::PageChanged(dc()));
+        host.wait(600.0);
+        assert_eq!((host.nqns(), host.disconnected()), (vec!["x"], vec![]), "stafd first: {stafd_first}");
+    }
+}
+
+#[test]
+fn a_reload_during_a_restart_of_stafd_waits_for_its_report() {
+    let mut host = started();
+    let view = |dcs| StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() };
+    host.stafd_is(":1.4", view(Vec::new()));
+    host.conf.controllers.push(configured("x"));
+    host.reload();
+    host.wait(60.0);
+    host.stafd_vanishes();
+    host.conf.controllers.clear();
+    host.reload();
+    host.wait(3.0);
+    let dc = dc();
+    let mut page = dc_page(&dc, host.now, Vec::new());
+    (page.state, page.connected_since) = (PageState::Never, None);
+    host.stafd_is(":1.5", view(vec![page]));
+    host.wait(8.0);
+    let page = host.peer.first();
+    (page.state, page.connected_since, page.entries) = (PageState::Fresh, Some(host.now), vec![listed("x")]);
+    host.feed(Event::PageChanged(dc));
+    host.wait(600.0);
+    assert_eq!((host.nqns(), host.disconnected()), (vec!["x"], vec![]));
+}
+
+#[test]
 fn a_restart_waits_for_stafd_before_it_removes_what_is_no_longer_configured() {
     for (stafd, is_complete, appears_after, kept_for) in [
         ("appears late", true, Some(4), 4),

@@ -115,8 +115,10 @@ impl Connector {
 
     fn configure(&mut self, ctx: &mut Context<'_>, settings: Settings) {
         let reload = self.settings.is_some();
-        if !reload {
-            self.stafd.await_report(ctx.now);
+        match reload {
+            false => self.stafd.await_report(ctx.now),
+            // stafd may have been reloaded, too: it may have new discovery controllers, whose pages it has not read yet.
+            true => self.ask_again(ctx),
         }
         let ignored_iface = self.settings.as_ref().map(|before| before.conf.ignore_iface);
         let rereads_pages = ignored_iface.is_some_and(|before| before != settings.conf.ignore_iface);

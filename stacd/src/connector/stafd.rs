@@ -51,7 +51,7 @@ pub(super) struct Stafd {
     /// In the last full fetch, stafd knew the address of every configured discovery controller
     /// ([`StafdView::is_complete`]).
     complete: bool,
-    /// After a start, removals wait for the first report until this time.
+    /// After a start, a reload and each change of stafd's owner, removals wait for the next report until this time.
     report_awaited_until: Option<Time>,
     /// Fetches of single pages in flight, and those pending. For a page that stafd is to read again: when that was
     /// requested.
@@ -100,7 +100,7 @@ impl Stafd {
         self.dc_reports.insert(dc, DcReport { announced_only: false, generation: None });
     }
 
-    /// Makes removals wait (at most [`REPLACEMENT_LIMIT`]) for the first report of stafd: controllers that it lists may
+    /// Makes removals wait (at most [`REPLACEMENT_LIMIT`]) for the next report of stafd: controllers that it lists may
     /// replace those that were removed from the configuration.
     pub(super) fn await_report(&mut self, now: Time) {
         self.report_awaited_until = Some(now + REPLACEMENT_LIMIT);
@@ -138,10 +138,18 @@ impl Connector {
         ctx.log(LogRecord { level, tid: None, ctrl: None, text });
         // A stafd that has just started has not reported yet: its last report counts until then.
         let dc_reports = std::mem::take(&mut self.stafd.dc_reports);
-        let report_awaited_until = self.stafd.report_awaited_until;
         let owner = owner.map(|name| (name, ctx.now));
-        self.stafd = Stafd { owner, dc_reports, report_awaited_until, ..Stafd::default() };
+        self.stafd = Stafd { owner, dc_reports, ..Stafd::default() };
+        self.stafd.await_report(ctx.now);
         self.fetch_all(ctx);
+    }
+
+    /// Requests everything from a running stafd. Removals wait for the answer.
+    pub(super) fn ask_again(&mut self, ctx: &mut Context<'_>) {
+        if self.stafd.owner.is_some() {
+            self.stafd.await_report(ctx.now);
+            self.fetch_all(ctx);
+        }
     }
 
     /// Requests everything from stafd. At most one fetch is in flight and one more pending.
