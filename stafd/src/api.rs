@@ -212,8 +212,9 @@ impl Staf {
         Err(fdo::Error::NotSupported(format!("call it at the name {STAF_ROOT_NAME}")))
     }
 
-    /// The log page of a discovery controller was read for the first time, has changed, or is stale. It is stale if the
-    /// connection was lost or a reported change was not read within 0.4 s, and if a removed controller is used again.
+    /// The log page of a discovery controller was read for the first time, has changed, or is stale; or there is a new
+    /// discovery controller that is not only announced by mDNS. A page is stale if the connection was lost or a reported
+    /// change was not read within 0.4 s, and if a removed controller is used again.
     /// The strings identify the controller; `device` is its device (`nvme?` without one).
     #[zbus(signal, name = "log_pages_changed")]
     async fn log_pages_changed(

@@ -155,3 +155,25 @@ fn a_restart_signals_nothing_that_it_has_not_read() {
     assert_eq!((state(&host, A), signals(&host, A)), (PageState::Saved, 1));
     host.feed(Event::Tick);
 }
+
+#[test]
+fn a_new_discovery_controller_is_signalled_before_its_page_is_read() {
+    let mut host = Host::with(&[A]).page(A, Vec::new()).started();
+    host.wait(60);
+    host.hold(Op::ReadPage);
+    let line = |traddr| format!("controller=transport=tcp;traddr={traddr}\n");
+    host.configure(&format!("[Controllers]\n{}{}", line(A), line(B)));
+    host.wait(1);
+    assert_eq!((state(&host, B), signals(&host, B)), (PageState::Never, 1));
+    // One to which it refers, too.
+    host.release(Op::ReadPage);
+    host.wait(60);
+    let before = signals(&host, C);
+    host.hold(Op::ReadPage);
+    host.page_is(A, referrals(&[C]));
+    let first = host.take_held(Op::ReadPage).unwrap();
+    let answer = host.carry_out(first).unwrap();
+    host.feed(answer);
+    host.wait(1);
+    assert_eq!((state(&host, C), signals(&host, C)), (PageState::Never, before + 1));
+}

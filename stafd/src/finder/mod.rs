@@ -76,6 +76,8 @@ pub struct Finder {
     stopping: bool,
     /// The last value of [`StafdView::is_complete`](libstas::bus::contract::StafdView::is_complete) sent to stacd.
     was_complete: bool,
+    /// True if the configuration has been applied.
+    is_configured: bool,
     /// The candidates that were refused last.
     refused: quotas::Refused,
     /// When the last event or tick was handled.
@@ -107,6 +109,7 @@ impl Finder {
             old_polls: Vec::new(),
             stopping: false,
             was_complete: true,
+            is_configured: false,
             refused: quotas::Refused::default(),
             handled: Time::default(),
         };
@@ -202,16 +205,29 @@ impl Finder {
         }
         if !changed.is_empty() {
             let tids: Vec<Tid> = changed.iter().map(|(tid, _)| tid.clone()).collect();
+            if self.is_configured {
+                self.signal_new(ctx, &changed);
+            }
             let reports = self.reconciler.fleet.want_all(ctx, changed);
             self.reported(ctx, reports);
             tids.iter().for_each(|tid| self.report_if_live(ctx, tid));
         }
+        self.is_configured = true;
         self.retry_announced(ctx, &fresh);
         self.remove(ctx, &excluded);
         self.reconciler.log_what_is_kept(ctx);
         let is_complete = self.is_complete();
         if std::mem::replace(&mut self.was_complete, is_complete) != is_complete {
             ctx.push(Effect::DcRemoved);
+        }
+    }
+
+    /// Signals new discovery controllers, so that stacd does not remove what their pages may list. Anybody can announce
+    /// many controllers: stacd learns of those when their page is read.
+    fn signal_new(&self, ctx: &mut Context<'_>, wanted: &[(Tid, Want)]) {
+        let fleet = &self.reconciler.fleet;
+        for (tid, _) in wanted.iter().filter(|(tid, want)| !want.trust.is_announced_only() && !fleet.has(tid)) {
+            ctx.push(Effect::PagesChanged { dc: tid.clone(), ctrl: None });
         }
     }
 
