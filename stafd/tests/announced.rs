@@ -650,14 +650,15 @@ fn an_absent_controller_is_not_given_up_while_the_browser_is_interrupted() {
     hear(&mut host, BrowseEvent::Gone("x".into()));
     host.lose(A);
     host.wait(50.0);
+    assert!(host.core.published().is_complete);
     hear(&mut host, BrowseEvent::Interrupted);
     host.wait(1000.0);
-    assert_eq!(members(&host), 1);
+    assert_eq!((members(&host), host.core.published().is_complete), (1, false));
     hear(&mut host, BrowseEvent::Restarted);
     host.wait(9.0);
-    assert_eq!(members(&host), 1, "there is time to hear of it");
+    assert_eq!((members(&host), host.core.published().is_complete), (1, false), "there is time to hear of it");
     host.wait(3.0);
-    assert_eq!(members(&host), 0);
+    assert_eq!((members(&host), host.core.published().is_complete), (0, true));
 }
 
 #[test]

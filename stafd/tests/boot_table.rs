@@ -99,8 +99,10 @@ fn a_missing_interface_is_awaited_and_logged_once() {
     assert!(host.kernel.is_empty());
     let records: Vec<_> = host.log_records().filter(|record| record.text.contains("52:54:00:b0:07:01")).collect();
     assert_eq!(records.len(), 1, "{records:?}");
+    assert!(!host.core.published().is_complete);
     host.set_links(Links(vec![interface(7, "eth3", &MAC, &[])]));
     assert_eq!(connected_by(&host), ["eth3"]);
+    assert!(host.core.published().is_complete);
 }
 
 #[test]

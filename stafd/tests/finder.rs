@@ -174,6 +174,7 @@ fn an_endless_chain_of_referrals_is_followed_for_eight_steps() {
     }
     host.start();
     assert_eq!(host.kernel.len(), 9);
+    assert!(!host.core.published().is_complete);
     let records: Vec<_> = host.log_records().filter(|record| record.text.contains("referrals in a row")).collect();
     assert_eq!(records.len(), 1, "{records:?}");
     assert_eq!(records[0].tid, Some(dc("192.0.2.9")));
@@ -279,9 +280,11 @@ fn what_a_name_may_exclude_waits_until_the_name_is_looked_up() {
 }
 
 #[test]
-fn stafd_publishes_whether_all_configured_controllers_are_listed() {
-    let signals = |host: &Host| host.count(|effect| *effect == Effect::DcRemoved);
+fn stafd_publishes_whether_all_controllers_are_listed() {
+    let signals = |host: &Host| host.count(|effect| *effect == Effect::CompletenessChanged);
     let mut host = Host::with(&["192.0.2.1"]).started();
+    assert!(!host.core.published().is_complete, "announcements may not have been received yet");
+    host.wait(11.0);
     assert!(host.core.published().is_complete);
     let before = signals(&host);
     host.conf.controllers.push(controller("dc.example", "8009", libstas::nvme::DISCOVERY_NQN));

@@ -42,6 +42,7 @@ fn no_more_announced_controllers_are_connected_than_the_maximum() {
     host.wait(60);
     assert_eq!(host.addresses().len(), 3);
     assert_eq!((host.core.refused(), warnings(&host, "max-announced=")), (7, 1));
+    assert!(!host.core.published().is_complete);
     assert!(
         stafd::api::status(&host.core).ends_with("7 more refused because of a limit"),
         "{}",
@@ -110,6 +111,10 @@ fn no_more_referrals_of_one_page_are_followed_than_the_maximum() {
     let of = |net: &str| host.addresses().iter().filter(|traddr| traddr.starts_with(net)).count();
     assert_eq!((of("198.51.100"), of("203.0.113"), of("192.0.2")), (3, 2, 2));
     assert_eq!((host.core.refused(), warnings(&host, "max-referrals=")), (5, 1));
+    assert!(!host.core.published().is_complete);
+    host.page_is("192.0.2.1", Vec::new());
+    host.wait(60);
+    assert!(host.core.published().is_complete);
 }
 
 #[test]

@@ -74,12 +74,14 @@ pub struct Finder {
     /// Polls that were interrupted by a restart of stafd.
     old_polls: Vec<CtrlRef>,
     stopping: bool,
-    /// The last value of [`StafdView::is_complete`](libstas::bus::contract::StafdView::is_complete) sent to stacd.
+    /// The last value of [`Self::lists_all_but_announced`] that was signalled.
     was_complete: bool,
     /// True if the configuration has been applied.
     is_configured: bool,
     /// The candidates that were refused last.
     refused: quotas::Refused,
+    /// True if log pages refer to controllers that are reached by too many referrals in a row.
+    refers_too_deep: bool,
     /// When the last event or tick was handled.
     handled: Time,
 }
@@ -111,6 +113,7 @@ impl Finder {
             was_complete: true,
             is_configured: false,
             refused: quotas::Refused::default(),
+            refers_too_deep: false,
             handled: Time::default(),
         };
         finder.restore(saved);
@@ -216,9 +219,9 @@ impl Finder {
         self.retry_announced(ctx, &fresh);
         self.remove(ctx, &excluded);
         self.reconciler.log_what_is_kept(ctx);
-        let is_complete = self.is_complete();
+        let is_complete = self.lists_all_but_announced();
         if std::mem::replace(&mut self.was_complete, is_complete) != is_complete {
-            ctx.push(Effect::DcRemoved);
+            ctx.push(Effect::CompletenessChanged);
         }
     }
 

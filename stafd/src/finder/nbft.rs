@@ -118,6 +118,11 @@ impl NbftDcs {
         self.records.keys().cloned().collect()
     }
 
+    /// True while the interface of a record is missing.
+    pub(super) fn lacks_interfaces(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
     /// Records whose interface is missing, each returned once.
     fn newly_missing(&mut self) -> Vec<BootController> {
         let missing = |controller: &&BootController| self.interfaces.get(*controller).is_some_and(Vec::is_empty);

@@ -32,6 +32,7 @@ pub(super) struct Reachability {
 impl Finder {
     /// Leaves out new controllers beyond the maximum chain length. Existing controllers are kept at any distance.
     pub(super) fn leave_out_too_deep(&mut self, ctx: &mut Context<'_>, news: &mut Vec<(Tid, Want)>) {
+        self.refers_too_deep = false;
         let is_new = |(tid, want): &(Tid, Want)| want.listed_by.is_some() && !self.dcs.contains_key(tid);
         if !news.iter().any(is_new) {
             return;
@@ -40,6 +41,7 @@ impl Finder {
         let all = std::mem::take(news).into_iter();
         let (far, near): (Vec<_>, Vec<_>) = all.partition(|new| is_new(new) && !within.contains(&new.0));
         *news = near;
+        self.refers_too_deep = !far.is_empty();
         for (tid, _) in far {
             self.log_max_depth(ctx, &tid);
         }

@@ -113,11 +113,22 @@ impl Finder {
         }
     }
 
-    /// True when every configured discovery controller is a member: each line is valid, and each host name has a known
-    /// address.
+    /// True when every discovery controller that any source lists is a member.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.settings.is_some() && self.reconciler.configured.why_kept().is_none()
+        self.lists_all_but_announced() && self.refused.announced == 0
+    }
+
+    /// True when each line of the configuration is valid, each host name has a known address, announcements have been
+    /// received, no interface of a boot table is missing, and no referral was refused because of a limit. That announced
+    /// controllers are refused is not signalled, because anybody can change it at any time.
+    pub(super) fn lists_all_but_announced(&self) -> bool {
+        self.settings.is_some()
+            && self.reconciler.configured.why_kept().is_none()
+            && !self.announced.awaits_announcements()
+            && !self.nbft.lacks_interfaces()
+            && self.refused.referrals == 0
+            && !self.refers_too_deep
     }
 
     /// The state of each discovery controller.

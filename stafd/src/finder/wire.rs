@@ -175,8 +175,12 @@ pub enum Effect {
         /// Its device, if it has one.
         ctrl: Option<CtrlRef>,
     },
-    /// Signal `dc_removed`: the removed controllers have changed, or whether everything configured is listed.
+    /// Signal `dc_removed`: the removed controllers have changed.
     DcRemoved,
+    /// Signal `dc_removed`, so that stacd asks for everything: [`StafdView::is_complete`] has changed.
+    ///
+    /// [`StafdView::is_complete`]: libstas::bus::contract::StafdView::is_complete
+    CompletenessChanged,
     /// The answer to [`Event::Refresh`].
     Refreshed {
         /// Identifies the waiting D-Bus call.

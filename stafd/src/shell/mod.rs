@@ -125,7 +125,7 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
                 let device = ctrl.map_or_else(|| describe::NO_DEVICE.to_owned(), |ctrl| ctrl.to_string());
                 self.announce(Announcement::PagesChanged { dc: ControllerId::of(&dc), device });
             }
-            Effect::DcRemoved => self.announce(Announcement::DcRemoved),
+            Effect::DcRemoved | Effect::CompletenessChanged => self.announce(Announcement::DcRemoved),
             Effect::Refreshed { token, result } => self.refreshes.answer(token, result),
             Effect::NvmfConnect { device, host_traddr, host_iface } => {
                 let unit = nvme_cli::unit_name(device, &host_traddr, &host_iface);

@@ -309,7 +309,7 @@ impl World {
                 self.signalled_pages.signalled(&dc);
                 self.signal(stacd::connector::Event::PageChanged(dc));
             }
-            Effect::DcRemoved => {
+            Effect::DcRemoved | Effect::CompletenessChanged => {
                 self.check_removed_dcs();
                 self.signal(stacd::connector::Event::DcRemoved);
             }
