@@ -4,7 +4,9 @@
 use fake_host::{Connector, FakeHost, HOST, Op, RENAMED, as_host, controller, dc_page, entry, io, on_iface};
 use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, FamilyOrder, InUse, StacConf};
 use libstas::core::fleet::Status;
-use libstas::core::{CtrlState, CtrlType, HostEffect, HostEvent, Level, OpId, ResolveError, UeventKind, Usage};
+use libstas::core::{
+    CtrlState, CtrlType, DisconnectError, HostEffect, HostEvent, Level, OpId, OsError, ResolveError, UeventKind, Usage,
+};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::Entry;
 use stacd::connector::{DcPage, Effect, Event, Origin, PageState, RemovalReason, RemovedDc, StafdView};
@@ -1247,4 +1249,61 @@ fn a_stafd_that_gets_its_host_nqn_back_is_as_before() {
     host.page_is(&["b"]);
     host.wait(2.0);
     assert_eq!(host.nqns(), ["b"], "a page takes it as ever");
+}
+
+/// Two paths to one subsystem, both configured.
+fn two_paths() -> Host {
+    let mut host = Host::configured(&format!("[Controllers]\n{}{}", path("192.0.2.1"), path("192.0.2.2"))).started();
+    host.wait(60.0);
+    host
+}
+
+fn path(traddr: &str) -> String {
+    format!("controller=transport=tcp;traddr={traddr};trsvcid=4420;nqn=s\n")
+}
+
+/// The addresses of the paths that are being disconnected, or whose disconnect was tried.
+fn disconnects(host: &Host) -> Vec<String> {
+    let of = |ctrl| host.kernel.iter().chain(&host.gone).find(|kernel| kernel.ctrl == ctrl).unwrap().traddr.clone();
+    let disconnect = |effect: &Effect| match effect {
+        Effect::Host(HostEffect::Disconnect { ctrl, .. }) => Some(of(*ctrl)),
+        _ => None,
+    };
+    host.effects.iter().filter_map(disconnect).collect()
+}
+
+#[test]
+fn a_path_that_is_excluded_is_no_other_path_even_while_its_disconnect_fails() {
+    let mut host = two_paths();
+    host.hold(Op::Disconnect);
+    host.configure("[Controllers]\nexclude=traddr=192.0.2.2\n");
+    let Some(Effect::Host(HostEffect::Disconnect { op, ctrl, .. })) = host.take_held(Op::Disconnect) else { panic!() };
+    let error = DisconnectError::Kernel(OsError::new("Input/output error"));
+    host.feed(Event::Host(HostEvent::Disconnected { op, result: Err(error) }));
+    host.wait(1.5);
+    let not_counted = host.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Host(HostEffect::CheckUse { not_counted, .. }) => Some(not_counted.clone()),
+        _ => None,
+    });
+    assert_eq!(not_counted, Some(vec![ctrl]));
+}
+
+#[test]
+fn a_path_is_not_disconnected_while_another_one_is_that_counted_on_it() {
+    for ends in [true, false] {
+        let mut host = two_paths();
+        host.hold(Op::Disconnect);
+        host.configure(&format!("[Controllers]\n{}", path("192.0.2.2")));
+        host.wait(15.0);
+        assert_eq!(disconnects(&host), ["192.0.2.1"]);
+        host.configure("[Controllers]\nexclude=traddr=192.0.2.2\n");
+        host.wait(1.0);
+        assert_eq!(disconnects(&host), ["192.0.2.1"], "its check has counted 192.0.2.2");
+        if ends {
+            host.release(Op::Disconnect);
+        }
+        // A disconnect that hangs has made its check long ago.
+        host.wait(120.0);
+        assert_eq!(disconnects(&host)[..2], ["192.0.2.1", "192.0.2.2"]);
+    }
 }

@@ -283,7 +283,7 @@ impl Fleet {
             // Storage from which this host runs is not disconnected here either. The removal of an excluded controller
             // checks for use first; the connection of any other controller, or of none, stays.
             let is_doubted = exclusion.is_name && self.kind == Kind::Io && self.rules.in_use == InUse::Keep;
-            if is_doubted || self.carries_system(ctrl) {
+            if is_doubted || self.carries_system(ctrl) || self.is_counted_by_disconnect(ctrl) {
                 continue;
             }
             let text = format!("exclude= in line {} matches this connection", exclusion.line);

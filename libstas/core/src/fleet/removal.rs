@@ -123,6 +123,7 @@ impl Fleet {
                 self.check_use(ctx, tid, ctrl);
             }
             (RemovalPolicy::SpareInUse, RemovalState::Checking(_) | RemovalState::Kept) => {}
+            _ if self.is_counted_by_disconnect(ctrl) => {}
             // Decided above; nothing has changed since.
             _ => drop(self.disconnect(ctx, ctrl, false, &cause, None)),
         }
@@ -218,6 +219,9 @@ impl Fleet {
     /// The controllers that do not count as other paths when `ctrl` is removed.
     fn not_counted(&self, ctrl: CtrlRef) -> Vec<CtrlRef> {
         let mut not_counted: Vec<CtrlRef> = self.disconnecting.values().copied().collect();
+        // Those that are disconnected without a check, sooner or later.
+        let going = |member: &&Member| matches!(member.removal, Some((RemovalPolicy::Disconnect, _)));
+        not_counted.extend(self.members.values().filter(going).filter_map(Member::ctrl).filter(|other| *other != ctrl));
         // mDNS is unauthenticated: what it alone finds does not take the place of a trusted path.
         if self.is_trusted_path(ctrl) {
             let held = self.members.values().filter_map(Member::ctrl);
@@ -246,6 +250,18 @@ impl Fleet {
                 && path.ctrl != checked.ctrl
                 && (!needs_trust || self.is_trusted_path(path.ctrl))
         })
+    }
+
+    /// True while another path to the same storage is disconnected that had this one as its other path. When that
+    /// disconnect ends, the removals continue.
+    pub(super) fn is_counted_by_disconnect(&self, ctrl: CtrlRef) -> bool {
+        let nqn = |ctrl| self.inventory.get(ctrl).map(|kernel: &KernelController| kernel.subsysnqn.as_str());
+        let is_checked = |going: CtrlRef| {
+            let mut removals = self.members.values().filter(|member| member.ctrl() == Some(going));
+            removals.any(|member| matches!(member.removal, Some((RemovalPolicy::SpareInUse, _))))
+        };
+        let mut others = self.disconnecting.iter().filter(|(op, going)| **going != ctrl && !self.hanging.contains(op));
+        others.any(|(_, going)| nqn(*going) == nqn(ctrl) && is_checked(*going))
     }
 
     /// The connection for which a check runs.
@@ -410,6 +426,7 @@ impl Fleet {
     pub(super) fn disconnect_hangs(&mut self, ctx: &mut Context<'_>, op: OpId) {
         let Some(ctrl) = self.disconnecting.get(&op).copied() else { return };
         self.hanging.insert(op);
+        self.mark_removals_dirty();
         let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return };
         let tid = self.holding(ctrl).into_iter().next().unwrap_or(tid);
         let text = format!(
@@ -424,6 +441,7 @@ impl Fleet {
         let Some(ctrl) = self.disconnecting.remove(&op) else { return };
         ctx.timers.cancel(&Timer::Disconnect(op));
         self.hanging.remove(&op);
+        self.mark_removals_dirty();
         self.request_snapshot(ctx);
         let Err(reason) = result else {
             // The kernel has removed it. It must not be used any more, even if sysfs cannot be read now.
