@@ -121,3 +121,55 @@ fn events_that_are_lost_while_a_command_is_in_flight_prove_nothing() {
     host.wait(10);
     assert!(sent(&host, Op::ReadSupported) > 1);
 }
+
+/// Whether each read of the log page requested the port-local entries only.
+fn port_local(host: &Host) -> Vec<bool> {
+    let read = |effect: &Effect| if let Effect::ReadLogPage { pleo, .. } = effect { Some(*pleo) } else { None };
+    host.effects.iter().filter_map(read).collect()
+}
+
+#[test]
+fn after_a_page_with_the_entries_of_all_ports_no_page_is_read_with_fewer() {
+    let mut host = Host::with(&[A]).page(A, vec![entry(A, "a"), entry("192.0.2.9", "a")]);
+    host.hold(Op::ReadSupported);
+    host.start();
+    let Some(Effect::ReadSupported { op, .. }) = host.take_held(Op::ReadSupported) else { panic!() };
+    host.feed(stafd::finder::Event::SupportedRead {
+        op,
+        result: Err(AdminError::Command(CommandError::Host("Interrupted system call".to_owned()))),
+    });
+    host.release(Op::ReadSupported);
+    host.wait(10);
+    assert_eq!(port_local(&host), [false]);
+    for restart in [false, true] {
+        match restart {
+            false => {
+                host.lose(A);
+                host.reconnect(A);
+            }
+            true => host.restart(),
+        }
+        host.wait(10);
+        let reads = port_local(&host);
+        assert!(reads.len() > 1 && !reads.contains(&true), "{reads:?}, restart: {restart}");
+    }
+    // The administrator can request port-local entries again.
+    host.configure(&format!("[Global]\npleo=disabled\n[Controllers]\ncontroller=transport=tcp;traddr={A}\n"));
+    host.configure(&format!("[Controllers]\ncontroller=transport=tcp;traddr={A}\n"));
+    host.wait(10);
+    assert_eq!(port_local(&host).last(), Some(&true));
+}
+
+#[test]
+fn a_page_with_the_entries_of_one_port_is_followed_by_any() {
+    let mut host = Host::with(&[A]).page(A, vec![entry(A, "a")]).started();
+    host.wait(10);
+    assert_eq!(port_local(&host), [true]);
+    host.peer.drops_on.insert((A.into(), Op::ReadSupported));
+    for _ in 0..2 {
+        host.lose(A);
+        host.reconnect(A);
+        host.wait(10);
+    }
+    assert_eq!(port_local(&host).last(), Some(&false));
+}

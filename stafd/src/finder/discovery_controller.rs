@@ -67,6 +67,11 @@ pub(super) struct DiscoveryController {
     pub(super) connection: Option<Connection>,
     /// The content of its supported-log-pages page, if it was read on this connection.
     pub(super) supported: Option<Option<DiscoveryLidSpecific>>,
+    /// True if the read under way requests the port-local entries only (PLEO).
+    pub(super) requests_port_local: bool,
+    /// True if a page was read with the entries of all ports. Then its pages are always read so: a page with fewer entries
+    /// would look as if the target had taken the others back.
+    pub(super) lists_all_ports: bool,
     /// The newest log page; `None` before the first read.
     pub(super) page: Option<LogPage>,
     /// The connection on which that page was read, identified likewise; `None`: before this run.

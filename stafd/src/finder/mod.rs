@@ -123,7 +123,7 @@ impl Finder {
     fn configure(&mut self, ctx: &mut Context<'_>, settings: Settings) {
         let reload = self.settings.is_some();
         self.reconciler.configure(ctx, &settings.conf, settings.identity.clone());
-        let no_longer_pleo = self.settings.as_ref().is_some_and(|before| before.conf.pleo != settings.conf.pleo);
+        let is_pleo_changed = self.settings.as_ref().is_some_and(|before| before.conf.pleo != settings.conf.pleo);
         self.settings = Some(settings);
         self.take_rules();
         self.announced.forget_absent_interfaces(ctx.now, self.reconciler.fleet.links());
@@ -137,8 +137,8 @@ impl Finder {
             let reports = self.reconciler.fleet.retry_all_now(ctx, &all);
             self.reported(ctx, reports);
             for tid in all {
-                if no_longer_pleo && let Some(dc) = self.dcs.get_mut(&tid) {
-                    dc.supported = None;
+                if is_pleo_changed && let Some(dc) = self.dcs.get_mut(&tid) {
+                    (dc.supported, dc.lists_all_ports) = (None, false);
                 }
                 self.read_soon(ctx, &tid);
             }

@@ -85,7 +85,9 @@ impl Finder {
                 ReadKind::Supported
             }
             _ => {
-                let pleo = pleo_wanted && dc.supported.flatten().is_some_and(|specific| specific.pleos);
+                let supports_it = dc.supported.flatten().is_some_and(|specific| specific.pleos);
+                let pleo = pleo_wanted && supports_it && !dc.lists_all_ports;
+                dc.requests_port_local = pleo;
                 ctx.push(Effect::ReadLogPage { op, ctrl, pleo });
                 dc.read_pending = false;
                 dc.waiting.append(&mut dc.waiting_for_next);
@@ -201,6 +203,7 @@ impl Finder {
         dc.stale = dc.changed;
         let is_overtaken = dc.changed;
         dc.optional.survived();
+        dc.lists_all_ports |= !dc.requests_port_local;
         dc.failure = None;
         dc.backoff.reset();
         // A new generation with the same entries shows that an entry was removed and added again meanwhile.

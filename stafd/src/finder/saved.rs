@@ -72,6 +72,9 @@ pub struct Saved {
     /// The records of the firmware's boot tables.
     #[serde(default)]
     pub boot: Vec<BootController>,
+    /// Discovery controllers whose page was read with the entries of all ports.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub all_ports: BTreeSet<Tid>,
     /// Connections without a keep-alive timeout: polls under way.
     #[serde(default)]
     pub polls: Vec<CtrlRef>,
@@ -121,6 +124,7 @@ impl Finder {
             announced: self.announced.saved(),
             aged_out: self.saved_aged_out(),
             boot: self.nbft.controllers().to_vec(),
+            all_ports: self.dcs.iter().filter(|(_, known)| known.lists_all_ports).map(|(dc, _)| dc.clone()).collect(),
             polls: self.polls().chain(self.old_polls.iter().copied()).collect(),
             encrypted: self.reconciler.fleet.encrypted().cloned().collect(),
             secured: self.reconciler.secured.clone(),
@@ -221,6 +225,11 @@ impl Finder {
             known.page = page.or(known.page.take());
             known.was_removed |= signal_removal;
             known.was_trusted |= was_trusted;
+        }
+        for dc in &saved.all_ports {
+            if let Some(known) = self.dcs.get_mut(dc) {
+                known.lists_all_ports = true;
+            }
         }
         for (dc, spared) in saved.aged_out {
             if !spared.is_empty() {
