@@ -135,3 +135,37 @@ fn a_restart_connects_nothing_that_a_removed_discovery_controller_listed_while_i
         }
     }
 }
+
+#[test]
+fn storage_in_use_is_kept_if_only_a_host_name_excludes_it() {
+    let by_name = "exclude=traddr=array.example\n";
+    let by_address = "exclude=traddr=192.0.2.1\n";
+    let audit =
+        "[I/O controller connection management]\ndisconnect-scope=all-connections-matching-disconnect-trtypes\n";
+    for (lines, goes) in [
+        (by_name.to_owned(), false),
+        (by_address.to_owned(), true),
+        (format!("{by_name}{by_address}"), true),
+        (format!("{by_address}{by_name}"), true),
+    ] {
+        for (made_by, scope) in [("hand", audit), ("stacd", audit), ("stacd", "")] {
+            let mut host = Host::configured(scope);
+            host.names.insert("array.example".into(), vec!["192.0.2.1"]);
+            host.in_use.insert("a".into());
+            let tid = fake_host::io("192.0.2.1", "a");
+            if made_by == "hand" {
+                host.add(&tid);
+            }
+            host.start();
+            // A page lists another subsystem: without any source nothing is audited.
+            match made_by {
+                "hand" => host.stafd_with(&["b"], 100),
+                _ => host.stafd_with(&["a", "b"], 100),
+            }
+            host.wait(1);
+            host.configure(&format!("{scope}[Controllers]\n{lines}"));
+            host.wait(60);
+            assert_eq!(host.disconnected().contains(&"a"), goes, "made by {made_by}, {scope}{lines}");
+        }
+    }
+}

@@ -11,15 +11,16 @@ use stas_nvme::{Tid, tid};
 pub struct Exclusions(Vec<(Exclusion, Vec<IpAddr>)>);
 
 impl Exclusions {
-    /// The first exclusion that matches a controller. `found_on` is the interface on which it was found.
+    /// The exclusion that matches a controller: the first one without a host name, otherwise the first one. `found_on` is
+    /// the interface on which it was found.
     #[must_use]
     pub fn matching(&self, tid: &Tid, found_on: &str) -> Option<&Exclusion> {
         let matching =
             |(exclusion, addresses): &&(Exclusion, Vec<IpAddr>)| matches(exclusion, addresses, tid, found_on);
-        self.0.iter().find(matching).map(|(exclusion, _)| exclusion)
+        self.0.iter().filter(matching).map(|(exclusion, _)| exclusion).min_by_key(|exclusion| exclusion.is_name)
     }
 
-    /// The first exclusion that matches a connection by what the kernel reports of it.
+    /// As [`Self::matching`], by what the kernel reports of a connection.
     #[must_use]
     pub fn matching_connection(&self, kernel: &KernelController) -> Option<&Exclusion> {
         if self.0.is_empty() {

@@ -58,7 +58,7 @@ impl Connector {
         let (how, cause) = match self.reconciler.configured.exclusion_of(&tid, &kernel.host_iface) {
             Some(exclusion) => {
                 let text = format!("exclude= in stacd.conf, line {} matches this connection", exclusion.line);
-                (RemovalPolicy::Disconnect, Cause::new(Why::Excluded { matched: true }, text))
+                (self.policy_of(exclusion), Cause::new(Why::Excluded { matched: true }, text))
             }
             None => {
                 let proved = self.all_sources_complete(now) && !self.is_claimed(kernel);

@@ -20,7 +20,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use libstas::conf::{DisconnectScope, InUse};
+use libstas::conf::{DisconnectScope, Exclusion, InUse};
 use libstas::core::configured::Defaults;
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::line_budget::LineBudgets;
@@ -314,15 +314,19 @@ impl Connector {
     fn barred(&self, tid: &Tid) -> Option<(RemovalPolicy, Cause)> {
         if let Some(exclusion) = self.reconciler.configured.exclusion_of(tid, &tid.host_iface) {
             let cause = Cause::excluded(format!("excluded by exclude= in stacd.conf, line {}", exclusion.line));
-            let in_use = self.settings.as_ref().map(|settings| settings.conf.in_use);
-            let how = match exclusion.is_name && in_use != Some(InUse::Disconnect) {
-                true => RemovalPolicy::SpareInUse,
-                false => RemovalPolicy::Disconnect,
-            };
-            return Some((how, cause));
+            return Some((self.policy_of(exclusion), cause));
         }
         let cause = || Cause::barred("ip-family= in stacd.conf excludes its address");
         (!self.reconciler.configured.allows(tid)).then(|| (self.removal_policy(), cause()))
+    }
+
+    /// How an excluded connection is removed. A resolver may be wrong: storage in use is kept if only a host name matches.
+    fn policy_of(&self, exclusion: &Exclusion) -> RemovalPolicy {
+        let in_use = self.settings.as_ref().map(|settings| settings.conf.in_use);
+        match exclusion.is_name && in_use != Some(InUse::Disconnect) {
+            true => RemovalPolicy::SpareInUse,
+            false => RemovalPolicy::Disconnect,
+        }
     }
 
     /// The cause of a removal for the log: the source that listed the controller last.
