@@ -390,6 +390,9 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
     let mut dict = describe::detailed(&dc.member, now, identity);
     dict.insert(key::ORIGIN.to_owned(), dc.origin.to_string());
     dict.insert(key::LOG_PAGE_STATE.to_owned(), dc.log_page_state.sent(!dc.unclear().is_empty()).to_string());
+    if let Some(failure) = dc.log_page_failure {
+        dict.insert(key::LOG_PAGE_FAILURE.to_owned(), shown(&failure.to_string()).into_owned());
+    }
     if let Some(reason) = &dc.kept_by_configuration {
         describe::mark_kept(&mut dict, reason);
     }

@@ -13,7 +13,7 @@ use super::discovery_controller::{
     ANNOUNCED_READ_PACE, DiscoveryController, READ_DEADLINE, ReadKind, Reading, SIGNAL_STALE_AFTER,
 };
 use super::optional::Command;
-use super::{Context, Effect, Finder, RefreshError};
+use super::{Context, Effect, Finder, ReadFailure, RefreshError, page_room};
 
 /// Maximum number of new defects that are logged when a page is read.
 const FLAWS_LOGGED: usize = 8;
@@ -178,6 +178,7 @@ impl Finder {
 
     pub(super) fn log_page_read(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<LogPage, AdminError>) {
         let Some((tid, began)) = self.end_read(ctx, op, ReadKind::LogPage) else { return };
+        let result = result.map_err(ReadFailure::from).and_then(|page| self.with_room(ctx, &tid, page));
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         for token in std::mem::take(&mut dc.waiting) {
             let result = result.as_ref().map(|_| ()).map_err(|error| error.clone().into());
@@ -227,6 +228,7 @@ impl Finder {
         unclear.extend(self.of_other_subtypes(tid, &page));
         let whole = page.is_whole();
         if let Some(dc) = self.dcs.get_mut(tid) {
+            dc.page_size = page_room::size(&page);
             dc.page = Some(page);
             dc.page_of = Some(connection.since);
             dc.read_at = Some(ctx.now);
@@ -236,6 +238,10 @@ impl Finder {
         }
         self.poll_without_epcsd(ctx, tid);
         let id = SourceId::Page(tid.clone());
+        if self.reconciler.fleet.is_announced_only(tid) {
+            let dcs = &self.dcs;
+            self.reconciler.forget_replaced(&id, |tid| names.contains_key(tid) || dcs.contains_key(tid));
+        }
         if whole {
             let page = SourcePage { connected_since: connection.since, controllers: names, read: Some(began), unclear };
             // Counts only controllers that no other source lists: this page cannot cause the removal of the others.
@@ -297,7 +303,7 @@ impl Finder {
         }
     }
 
-    fn read_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: AdminError) {
+    fn read_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: ReadFailure) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let (news, wait) = dc.failed(reason.clone(), ctx.jitter());
         self.reconciler.sources.mark_stale(&SourceId::Page(tid.clone()));

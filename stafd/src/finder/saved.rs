@@ -15,7 +15,7 @@ use libstas::nvme::{Parameters, Tid};
 use serde::{Deserialize, Serialize};
 
 use super::discovery_controller::DiscoveryController;
-use super::{Context, Finder, Removed, SavedAnnounced};
+use super::{Context, Finder, Removed, SavedAnnounced, page_room};
 
 /// One discovery controller in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,6 +219,7 @@ impl Finder {
             }
             let known = self.dcs.entry(dc).or_default();
             known.page = page.or(known.page.take());
+            known.page_size = known.page.as_ref().map_or(0, page_room::size);
             known.was_removed |= signal_removal;
             known.was_trusted |= was_trusted;
         }

@@ -1,0 +1,157 @@
+//! The bound on the log pages of discovery controllers that only mDNS announces.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use fake_host::{FakeHost, Finder, Op, announced, interface, referral};
+use libstas::bus::contract::PageState;
+use libstas::core::{Level, Links};
+use libstas::nvme::log_page::{Entry, Subtype, TrType, Tsas};
+use stafd::finder::{ANNOUNCED_PAGES_MAX, DcView, Event, Finder as Core, ReadFailure, RefreshError};
+
+type Host = FakeHost<Finder>;
+
+/// As large as an entry can be: of a transport that this host does not have.
+fn large(number: usize) -> Entry {
+    Entry {
+        trtype: TrType(77),
+        subtype: Subtype::NVME,
+        trsvcid: "1".repeat(32),
+        subnqn: format!("{number:0>223}"),
+        traddr: format!("{number:0>256}"),
+        tsas: Tsas::Raw(vec![7; 256]),
+        ..referral("192.0.2.9")
+    }
+}
+
+/// A page of about that part of what all announced pages may take.
+fn page(percent: usize) -> Vec<Entry> {
+    (0..ANNOUNCED_PAGES_MAX / 100 * percent / 1100).map(large).collect()
+}
+
+fn host(conf: &str) -> Host {
+    let mut host = Host::configured(conf);
+    host.links = Some(Links(vec![interface(1, "eth0", &["192.0.2.250"])]));
+    host.started()
+}
+
+fn hear(host: &mut Host, address: &str) {
+    host.feed(Event::BrowseEvent(vec![announced(address, 1, address)]));
+    host.wait(1);
+}
+
+fn at<T>(host: &Host, traddr: &str, of: impl FnOnce(&DcView<'_>) -> T) -> T {
+    of(host.core.controllers().iter().find(|dc| dc.member.tid.traddr == traddr).unwrap())
+}
+
+fn length(host: &Host, traddr: &str) -> Option<usize> {
+    at(host, traddr, |dc| dc.log_page.map(|page| page.entries.len()))
+}
+
+fn is_without_room(host: &Host, traddr: &str) -> bool {
+    at(host, traddr, |dc| dc.log_page_failure == Some(&ReadFailure::NoRoom))
+}
+
+fn announced_memory(core: &Core) -> usize {
+    core.controllers().iter().filter(|dc| dc.is_announced_only()).filter_map(|dc| Some(dc.log_page?.memory())).sum()
+}
+
+/// The third page does not fit: this is a failed read, not an empty page. Trusted pages take no room and need none.
+#[test]
+fn announced_pages_are_limited_together_and_trusted_ones_are_not() {
+    let trusted = "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.200\n";
+    let mut host = host(trusted);
+    host.page_is("192.0.2.200", page(80));
+    host.wait(1);
+    for n in 1..4 {
+        host.peer.pages.insert(format!("192.0.2.{n}"), page(45));
+        hear(&mut host, &format!("192.0.2.{n}"));
+    }
+    assert!(announced_memory(&host.core) <= ANNOUNCED_PAGES_MAX, "{}", announced_memory(&host.core));
+    assert_eq!([1, 2, 3].map(|n| length(&host, &format!("192.0.2.{n}")).is_some()), [true, true, false]);
+    assert_eq!(at(&host, "192.0.2.3", |dc| dc.log_page_state), PageState::Never);
+    assert!(is_without_room(&host, "192.0.2.3") && !is_without_room(&host, "192.0.2.1"));
+    assert_eq!(length(&host, "192.0.2.200"), Some(page(80).len()));
+    // A caller that has the page read again learns the reason.
+    let dc = at(&host, "192.0.2.3", |dc| dc.member.tid.clone());
+    host.feed(Event::Refresh { token: 7, dc });
+    host.wait(2);
+    let refused = stafd::finder::Effect::Refreshed { token: 7, result: Err(RefreshError::Read(ReadFailure::NoRoom)) };
+    assert!(host.effects.contains(&refused));
+    let reason = ReadFailure::NoRoom.to_string();
+    assert!(reason.contains("controller=") && reason.contains("32 MiB"), "{reason}");
+    let warnings =
+        host.log_records().filter(|record| record.level == Level::Warning && record.text.contains(&reason)).count();
+    assert_eq!(warnings, 1, "logged once");
+    // The remedy.
+    host.configure(&format!("{trusted}controller=transport=tcp;traddr=192.0.2.3\n"));
+    host.wait(60);
+    assert_eq!(length(&host, "192.0.2.3"), Some(page(45).len()));
+}
+
+/// A page that grows too long is a failed read: the last one is kept, and its connected referrals stay connected.
+#[test]
+fn a_page_without_room_disconnects_nothing_and_is_read_when_there_is_room() {
+    let mut host = host("");
+    host.peer.pages.insert("192.0.2.1".into(), page(60));
+    host.peer.pages.insert("192.0.2.2".into(), vec![referral("192.0.2.100")]);
+    hear(&mut host, "192.0.2.1");
+    hear(&mut host, "192.0.2.2");
+    host.wait(40);
+    assert_eq!(host.addresses().len(), 3);
+    host.page_is("192.0.2.2", page(60));
+    host.wait(100);
+    assert!(is_without_room(&host, "192.0.2.2"));
+    assert_eq!((length(&host, "192.0.2.2"), host.gone.len()), (Some(1), 0));
+    assert_eq!(at(&host, "192.0.2.2", |dc| dc.log_page_state), PageState::Saved);
+    assert!(host.count_of(Op::ReadPage) < 40, "{}", host.count_of(Op::ReadPage));
+    // Shorter pages always fit, and make room.
+    host.page_is("192.0.2.1", page(30));
+    host.wait(100);
+    assert_eq!(length(&host, "192.0.2.2"), Some(page(60).len()));
+    assert!(!is_without_room(&host, "192.0.2.2"));
+}
+
+/// The page of a discovery controller that is not connected is dropped for the page of a connected one. Its referrals
+/// are kept, and its removal is signalled later.
+#[test]
+fn pages_without_a_connection_make_room_and_their_referrals_stay() {
+    let mut host = host("");
+    let mut entries = page(60);
+    entries.push(referral("192.0.2.100"));
+    host.peer.pages.insert("192.0.2.1".into(), entries);
+    host.peer.pages.insert("192.0.2.2".into(), page(60));
+    hear(&mut host, "192.0.2.1");
+    host.wait(40);
+    host.dead.insert("192.0.2.1".into());
+    host.lose("192.0.2.1");
+    host.wait(5);
+    assert!(length(&host, "192.0.2.1").is_some(), "nothing needs its room");
+    hear(&mut host, "192.0.2.2");
+    host.wait(60);
+    assert_eq!((length(&host, "192.0.2.1"), length(&host, "192.0.2.2")), (None, Some(page(60).len())));
+    assert_eq!(at(&host, "192.0.2.1", |dc| dc.published().state), PageState::Never);
+    assert!(host.addresses().contains(&"192.0.2.100") && host.gone.is_empty(), "{:?}", host.addresses());
+    let saved = host.core.saved();
+    let first = saved.dcs.iter().find(|dc| dc.dc.traddr == "192.0.2.1").unwrap();
+    assert!(first.signal_removal && first.referrals.iter().any(|tid| tid.traddr == "192.0.2.100"));
+    host.restart();
+    host.wait(60);
+    assert!(host.gone.is_empty(), "nor after a restart");
+}
+
+/// While a connection is new, no page proves the absence of what an earlier one listed. Refused referrals need no such
+/// proof: nothing is connected to them.
+#[test]
+fn refused_referrals_are_forgotten_when_the_connection_is_new_each_time() {
+    let mut host = host("[Service Discovery]\nmax-referrals=3\n");
+    hear(&mut host, "192.0.2.1");
+    let mut lengths = Vec::new();
+    for round in 0..12 {
+        let targets = (1..200).map(|n| referral(&format!("10.1.{round}.{n}"))).collect();
+        host.peer.pages.insert("192.0.2.1".into(), targets);
+        host.lose("192.0.2.1");
+        host.reconnect("192.0.2.1");
+        host.wait(3);
+        lengths.push(format!("{:?}", host.core).len());
+    }
+    assert!(lengths[11] < lengths[3] + lengths[3] / 4, "{lengths:?}");
+}
