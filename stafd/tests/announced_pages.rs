@@ -4,7 +4,7 @@
 use fake_host::{FakeHost, Finder, Op, announced, interface, referral};
 use libstas::bus::contract::PageState;
 use libstas::core::{Level, Links};
-use libstas::nvme::log_page::{Entry, Subtype, TrType, Tsas};
+use libstas::nvme::log_page::{Entry, SecType, Subtype, TrType, Treq, Tsas};
 use stafd::finder::{ANNOUNCED_PAGES_MAX, DcView, Event, Finder as Core, ReadFailure, RefreshError};
 
 type Host = FakeHost<Finder>;
@@ -136,6 +136,36 @@ fn pages_without_a_connection_make_room_and_their_referrals_stay() {
     host.restart();
     host.wait(60);
     assert!(host.gone.is_empty(), "nor after a restart");
+}
+
+/// An announced discovery controller can refer to any number of others. If those that are refused were saved, the state
+/// could become too long to be saved at all.
+#[test]
+fn refused_referrals_of_announced_controllers_are_not_saved() {
+    let tls = |entry| Entry { treq: Treq::REQUIRED, tsas: Tsas::Tcp { sectype: SecType::TLS13 }, ..entry };
+    let target = |n, encrypted| {
+        let entry = referral(&format!("198.51.100.{n}"));
+        if encrypted { tls(entry) } else { entry }
+    };
+    let limits = "[Service Discovery]\nmax-referrals=3\n";
+    let trusted = "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\n";
+    let confs = [(limits.to_owned(), 3), (format!("{limits}{trusted}"), 200)];
+    // Without keys for TLS, encrypted ones are not connected.
+    for ((conf, saved), (encrypted, connected)) in
+        confs.iter().flat_map(|conf| [(conf.clone(), (true, 1)), (conf.clone(), (false, 4))])
+    {
+        let mut host = host(&conf);
+        host.peer.pages.insert("192.0.2.1".into(), (1..201).map(|n| target(n, encrypted)).collect());
+        hear(&mut host, "192.0.2.1");
+        host.wait(60);
+        let state = host.core.saved();
+        let dc = state.dcs.iter().find(|dc| dc.dc.traddr == "192.0.2.1").unwrap();
+        assert_eq!((dc.referrals.len(), dc.encrypted_only.len()), (saved, if encrypted { saved } else { 0 }), "{conf}");
+        assert_eq!(host.addresses().len(), connected, "{conf}");
+        host.restart();
+        host.wait(60);
+        assert_eq!((host.addresses().len(), host.gone.len()), (connected, 0), "{conf}");
+    }
 }
 
 /// While a connection is new, no page proves the absence of what an earlier one listed. Refused referrals need no such
