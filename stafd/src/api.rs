@@ -17,6 +17,7 @@ use libstas::bus::{Callers, ControllerId, Dict, STAC_ROOT_NAME, STAF_NAME, STAF_
 use libstas::conf::stafd;
 use libstas::core::Time;
 use libstas::core::plan::{Addresses, Planned};
+use libstas::daemon::answer;
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
@@ -88,7 +89,9 @@ impl Staf {
 #[allow(missing_docs)]
 impl Staf {
     /// Returns the discovery controllers that stafd connects or keeps, and those that its configuration leaves out.
-    /// With `detailed`, each dictionary has more keys.
+    /// With `detailed`, each dictionary has more keys. If all of them are too long for an answer (16 MiB), controllers that only
+    /// announced discovery controllers list have only the most important ones. Fails with `LimitsExceeded` if the answer is
+    /// still too long (24 MiB).
     #[zbus(name = "list_controllers", out_args("controller_list"))]
     async fn list_controllers(
         &self,
@@ -101,7 +104,7 @@ impl Staf {
             let all = finder.controllers().into_iter().chain(finder.left_out());
             all.map(|dc| describe_since(&dc, finder, &history, now, detailed)).collect()
         };
-        Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
+        Ok(permit.answer(answer::list(self.finder.ask(list).await.map_err(stopping)?)?))
     }
 
     /// Returns the entries of the last log page of a discovery controller. Empty if the controller is unknown, or no
