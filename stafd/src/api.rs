@@ -17,6 +17,7 @@ use libstas::bus::{Callers, ControllerId, Dict, STAC_ROOT_NAME, STAF_NAME, STAF_
 use libstas::conf::stafd;
 use libstas::core::Time;
 use libstas::core::plan::{Addresses, Planned};
+use libstas::core::trust::Trust;
 use libstas::daemon::answer;
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
@@ -278,7 +279,9 @@ impl Debuggable for Finder {
     fn metrics(&self, now: Time) -> Vec<Sample> {
         let fleet = self.fleet();
         let mut samples = metrics::samples(self.statuses(), |tid| fleet.reason_kind(tid), fleet.counters());
-        samples.extend(self.pages_read().map(|(tid, at)| {
+        let (announced, others): (Vec<_>, Vec<_>) =
+            self.pages_read().partition(|(tid, _)| fleet.is_announced_only(tid));
+        samples.extend(others.into_iter().map(|(tid, at)| {
             let id = ControllerId::of(tid);
             // All of its identity: monitoring refuses two values with the same labels.
             let labels = [
@@ -291,6 +294,11 @@ impl Debuggable for Finder {
                 (key::HOST_NQN, &id.host_nqn),
             ];
             Sample::new(PAGE_AGE, &labels, now.since(at).as_secs_f64())
+        }));
+        // One value for all: any host can announce others all the time, and each would be a new series.
+        samples.extend(announced.into_iter().map(|(_, at)| at).min().map(|oldest| {
+            let trust = Trust::AnnouncedDc.to_string();
+            Sample::new(PAGE_AGE, &[(key::TRUST, &trust)], now.since(oldest).as_secs_f64())
         }));
         samples
     }

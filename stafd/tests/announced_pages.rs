@@ -3,9 +3,11 @@
 
 use fake_host::{FakeHost, Finder, Op, announced, interface, referral};
 use libstas::bus::contract::PageState;
+use libstas::bus::metrics::PAGE_AGE;
 use libstas::core::{Level, Links};
+use libstas::daemon::debug::Debuggable as _;
 use libstas::nvme::log_page::{Entry, SecType, Subtype, TrType, Treq, Tsas};
-use stafd::finder::{ANNOUNCED_PAGES_MAX, DcView, Event, Finder as Core, ReadFailure, RefreshError};
+use stafd::finder::{ANNOUNCED_PAGES_MAX, DcView, Effect, Event, Finder as Core, ReadFailure, RefreshError};
 
 type Host = FakeHost<Finder>;
 
@@ -74,7 +76,7 @@ fn announced_pages_are_limited_together_and_trusted_ones_are_not() {
     let dc = at(&host, "192.0.2.3", |dc| dc.member.tid.clone());
     host.feed(Event::Refresh { token: 7, dc });
     host.wait(2);
-    let refused = stafd::finder::Effect::Refreshed { token: 7, result: Err(RefreshError::Read(ReadFailure::NoRoom)) };
+    let refused = Effect::Refreshed { token: 7, result: Err(RefreshError::Read(ReadFailure::NoRoom)) };
     assert!(host.effects.contains(&refused));
     let reason = ReadFailure::NoRoom.to_string();
     assert!(reason.contains("controller=") && reason.contains("32 MiB"), "{reason}");
@@ -184,4 +186,26 @@ fn refused_referrals_are_forgotten_when_the_connection_is_new_each_time() {
         lengths.push(format!("{:?}", host.core).len());
     }
     assert!(lengths[11] < lengths[3] + lengths[3] / 4, "{lengths:?}");
+}
+
+/// Each announced discovery controller would be a new series of the metrics.
+#[test]
+fn the_ages_of_announced_pages_are_one_metric() {
+    let mut host = host("[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.200\n");
+    host.wait(10);
+    for n in 1..4 {
+        hear(&mut host, &format!("192.0.2.{n}"));
+        host.wait(40);
+    }
+    let samples = host.core.metrics(host.now);
+    let ages: Vec<_> = samples.iter().filter(|sample| sample.name == PAGE_AGE).collect();
+    assert_eq!(ages.len(), 2, "{ages:?}");
+    let of = |label: &str, value: &str| {
+        ages.iter().find(|sample| sample.labels.get(label).is_some_and(|text| text == value)).unwrap()
+    };
+    assert!(of("traddr", "192.0.2.200").value > 0.0);
+    let announced = of("trust", "announced-dc");
+    assert_eq!(announced.labels.len(), 1);
+    let oldest = host.core.pages_read().filter(|(dc, _)| dc.traddr != "192.0.2.200").map(|(_, at)| at).min().unwrap();
+    assert!((announced.value - host.now.since(oldest).as_secs_f64()).abs() < 0.01, "the oldest one");
 }
