@@ -72,6 +72,14 @@ fn announced_pages_are_limited_together_and_trusted_ones_are_not() {
     assert_eq!(at(&host, "192.0.2.3", |dc| dc.log_page_state), PageState::Never);
     assert!(is_without_room(&host, "192.0.2.3") && !is_without_room(&host, "192.0.2.1"));
     assert_eq!(length(&host, "192.0.2.200"), Some(page(80).len()));
+    let trusted_device = at(&host, "192.0.2.200", |dc| dc.member.kernel.unwrap().ctrl);
+    let reads = host.effects.iter().filter_map(|effect| match effect {
+        Effect::ReadLogPage { ctrl, announced, .. } => Some((*ctrl, *announced)),
+        _ => None,
+    });
+    for (ctrl, announced) in reads {
+        assert_eq!(announced, ctrl != trusted_device, "only reads of announced pages may be refused");
+    }
     // A caller that has the page read again learns the reason.
     let dc = at(&host, "192.0.2.3", |dc| dc.member.tid.clone());
     host.feed(Event::Refresh { token: 7, dc });

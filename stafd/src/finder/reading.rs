@@ -68,11 +68,11 @@ impl Finder {
     /// Starts the next read, if one is pending and none is in flight. A hanging read of the same device blocks it. Reads
     /// of a discovery controller that depends on mDNS alone have a minimum interval.
     fn read_next(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
-        let is_paced = self.reconciler.fleet.is_announced_only(tid);
+        let is_announced = self.reconciler.fleet.is_announced_only(tid);
         let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let (Some(connection), true, None) = (dc.connection, dc.read_pending, dc.reading) else { return };
-        let not_before = dc.read_ended.filter(|_| is_paced).map(|ended| ended + ANNOUNCED_READ_PACE);
+        let not_before = dc.read_ended.filter(|_| is_announced).map(|ended| ended + ANNOUNCED_READ_PACE);
         if let Some(not_before) = not_before.filter(|not_before| ctx.now < *not_before) {
             ctx.timers.set(Timer::Read(tid.clone()), not_before);
             return;
@@ -86,7 +86,7 @@ impl Finder {
             }
             _ => {
                 let pleo = pleo_wanted && dc.supported.flatten().is_some_and(|specific| specific.pleos);
-                ctx.push(Effect::ReadLogPage { op, ctrl, pleo });
+                ctx.push(Effect::ReadLogPage { op, ctrl, pleo, announced: is_announced });
                 dc.read_pending = false;
                 dc.waiting.append(&mut dc.waiting_for_next);
                 ReadKind::LogPage

@@ -173,6 +173,8 @@ pub enum Effect {
         ctrl: CtrlRef,
         /// Ask for port-local entries only.
         pleo: bool,
+        /// True if only mDNS announces the discovery controller: its read may be refused while many others are read.
+        announced: bool,
     },
     /// Register this host with a discovery controller. Answered by [`Event::Registered`].
     Register {
