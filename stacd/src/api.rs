@@ -5,6 +5,7 @@ use libstas::bus::{Callers, ControllerId, Dict, STAC_PATH, key, python};
 use libstas::conf::stacd;
 use libstas::core::Time;
 use libstas::core::plan::{Addresses, Planned};
+use libstas::daemon::answer;
 use libstas::daemon::debug::{self, Debuggable, stopping};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
@@ -41,7 +42,9 @@ impl Stac {
 #[allow(missing_docs)]
 impl Stac {
     /// Returns the I/O controllers that stacd connects or keeps, and those that its configuration leaves out. With
-    /// `detailed`, each dictionary has more keys.
+    /// `detailed`, each dictionary has more keys. If all of them are too long for an answer (16 MiB), controllers that only
+    /// announced discovery controllers list have only the most important ones. Fails with `LimitsExceeded` if the answer is
+    /// still too long (24 MiB).
     #[zbus(name = "list_controllers", out_args("controller_list"))]
     async fn list_controllers(
         &self,
@@ -61,7 +64,7 @@ impl Stac {
             };
             all.map(describe).collect()
         };
-        Ok(permit.answer(self.connector.ask(list).await.map_err(stopping)?))
+        Ok(permit.answer(answer::list(self.connector.ask(list).await.map_err(stopping)?)?))
     }
 
     /// A controller is listed now. `controller` has the strings that identify it, its device (`nvme?` without one) and

@@ -7,7 +7,9 @@ use fake_host::{Connector, FakeHost, Op, dc, dc_page, entry, interface};
 use libstas::core::trust::Trust;
 use libstas::core::{Level, Links, LogRecord, Time};
 use libstas::nvme::log_page::{Entry, Unclear};
-use stacd::connector::{DcPage, Event, MAX_IOCS_OF_ANNOUNCED_DCS, Origin, RemovalReason, RemovedDc, StafdView};
+use stacd::connector::{
+    DcPage, Event, MAX_IOCS_OF_ANNOUNCED_DCS, Origin, PageState, RemovalReason, RemovedDc, StafdView,
+};
 
 type Host = FakeHost<Connector>;
 
@@ -369,4 +371,43 @@ fn a_target_that_moves_with_all_its_portals_is_connected_at_the_maximum() {
         host.wait(60);
     }
     assert!(host.addresses().iter().any(|traddr| traddr.starts_with("198.51.100")), "{:?}", host.addresses());
+}
+
+/// What stafd publishes is bounded: so is what stacd remembers, also of pages that prove no absence.
+#[test]
+fn refused_controllers_are_forgotten_when_no_page_proves_their_absence() {
+    for state in [PageState::Fresh, PageState::Saved, PageState::Unknown] {
+        let mut host = started(5);
+        let mut lengths = Vec::new();
+        for round in 0..12_u16 {
+            let entries = on_ports(1 + round * 200..200 + round * 200, "x");
+            let page = DcPage { origin: Origin::Discovered, state, ..dc_page(&dc("192.0.2.1"), host.now, entries) };
+            let dcs = vec![page];
+            publishes(&mut host, StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() });
+            host.wait(3);
+            lengths.push(format!("{:?}", host.core).len());
+        }
+        assert!(lengths[11] < lengths[3] + lengths[3] / 4, "{state:?}: {lengths:?}");
+    }
+}
+
+/// stafd drops the page of an announced discovery controller that is not connected, if others need its room.
+#[test]
+fn a_page_that_stafd_no_longer_has_disconnects_nothing() {
+    for state in [PageState::Never, PageState::Saved] {
+        let mut host = started(100);
+        let published = view(Origin::Discovered, false, 12);
+        publishes(&mut host, published.clone());
+        host.wait(60);
+        assert_eq!(host.kernel.len(), 12);
+        let mut dropped = published;
+        let page = &mut dropped.dcs[0];
+        (page.state, page.connected_since, page.generation) = (state, None, None);
+        page.entries.clear();
+        publishes(&mut host, dropped);
+        host.wait(600);
+        host.restart();
+        host.wait(600);
+        assert_eq!((host.kernel.len(), host.gone.len()), (12, 0), "{state:?}");
+    }
 }

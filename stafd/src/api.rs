@@ -17,6 +17,8 @@ use libstas::bus::{Callers, ControllerId, Dict, STAC_ROOT_NAME, STAF_NAME, STAF_
 use libstas::conf::stafd;
 use libstas::core::Time;
 use libstas::core::plan::{Addresses, Planned};
+use libstas::core::trust::Trust;
+use libstas::daemon::answer;
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
@@ -88,7 +90,9 @@ impl Staf {
 #[allow(missing_docs)]
 impl Staf {
     /// Returns the discovery controllers that stafd connects or keeps, and those that its configuration leaves out.
-    /// With `detailed`, each dictionary has more keys.
+    /// With `detailed`, each dictionary has more keys. If all of them are too long for an answer (16 MiB), controllers that only
+    /// announced discovery controllers list have only the most important ones. Fails with `LimitsExceeded` if the answer is
+    /// still too long (24 MiB).
     #[zbus(name = "list_controllers", out_args("controller_list"))]
     async fn list_controllers(
         &self,
@@ -101,7 +105,7 @@ impl Staf {
             let all = finder.controllers().into_iter().chain(finder.left_out());
             all.map(|dc| describe_since(&dc, finder, &history, now, detailed)).collect()
         };
-        Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
+        Ok(permit.answer(answer::list(self.finder.ask(list).await.map_err(stopping)?)?))
     }
 
     /// Returns the entries of the last log page of a discovery controller. Empty if the controller is unknown, or no
@@ -276,7 +280,9 @@ impl Debuggable for Finder {
     fn metrics(&self, now: Time) -> Vec<Sample> {
         let fleet = self.fleet();
         let mut samples = metrics::samples(self.statuses(), |tid| fleet.reason_kind(tid), fleet.counters());
-        samples.extend(self.pages_read().map(|(tid, at)| {
+        let (announced, others): (Vec<_>, Vec<_>) =
+            self.pages_read().partition(|(tid, _)| fleet.is_announced_only(tid));
+        samples.extend(others.into_iter().map(|(tid, at)| {
             let id = ControllerId::of(tid);
             // All of its identity: monitoring refuses two values with the same labels.
             let labels = [
@@ -289,6 +295,11 @@ impl Debuggable for Finder {
                 (key::HOST_NQN, &id.host_nqn),
             ];
             Sample::new(PAGE_AGE, &labels, now.since(at).as_secs_f64())
+        }));
+        // One value for all: any host can announce others all the time, and each would be a new series.
+        samples.extend(announced.into_iter().map(|(_, at)| at).min().map(|oldest| {
+            let trust = Trust::AnnouncedDc.to_string();
+            Sample::new(PAGE_AGE, &[(key::TRUST, &trust)], now.since(oldest).as_secs_f64())
         }));
         samples
     }
@@ -391,6 +402,9 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
     let mut dict = describe::detailed(&dc.member, now, identity);
     dict.insert(key::ORIGIN.to_owned(), dc.origin.to_string());
     dict.insert(key::LOG_PAGE_STATE.to_owned(), dc.log_page_state.sent(!dc.unclear().is_empty()).to_string());
+    if let Some(failure) = dc.log_page_failure {
+        dict.insert(key::LOG_PAGE_FAILURE.to_owned(), shown(&failure.to_string()).into_owned());
+    }
     if let Some(reason) = &dc.kept_by_configuration {
         describe::mark_kept(&mut dict, reason);
     }

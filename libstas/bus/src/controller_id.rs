@@ -40,6 +40,8 @@ pub mod key {
     pub const TRUST: &str = "trust";
     /// State of a discovery controller's log page: `never`, `saved` or `fresh`.
     pub const LOG_PAGE_STATE: &str = "log-page-state";
+    /// Why the last read of a discovery controller's log page failed.
+    pub const LOG_PAGE_FAILURE: &str = "log-page-failure";
     /// stafd: `registered` if this host is registered with the discovery controller (TP8010), else the reason why not.
     pub const REGISTRATION: &str = "registration";
     /// For a discovery controller found by mDNS: `True` while it is announced, else `False`.

@@ -115,12 +115,18 @@ pub const FAMILIES: [Family; 14] = [
     ),
     family(WANTED, Kind::Gauge, "", "Controllers that are to be connected."),
     family(CONNECTED, Kind::Gauge, "", "Controllers that are to be connected and have a live connection."),
-    family(PATHS_WANTED, Kind::Gauge, "", "Paths to a subsystem that are to be connected."),
+    family(
+        PATHS_WANTED,
+        Kind::Gauge,
+        "",
+        "Paths to a subsystem that are to be connected; those that only announced discovery controllers list are one series.",
+    ),
     family(
         PATHS_CONNECTED,
         Kind::Gauge,
         "",
-        "Paths to a subsystem that are to be connected and have a live connection.",
+        "Paths to a subsystem that are to be connected and have a live connection; those that only announced discovery \
+         controllers list are one series.",
     ),
     family(CONNECTS, Kind::Counter, "", "Connections that the daemon has made."),
     family(ADOPTED, Kind::Counter, "", "Existing connections that an attempt to connect has found and used."),
@@ -134,7 +140,12 @@ pub const FAMILIES: [Family; 14] = [
     ),
     family(RECONNECTS, Kind::Counter, "", "Lost connections that the kernel has got back."),
     family(QUEUE_WAIT, Kind::Histogram, "seconds", "Time from entering the connect queue until the kernel connects."),
-    family(PAGE_AGE, Kind::Gauge, "seconds", "Time since the log page of a discovery controller was read."),
+    family(
+        PAGE_AGE,
+        Kind::Gauge,
+        "seconds",
+        "Time since the log page of a discovery controller was read; for all announced ones together, of the oldest.",
+    ),
     family(LOST_EVENTS, Kind::Counter, "", "Times that kernel events were lost because too many came at once."),
 ];
 

@@ -233,6 +233,12 @@ pub const IO: &[Attribute] = &[
 pub const DISCOVERY: &[Attribute] = &[
     attribute(key::LOG_PAGE_STATE, "log_page_state", Kind::Text, "`fresh`, `saved` or `never`, as in stafctl(1)."),
     attribute(
+        key::LOG_PAGE_FAILURE,
+        "log_page_failure",
+        Kind::Text,
+        "Why the last read of its log page failed; null after a success.",
+    ),
+    attribute(
         key::REGISTRATION,
         "registration",
         Kind::Text,

@@ -74,6 +74,9 @@ pub enum AdminError {
     /// No thread could be started for the command.
     #[error("cannot talk to {0}: {1}")]
     NoThread(CtrlRef, NoThread),
+    /// Too many long log pages of announced discovery controllers are being read.
+    #[error("too many long log pages of discovery controllers that only mDNS announces are being read")]
+    NoRoom,
     /// An admin command failed.
     #[error("{0}")]
     Command(#[from] CommandError),

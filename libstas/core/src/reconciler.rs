@@ -169,6 +169,13 @@ impl<P: ClaimPayload> Reconciler<P> {
         self.sources.forget_unknown(now, id, |tid| fleet.has(tid) || restored.contains(tid));
     }
 
+    /// Drops the claims of an announced discovery controller on controllers that are neither members nor restored, and
+    /// that its new page does not list. Call it before the page is applied.
+    pub fn forget_replaced(&mut self, id: &SourceId, is_listed: impl Fn(&Tid) -> bool) {
+        let (fleet, restored) = (&self.fleet, &self.restored);
+        self.sources.forget_unneeded(id, |tid| is_listed(tid) || fleet.has(tid) || restored.contains(tid));
+    }
+
     /// Takes the answer to a look-up. Returns true when that may change which controllers are listed or excluded.
     pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, ResolveError>) -> bool {
         let changed = self.configured.resolved(ctx, op, result);

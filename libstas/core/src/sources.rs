@@ -558,6 +558,16 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.drop_retired();
     }
 
+    /// Drops the claims of a source on controllers for which `is_needed` is false, whatever is proved. To be called
+    /// before each page of an announced discovery controller, which may list other controllers each time: until it has
+    /// settled, no page proves the absence of those that it listed before. A claim on a controller without a connection
+    /// protects nothing.
+    pub fn forget_unneeded(&mut self, id: &SourceId, is_needed: impl Fn(&Tid) -> bool) {
+        if let Some(source) = self.sources.get_mut(id) {
+            source.claims.retain(|tid, _| is_needed(tid));
+        }
+    }
+
     /// Drops the disproved claims on a removed controller. Unproved claims are kept: after an exclusion the controller
     /// may be connected again for another source, and the proof of that source alone must not remove it.
     pub fn forget(&mut self, now: Time, tid: &Tid) {

@@ -11,10 +11,10 @@ use zbus::fdo;
 use zbus::message::Header;
 use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
-use super::describe;
 use super::event_loop::{Handle, Stopped};
 use super::history::History;
 use super::process_info::ProcessInfo;
+use super::{answer, describe};
 use stas_bus::metrics::Sample;
 use stas_bus::{BadControllerId, Callers, ControllerId, Dict};
 use stas_core::plan::{Addresses, Planned};
@@ -156,7 +156,8 @@ macro_rules! debug_interface {
                 #[zbus(header)] header: Header<'_>,
             ) -> fdo::Result<Answer<Vec<Dict>>> {
                 let permit = self.callers.admit(&header).await?;
-                Ok(permit.answer(self.history.controllers().iter().map(describe::remembered).collect()))
+                let all = self.history.controllers().iter().map(describe::remembered).collect();
+                Ok(permit.answer(answer::list(all)?))
             }
 
             /// Returns which source lists a controller, and what happened to it, the oldest event first.

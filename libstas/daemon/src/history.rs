@@ -22,6 +22,11 @@ const LINES: usize = 64;
 const LINE_MAX: usize = 1024;
 /// Maximum number of controllers that are no longer listed.
 const REMOVED: usize = 256;
+/// Maximum size in memory of all lines together in bytes, about. Any host can announce discovery controllers, which list
+/// thousands of controllers: lines about these are dropped first, the oldest ones first.
+const ALL_LINES_MAX: usize = 16 << 20;
+/// Approximate size in memory of a line without its text, in bytes.
+const LINE_OVERHEAD: usize = 72;
 
 /// One line of the log about a controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,11 +68,40 @@ struct Records {
     of: BTreeMap<Tid, Record>,
     /// Number of the last comparison.
     round: u64,
+    lines: LineIndex,
+}
+
+/// What all lines take together, and where the oldest ones are.
+#[derive(Debug, Default)]
+struct LineIndex {
+    /// Their size in memory in bytes.
+    size: usize,
+    /// The number of lines that were ever written.
+    written: u64,
+    /// The controllers with lines, by the number of their oldest line: those that depend on mDNS alone.
+    announced: BTreeMap<u64, Tid>,
+    /// The same for the others.
+    trusted: BTreeMap<u64, Tid>,
+}
+
+/// A line with its number. Later lines have greater numbers.
+#[derive(Debug)]
+struct Line {
+    number: u64,
+    entry: HistoryEntry,
+}
+
+impl Line {
+    fn size(&self) -> usize {
+        LINE_OVERHEAD + self.entry.text.len()
+    }
 }
 
 #[derive(Debug, Default)]
 struct Record {
-    lines: VecDeque<HistoryEntry>,
+    lines: VecDeque<Line>,
+    /// True if it does not depend on mDNS alone. False until it was listed.
+    is_trusted: bool,
     /// `None` while it is not listed.
     status: Option<Status>,
     ctrl: Option<CtrlRef>,
@@ -77,8 +111,8 @@ struct Record {
     before: Option<Before>,
     /// The comparison in which it was listed last, or the round of its last line.
     round: u64,
-    /// The last line since its last change of state.
-    last_line: String,
+    /// True if its last line was written since its last change of state.
+    has_news: bool,
     /// Why it is being removed.
     removal: String,
 }
@@ -98,13 +132,10 @@ impl Record {
         self.status.is_none() && self.before.is_none()
     }
 
-    fn add(&mut self, at: Timestamp, mut text: String) {
-        let end = (0..=LINE_MAX).rev().find(|end| text.is_char_boundary(*end));
-        text.truncate(end.filter(|end| *end < text.len()).unwrap_or(text.len()));
-        while self.lines.len() >= LINES {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(HistoryEntry { at, text });
+    /// The last line since the last change of state; empty if there is none.
+    fn take_news(&mut self) -> String {
+        let last = self.lines.back().filter(|_| std::mem::take(&mut self.has_news));
+        last.map(|line| line.entry.text.clone()).unwrap_or_default()
     }
 
     /// The start of the present state. If the last run of the daemon ended in the same state, that state has continued.
@@ -123,7 +154,7 @@ impl Record {
 
     /// The cause of a removal that is complete.
     fn removed(&mut self) -> String {
-        let last_line = std::mem::take(&mut self.last_line);
+        let last_line = self.take_news();
         let cause = std::mem::take(&mut self.removal);
         if cause.is_empty() { last_line } else { cause }
     }
@@ -139,11 +170,9 @@ impl History {
         let Some(tid) = &logged.tid else { return };
         let mut records = self.lock();
         let round = records.round;
-        let record = records.of.entry(tid.clone()).or_default();
+        let record = records.add(tid, Timestamp::now(), masked(&logged.text).into_owned());
         record.round = record.round.max(round);
-        let text = masked(&logged.text);
-        record.add(Timestamp::now(), text.clone().into_owned());
-        record.last_line = text.into_owned();
+        record.has_news = true;
         drop(records);
         self.0.changed.notify_one();
     }
@@ -160,7 +189,8 @@ impl History {
         records.round += 1;
         let round = records.round;
         let mut changes = Vec::new();
-        for Listed { tid, status, ctrl } in listed {
+        for Listed { tid, status, ctrl, announced_only } in listed {
+            records.classify(tid, !announced_only);
             if let Some(record) = records.of.get_mut(tid)
                 && (record.status, record.ctrl) == (Some(status), ctrl)
             {
@@ -173,14 +203,9 @@ impl History {
             record.since = record.start(now, status, ctrl);
             let old = record.status.replace(status);
             (record.ctrl, record.round) = (ctrl, round);
-            let last_line = std::mem::take(&mut record.last_line);
+            let last_line = record.take_news();
             let cause = match old {
-                None => {
-                    let source = source(tid);
-                    let restarted = if is_restart { "the daemon was started again; " } else { "" };
-                    record.add(now, format!("{restarted}listed: {source}"));
-                    source
-                }
+                None => source(tid),
                 Some(_) if last_line.is_empty() => reason(tid).unwrap_or_default(),
                 Some(_) => last_line,
             };
@@ -188,6 +213,11 @@ impl History {
                 Status::Removing | Status::Kept => cause.clone(),
                 _ => String::new(),
             };
+            if old.is_none() {
+                let restarted = if is_restart { "the daemon was started again; " } else { "" };
+                records.add(tid, now, format!("{restarted}listed: {cause}"));
+                records.classify(tid, !announced_only);
+            }
             changes.push(StateChange { tid: tid.clone(), ctrl, old, new: Some(status), cause });
         }
         for (tid, record) in records.of.iter_mut().filter(|(_, record)| record.round < round) {
@@ -219,11 +249,50 @@ impl History {
     /// The history of a controller, the oldest line first.
     #[must_use]
     pub fn of(&self, tid: &Tid) -> Vec<HistoryEntry> {
-        self.lock().of.get(tid).map(|record| record.lines.iter().cloned().collect()).unwrap_or_default()
+        self.lock()
+            .of
+            .get(tid)
+            .map(|record| record.lines.iter().map(|line| line.entry.clone()).collect())
+            .unwrap_or_default()
     }
 }
 
 impl Records {
+    /// Adds a line about a controller. Returns its record.
+    fn add(&mut self, tid: &Tid, at: Timestamp, mut text: String) -> &mut Record {
+        let end = (0..=LINE_MAX).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.filter(|end| *end < text.len()).unwrap_or(text.len()));
+        text.shrink_to_fit();
+        let record = self.of.entry(tid.clone()).or_default();
+        while record.lines.len() >= LINES {
+            self.lines.drop_oldest(tid, record);
+        }
+        self.lines.add(tid, record, HistoryEntry { at, text });
+        while self.lines.size > ALL_LINES_MAX
+            && let Some(oldest) = self.lines.first_to_drop()
+            && let Some(record) = self.of.get_mut(&oldest)
+        {
+            self.lines.drop_oldest(&oldest, record);
+        }
+        self.of.entry(tid.clone()).or_default()
+    }
+
+    /// Remembers whether a controller depends on mDNS alone.
+    fn classify(&mut self, tid: &Tid, is_trusted: bool) {
+        if let Some(record) = self.of.get_mut(tid).filter(|record| record.is_trusted != is_trusted) {
+            self.lines.unlist(record);
+            record.is_trusted = is_trusted;
+            self.lines.list(tid, record);
+        }
+    }
+
+    fn remove(&mut self, tid: &Tid) {
+        if let Some(record) = self.of.remove(tid) {
+            self.lines.unlist(&record);
+            self.lines.size -= record.lines.iter().map(Line::size).sum::<usize>();
+        }
+    }
+
     /// Drops the controllers that were removed first, if there are too many.
     fn forget_old(&mut self) {
         let surplus = self.of.values().filter(|record| record.is_removed()).count().saturating_sub(REMOVED);
@@ -234,7 +303,47 @@ impl Records {
         let mut oldest: Vec<(u64, Tid)> = removed.map(|(tid, record)| (record.round, tid.clone())).collect();
         oldest.sort_unstable();
         for (_, tid) in oldest.iter().take(surplus) {
-            self.of.remove(tid);
+            self.remove(tid);
+        }
+    }
+}
+
+impl LineIndex {
+    fn add(&mut self, tid: &Tid, record: &mut Record, entry: HistoryEntry) {
+        self.written += 1;
+        let line = Line { number: self.written, entry };
+        self.size += line.size();
+        record.lines.push_back(line);
+        if record.lines.len() == 1 {
+            self.list(tid, record);
+        }
+    }
+
+    /// Drops the oldest line of a controller.
+    fn drop_oldest(&mut self, tid: &Tid, record: &mut Record) {
+        self.unlist(record);
+        self.size -= record.lines.pop_front().map_or(0, |line| line.size());
+        self.list(tid, record);
+    }
+
+    /// The controller with the oldest line of those that depend on mDNS alone, or else of all.
+    fn first_to_drop(&self) -> Option<Tid> {
+        self.announced.values().next().or_else(|| self.trusted.values().next()).cloned()
+    }
+
+    fn class_of(&mut self, record: &Record) -> &mut BTreeMap<u64, Tid> {
+        if record.is_trusted { &mut self.trusted } else { &mut self.announced }
+    }
+
+    fn list(&mut self, tid: &Tid, record: &Record) {
+        if let Some(line) = record.lines.front() {
+            self.class_of(record).insert(line.number, tid.clone());
+        }
+    }
+
+    fn unlist(&mut self, record: &Record) {
+        if let Some(line) = record.lines.front() {
+            self.class_of(record).remove(&line.number);
         }
     }
 }
@@ -242,6 +351,7 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use stas_core::Level;
     use stas_nvme::{TidParts, Transport};
 
@@ -265,7 +375,12 @@ mod tests {
 
     /// The changes, each as `OLD -> NEW: CAUSE`.
     fn compare(history: &History, listed: &[(&Tid, Status, Option<CtrlRef>)]) -> Vec<String> {
-        let listed = listed.iter().map(|(tid, status, ctrl)| Listed { tid, status: *status, ctrl: *ctrl });
+        let listed = listed.iter().map(|(tid, status, ctrl)| Listed {
+            tid,
+            status: *status,
+            ctrl: *ctrl,
+            announced_only: false,
+        });
         let changes = history.compare(listed, |_| "line 3".into(), |_| Some("refused".into()));
         let word = |status: Option<Status>| status.map_or_else(|| "none".to_owned(), |status| status.to_string());
         changes.iter().map(|change| format!("{} -> {}: {}", word(change.old), word(change.new), change.cause)).collect()
@@ -318,5 +433,85 @@ mod tests {
         let removed: Vec<_> = history.controllers().into_iter().filter(|(.., status)| status.is_none()).collect();
         assert_eq!(removed.len(), REMOVED);
         assert!(removed.iter().any(|(gone, ..)| *gone == tid("nqn.999")));
+    }
+
+    fn is_consistent(history: &History) {
+        let records = history.lock();
+        let size: usize = records.of.values().flat_map(|record| &record.lines).map(Line::size).sum();
+        assert_eq!(records.lines.size, size);
+        assert!(size <= ALL_LINES_MAX, "{size}");
+        for (class, is_trusted) in [(&records.lines.announced, false), (&records.lines.trusted, true)] {
+            let of = records.of.iter().filter(|(_, record)| record.is_trusted == is_trusted);
+            let fronts = of.filter_map(|(tid, record)| Some((record.lines.front()?.number, tid.clone())));
+            assert_eq!(*class, fronts.collect());
+        }
+    }
+
+    /// Any host can announce discovery controllers that list thousands of controllers, each with its failed attempts.
+    #[test]
+    fn lines_about_announced_controllers_are_dropped_first_and_the_oldest_first() {
+        let history = History::default();
+        let trusted = tid("nqn.trusted");
+        let announced: Vec<Tid> = (0..1000).map(|number| tid(&format!("nqn.{number}"))).collect();
+        let listed = |tid, announced_only| Listed { tid, status: Status::Waiting, ctrl: None, announced_only };
+        let all = announced.iter().map(|tid| listed(tid, true)).chain([listed(&trusted, false)]);
+        history.compare(all, |_| "x".into(), |_| None);
+        for _ in 0..LINES - 1 {
+            note(&history, &trusted, "connected");
+        }
+        for round in 0..40 {
+            announced.iter().for_each(|tid| note(&history, tid, &format!("{round} {}", "x".repeat(LINE_MAX))));
+        }
+        is_consistent(&history);
+        assert_eq!(history.of(&trusted).len(), LINES, "lines about trusted controllers are kept");
+        let of_each: Vec<usize> = announced.iter().map(|tid| history.of(tid).len()).collect();
+        assert!(of_each.iter().all(|number| (14..=16).contains(number)), "{of_each:?}");
+        let of_one = history.of(&announced[7]);
+        assert!(of_one.last().is_some_and(|line| line.text.starts_with("39 ")), "the newest ones stay");
+        assert!(history.lock().lines.size > ALL_LINES_MAX - 2 * LINE_MAX, "nothing is dropped without need");
+        // The others have a limit, too.
+        let all = announced.iter().map(|tid| listed(tid, false));
+        history.compare(all, |_| "x".into(), |_| None);
+        announced.iter().for_each(|tid| note(&history, tid, &"y".repeat(LINE_MAX)));
+        is_consistent(&history);
+    }
+
+    #[test]
+    fn the_cause_of_a_change_is_known_although_lines_are_dropped() {
+        let history = History::default();
+        let tids: Vec<Tid> = (0..300).map(|number| tid(&format!("nqn.{number}"))).collect();
+        let listed = |status| tids.iter().map(move |tid| Listed { tid, status, ctrl: None, announced_only: true });
+        history.compare(listed(Status::Queued), |_| "x".into(), |_| None);
+        for _ in 0..LINES {
+            tids.iter().for_each(|tid| note(&history, tid, &"x".repeat(LINE_MAX)));
+        }
+        tids.iter().for_each(|tid| note(&history, tid, "connection refused"));
+        let changes = history.compare(listed(Status::Waiting), |_| "x".into(), |_| None);
+        assert_eq!(changes.len(), 300);
+        assert!(changes.iter().all(|change| change.cause == "connection refused"));
+        is_consistent(&history);
+    }
+
+    proptest! {
+        /// Lines, comparisons and removals in any order.
+        #[test]
+        fn the_index_of_lines_is_exact(
+            steps in proptest::collection::vec((0..40_usize, 0..4_u8, any::<bool>()), 0..300),
+        ) {
+            let history = History::default();
+            let tids: Vec<Tid> = (0..40).map(|number| tid(&format!("nqn.{number}"))).collect();
+            for (number, step, announced_only) in steps {
+                let status = Status::Waiting;
+                match step {
+                    0 | 1 => note(&history, &tids[number], &"x".repeat(100 * number)),
+                    _ => {
+                        let listed = tids.iter().skip(number).step_by(usize::from(step));
+                        let listed = listed.map(|tid| Listed { tid, status, ctrl: None, announced_only });
+                        drop(history.compare(listed, |_| "x".into(), |_| None));
+                    }
+                }
+                is_consistent(&history);
+            }
+        }
     }
 }

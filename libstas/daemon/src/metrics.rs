@@ -84,7 +84,7 @@ mod tests {
             ..TidParts::none(Transport::Tcp)
         });
         let listed = [Status::Connected, Status::Waiting, Status::Waiting, Status::Kept, Status::Excluded];
-        let listed = listed.map(|status| Listed { tid: &tid, status, ctrl: None });
+        let listed = listed.map(|status| Listed { tid: &tid, status, ctrl: None, announced_only: false });
         let mut counters = Counters::default();
         (counters.connects, counters.waits.count) = (5, 4);
         (counters.waits.classes[0], counters.waits.classes[3]) = (2, 1);

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::sys::stat::makedev;
 
 use super::Roots;
+use super::read_room::ReadRoom;
 use super::sysfs::{ControllerDir, inode};
 use super::thread;
 use super::unsafe_calls::{Data, admin_command};
@@ -21,7 +22,7 @@ use stas_core::{AdminError, CtrlRef, CtrlState, CtrlType, Dctype, NoThread, OsEr
 use stas_nvme::admin::{Command, CommandError, DimTask};
 use stas_nvme::dim::Registration;
 use stas_nvme::identify::{IdentifyController, Version};
-use stas_nvme::log_page::{LogPage, Reader, Step};
+use stas_nvme::log_page::{HEADER_LEN, LogPage, Reader, Step};
 use stas_nvme::supported::{self, SupportedLogPages};
 
 /// Controller types from Identify Controller, for kernels whose sysfs lacks these attributes.
@@ -41,6 +42,8 @@ type Job = Box<dyn FnOnce(Result<&Roots, AdminError>) + Send>;
 pub struct Admin {
     roots: Roots,
     waiting: Arc<Mutex<HashMap<CtrlRef, VecDeque<Job>>>>,
+    /// For the pages of announced discovery controllers.
+    room: ReadRoom,
 }
 
 impl std::fmt::Debug for Admin {
@@ -54,24 +57,35 @@ impl Admin {
     /// Starts no thread yet.
     #[must_use]
     pub fn new(roots: Roots) -> Self {
-        Self { roots, waiting: Arc::default() }
+        Self { roots, waiting: Arc::default(), room: ReadRoom::default() }
     }
 
     /// Reads the discovery log page. `lsp` is 0 or [`stas_nvme::log_page::LSP_PLEO`]. `answer` is called once, on
-    /// another thread, after the controller has answered. It is never called if the controller never answers.
+    /// another thread, after the controller has answered. It is never called if the controller never answers. If only
+    /// mDNS `announced` the controller, the read fails when too many long pages of such ones are being read.
     pub fn read_discovery_log(
         &self,
         ctrl: CtrlRef,
         lsp: u8,
+        announced: bool,
         answer: impl FnOnce(Result<LogPage, AdminError>) + Send + 'static,
     ) {
+        let room = self.room.clone();
         self.submit(ctrl, answer, move |device| {
             let mut buffer = Vec::new();
+            let mut held = room.begin();
             let mut reader = Reader::new(lsp);
             loop {
                 match reader.next() {
                     Step::Done(result) => return Ok(result?),
                     Step::Read { offset, len } => {
+                        // The first entries: of an earlier attempt, nothing is left.
+                        if offset == HEADER_LEN as u64 {
+                            held.restart();
+                        }
+                        if announced && !held.take(len as usize) {
+                            return Err(AdminError::NoRoom);
+                        }
                         let command = Command::get_log_page(stas_nvme::log_page::LID, reader.lsp(), offset, len);
                         reader.feed(device.read(command, &mut buffer));
                     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use libstas::bus::metrics::{PATHS_CONNECTED, PATHS_WANTED, Sample, UP};
 use libstas::bus::{DebugProxy, Dict, StacProxy, key};
+use libstas::core::trust::Trust;
 use libstas::nvme::shown;
 use stas_cli::client::{Daemon, Failure};
 use stas_cli::listing::is_wanted;
@@ -58,22 +59,28 @@ async fn of_daemon(daemon: Daemon, debug: zbus::Result<DebugProxy<'_>>) -> Resul
     Ok(samples)
 }
 
-/// The number of wanted and of connected paths of each subsystem.
+/// The number of wanted and of connected paths of each subsystem. Paths that only announced discovery controllers list
+/// are counted together: these can list other subsystems all the time, and each would be a new series.
 fn subsystems(listed: &[Dict]) -> Vec<Sample> {
     let value = |path: &Dict, key: &str| path.get(key).cloned().unwrap_or_default();
-    let mut paths: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+    let announced_dc = Trust::AnnouncedDc.to_string();
+    let mut paths: BTreeMap<(&str, String), (u32, u32)> = BTreeMap::new();
     for path in listed {
         let state = value(path, "state");
         if !is_wanted(&state) {
             continue;
         }
-        // Names that look the same are counted together: they would be one series.
-        let (wanted, connected) = paths.entry(visible(&value(path, key::SUBSYSNQN))).or_default();
+        let label = match value(path, key::TRUST) {
+            trust if trust == announced_dc => (key::TRUST, trust),
+            // Names that look the same are counted together: they would be one series.
+            _ => (key::SUBSYSNQN, visible(&value(path, key::SUBSYSNQN))),
+        };
+        let (wanted, connected) = paths.entry(label).or_default();
         *wanted += 1;
         *connected += u32::from(state == "connected");
     }
-    let samples = paths.into_iter().flat_map(|(nqn, (wanted, connected))| {
-        let sample = |name, value: u32| Sample::new(name, &[(key::SUBSYSNQN, &nqn)], value.into());
+    let samples = paths.into_iter().flat_map(|((label, text), (wanted, connected))| {
+        let sample = |name, value: u32| Sample::new(name, &[(label, &text)], value.into());
         [sample(PATHS_WANTED, wanted), sample(PATHS_CONNECTED, connected)]
     });
     samples.collect()
@@ -106,5 +113,31 @@ mod tests {
         );
         let alike = subsystems(&[path("nqn.\u{202e}", "waiting"), path("nqn.\\u{202e}", "connected")]);
         assert_eq!(alike.iter().map(|sample| sample.value).collect::<Vec<_>>(), [2.0, 1.0]);
+    }
+
+    /// Any host can announce discovery controllers that list other names all the time: each name would be a new series.
+    #[test]
+    fn subsystems_that_only_announced_discovery_controllers_list_are_one_series() {
+        let path = |nqn: &str, state: &str, trust: &str| {
+            let pairs = [("subsysnqn", nqn), ("state", state), ("trust", trust)];
+            Dict::from(pairs.map(|(a, b)| (a.to_owned(), b.to_owned())))
+        };
+        let trusted = ["administrator", "firmware", "configured-dc"];
+        let mut listed: Vec<Dict> = trusted.iter().map(|trust| path("nqn.a", "connected", trust)).collect();
+        // An announced path to a subsystem with trusted paths raises no alarm about it.
+        listed.push(path("nqn.a", "waiting", "announced-dc"));
+        listed.extend((0..1000).map(|n| path(&format!("nqn.{n}"), "waiting", "announced-dc")));
+        listed.push(path("nqn.b", "connected", "announced-dc"));
+        listed.push(path("nqn.b", "kept", "announced-dc"));
+        let announced = [("trust", "announced-dc")];
+        assert_eq!(
+            subsystems(&listed),
+            [
+                Sample::new(PATHS_WANTED, &[("subsysnqn", "nqn.a")], 3.0),
+                Sample::new(PATHS_CONNECTED, &[("subsysnqn", "nqn.a")], 3.0),
+                Sample::new(PATHS_WANTED, &announced, 1002.0),
+                Sample::new(PATHS_CONNECTED, &announced, 1.0),
+            ]
+        );
     }
 }

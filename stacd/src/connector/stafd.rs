@@ -394,6 +394,10 @@ impl Connector {
             }
         }
         self.log_of_own_address(ctx, &dc, names.keys());
+        // A page that was never read, or has no room in stafd's memory, replaces nothing.
+        if report.announced_only && state != PageState::Never {
+            self.reconciler.forget_replaced(&id, |tid| names.contains_key(tid));
+        }
         self.stafd.replacements.shows(ctx.now, &dc, state != PageState::Never);
         if state == PageState::Unstated && !entries.is_empty() {
             self.stafd.published_with_entries.insert(dc.clone());

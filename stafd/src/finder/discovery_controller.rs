@@ -6,12 +6,13 @@ use std::time::Duration;
 use libstas::bus::contract::PageState;
 use libstas::core::backoff::{Backoff, Jitter};
 use libstas::core::sources::SETTLED_READ;
-use libstas::core::{AdminError, CtrlRef, OpId, Time};
+use libstas::core::{CtrlRef, OpId, Time};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
 use super::optional::Optional;
 use super::registration::Registration;
+use super::wire::ReadFailure;
 
 /// A page is read once more this long after the connection came up, in case an event was lost. This is shortly before
 /// the absence of earlier controllers counts as proved (`libstas::core::sources::SETTLING`).
@@ -74,6 +75,8 @@ pub(super) struct DiscoveryController {
     pub(super) lists_all_ports: bool,
     /// The newest log page; `None` before the first read.
     pub(super) page: Option<LogPage>,
+    /// The size of that page in memory ([`super::page_room::size`]).
+    pub(super) page_size: usize,
     /// The connection on which that page was read, identified likewise; `None`: before this run.
     pub(super) page_of: Option<Time>,
     /// True if the discovery controller has reported a change of the page that no read covers yet.
@@ -97,7 +100,7 @@ pub(super) struct DiscoveryController {
     /// D-Bus callers that wait for the read after it.
     pub(super) waiting_for_next: Vec<u64>,
     /// Why the last read failed; `None` after a success.
-    pub(super) failure: Option<AdminError>,
+    pub(super) failure: Option<ReadFailure>,
     /// The back-off of failed reads.
     pub(super) backoff: Backoff,
     /// True if it is polled: its last connection had no keep-alive timeout either.
@@ -166,7 +169,7 @@ impl DiscoveryController {
     }
 
     /// A read has failed. Returns whether the reason is new, and the wait before the next read.
-    pub(super) fn failed(&mut self, reason: AdminError, jitter: &mut Jitter) -> (bool, Duration) {
+    pub(super) fn failed(&mut self, reason: ReadFailure, jitter: &mut Jitter) -> (bool, Duration) {
         let news = self.failure.as_ref() != Some(&reason);
         self.failure = Some(reason);
         (news, self.backoff.next(jitter))

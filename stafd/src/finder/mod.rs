@@ -11,6 +11,7 @@ mod discovery_controller;
 mod mdns;
 mod nbft;
 mod optional;
+mod page_room;
 mod plan;
 mod polling;
 mod quotas;
@@ -40,9 +41,12 @@ use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
 pub use announced_dcs::SavedAnnounced;
 use discovery_controller::{Connection, DiscoveryController};
+pub use page_room::ANNOUNCED_PAGES_MAX;
 pub use saved::{Saved, SavedDc};
 use wire::Context;
-pub use wire::{DcView, Effect, Event, NotRegistered, RefreshError, RegisterError, RegisterRequest, Removed, Settings};
+pub use wire::{
+    DcView, Effect, Event, NotRegistered, ReadFailure, RefreshError, RegisterError, RegisterRequest, Removed, Settings,
+};
 
 /// A page that loses all its live referrals is doubtful even if there was only one: all storage behind a page may
 /// depend on one referral.

@@ -13,7 +13,7 @@ use super::discovery_controller::{
     ANNOUNCED_READ_PACE, DiscoveryController, READ_DEADLINE, ReadKind, Reading, SIGNAL_STALE_AFTER,
 };
 use super::optional::Command;
-use super::{Context, Effect, Finder, RefreshError};
+use super::{Context, Effect, Finder, ReadFailure, RefreshError, page_room};
 
 /// Maximum number of new defects that are logged when a page is read.
 const FLAWS_LOGGED: usize = 8;
@@ -68,11 +68,11 @@ impl Finder {
     /// Starts the next read, if one is pending and none is in flight. A hanging read of the same device blocks it. Reads
     /// of a discovery controller that depends on mDNS alone have a minimum interval.
     fn read_next(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
-        let is_paced = self.reconciler.fleet.is_announced_only(tid);
+        let is_announced = self.reconciler.fleet.is_announced_only(tid);
         let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let (Some(connection), true, None) = (dc.connection, dc.read_pending, dc.reading) else { return };
-        let not_before = dc.read_ended.filter(|_| is_paced).map(|ended| ended + ANNOUNCED_READ_PACE);
+        let not_before = dc.read_ended.filter(|_| is_announced).map(|ended| ended + ANNOUNCED_READ_PACE);
         if let Some(not_before) = not_before.filter(|not_before| ctx.now < *not_before) {
             ctx.timers.set(Timer::Read(tid.clone()), not_before);
             return;
@@ -88,7 +88,7 @@ impl Finder {
                 let supports_it = dc.supported.flatten().is_some_and(|specific| specific.pleos);
                 let pleo = pleo_wanted && supports_it && !dc.lists_all_ports;
                 dc.requests_port_local = pleo;
-                ctx.push(Effect::ReadLogPage { op, ctrl, pleo });
+                ctx.push(Effect::ReadLogPage { op, ctrl, pleo, announced: is_announced });
                 dc.read_pending = false;
                 dc.waiting.append(&mut dc.waiting_for_next);
                 ReadKind::LogPage
@@ -180,6 +180,7 @@ impl Finder {
 
     pub(super) fn log_page_read(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<LogPage, AdminError>) {
         let Some((tid, began)) = self.end_read(ctx, op, ReadKind::LogPage) else { return };
+        let result = result.map_err(ReadFailure::from).and_then(|page| self.with_room(ctx, &tid, page));
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         for token in std::mem::take(&mut dc.waiting) {
             let result = result.as_ref().map(|_| ()).map_err(|error| error.clone().into());
@@ -230,6 +231,7 @@ impl Finder {
         unclear.extend(self.of_other_subtypes(tid, &page));
         let whole = page.is_whole();
         if let Some(dc) = self.dcs.get_mut(tid) {
+            dc.page_size = page_room::size(&page);
             dc.page = Some(page);
             dc.page_of = Some(connection.since);
             dc.read_at = Some(ctx.now);
@@ -239,6 +241,10 @@ impl Finder {
         }
         self.poll_without_epcsd(ctx, tid);
         let id = SourceId::Page(tid.clone());
+        if self.reconciler.fleet.is_announced_only(tid) {
+            let dcs = &self.dcs;
+            self.reconciler.forget_replaced(&id, |tid| names.contains_key(tid) || dcs.contains_key(tid));
+        }
         if whole {
             let page = SourcePage { connected_since: connection.since, controllers: names, read: Some(began), unclear };
             // Counts only controllers that no other source lists: this page cannot cause the removal of the others.
@@ -300,7 +306,7 @@ impl Finder {
         }
     }
 
-    fn read_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: AdminError) {
+    fn read_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: ReadFailure) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let (news, wait) = dc.failed(reason.clone(), ctx.jitter());
         self.reconciler.sources.mark_stale(&SourceId::Page(tid.clone()));

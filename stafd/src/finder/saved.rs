@@ -15,7 +15,7 @@ use libstas::nvme::{Parameters, Tid};
 use serde::{Deserialize, Serialize};
 
 use super::discovery_controller::DiscoveryController;
-use super::{Context, Finder, Removed, SavedAnnounced};
+use super::{Context, Finder, Removed, SavedAnnounced, page_room};
 
 /// One discovery controller in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,8 +115,10 @@ impl Finder {
     /// The state to be saved.
     #[must_use]
     pub fn saved(&self) -> Saved {
+        let trusted = self.listed_by_more_than_announcements();
+        let dcs = self.dcs.iter().map(|(dc, known)| self.saved_dc(dc, known, &trusted));
         Saved {
-            dcs: self.dcs.iter().map(|(dc, known)| self.saved_dc(dc, known)).chain(self.being_removed()).collect(),
+            dcs: dcs.chain(self.being_removed()).collect(),
             removed: self.removed.values().cloned().collect(),
             configured: self.reconciler.saved_configured(),
             names: self.reconciler.configured.saved(),
@@ -181,17 +183,23 @@ impl Finder {
         })
     }
 
-    fn saved_dc(&self, dc: &Tid, known: &DiscoveryController) -> SavedDc {
+    fn saved_dc(&self, dc: &Tid, known: &DiscoveryController, trusted: &BTreeSet<Tid>) -> SavedDc {
         let id = SourceId::Page(dc.clone());
+        // An announced discovery controller may refer to any number of others that are refused. If these were saved, the
+        // state could become too large to be saved at all.
+        let fleet = &self.reconciler.fleet;
+        let saves_all = trusted.contains(dc) || !fleet.is_announced_only(dc);
+        let is_saved = |tid: &Tid| saves_all || fleet.has(tid) || self.dcs.contains_key(tid);
+        let referrals: Vec<Tid> = self.lasting_referrals(&id).filter(|tid| is_saved(tid)).cloned().collect();
         SavedDc {
             dc: dc.clone(),
             page: known.page.clone(),
-            referrals: self.lasting_referrals(&id).cloned().collect(),
+            referrals,
             encrypted_only: self
                 .reconciler
                 .sources
                 .claims_of(&id)
-                .filter(|(_, parameters)| parameters.tls.is_some_and(Tls::is_required))
+                .filter(|(tid, parameters)| is_saved(tid) && parameters.tls.is_some_and(Tls::is_required))
                 .map(|(tid, _)| tid.clone())
                 .collect(),
             booted: self.nbft.record_of(dc).is_some() || self.was_booted.contains(dc),
@@ -223,6 +231,7 @@ impl Finder {
             }
             let known = self.dcs.entry(dc).or_default();
             known.page = page.or(known.page.take());
+            known.page_size = known.page.as_ref().map_or(0, page_room::size);
             known.was_removed |= signal_removal;
             known.was_trusted |= was_trusted;
         }

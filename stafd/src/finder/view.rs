@@ -40,6 +40,7 @@ impl Finder {
             boot_record: self.nbft.record_of(member.tid),
             log_page_state: dc.page_state(),
             log_page: dc.page.as_ref(),
+            log_page_failure: dc.failure.as_ref(),
             registration: match dc.optional.allows(Command::Register) {
                 true => dc.registration.display_text(),
                 false => Some("not registered: it drops the connection when it receives the command".to_owned()),
@@ -70,6 +71,7 @@ impl Finder {
             kept_by_configuration: None,
             log_page_state: PageState::Never,
             log_page: None,
+            log_page_failure: None,
             registration: None,
             connected_since: None,
             announced: None,

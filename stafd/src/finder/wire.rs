@@ -14,6 +14,8 @@ use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{HostIdentity, Tid};
 use serde::{Deserialize, Serialize};
 
+use super::page_room::ANNOUNCED_PAGES_MAX;
+
 /// The configuration files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -110,6 +112,21 @@ pub enum RegisterError {
     Admin(#[from] AdminError),
 }
 
+/// Why a log page could not be read, or is not used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadFailure {
+    /// The admin command failed.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// Only mDNS announces the discovery controller, and the pages of all such ones exceed [`ANNOUNCED_PAGES_MAX`].
+    #[error(
+        "together with those of the other discovery controllers that only mDNS announces, it needs more than {} MiB of \
+         memory. To have it read, configure this discovery controller with controller= in stafd.conf",
+        ANNOUNCED_PAGES_MAX >> 20
+    )]
+    NoRoom,
+}
+
 /// Why a log page was not read for a caller that asked for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefreshError {
@@ -131,9 +148,9 @@ pub enum RefreshError {
     /// stafd ends.
     #[error("stafd is stopping")]
     Stopping,
-    /// The admin command failed.
+    /// The page could not be read, or is not used.
     #[error(transparent)]
-    Read(#[from] AdminError),
+    Read(#[from] ReadFailure),
 }
 
 /// A request of the finder.
@@ -156,6 +173,8 @@ pub enum Effect {
         ctrl: CtrlRef,
         /// Ask for port-local entries only.
         pleo: bool,
+        /// True if only mDNS announces the discovery controller: its read may be refused while many others are read.
+        announced: bool,
     },
     /// Register this host with a discovery controller. Answered by [`Event::Registered`].
     Register {
@@ -241,6 +260,8 @@ pub struct DcView<'a> {
     pub log_page_state: PageState,
     /// Its page, if any was ever read.
     pub log_page: Option<&'a LogPage>,
+    /// Why the last read of its page failed; `None` after a success.
+    pub log_page_failure: Option<&'a ReadFailure>,
     /// Whether it has registered this host, and if not, why; `None` if no registration is requested.
     pub registration: Option<String>,
     /// Since when the present kernel connection is up; identifies that connection.

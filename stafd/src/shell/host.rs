@@ -62,9 +62,9 @@ impl DiscoveryHost for StafdHost {
         self.browser.request(command);
     }
 
-    fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, done: Done<LogPage>) {
+    fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, announced: bool, done: Done<LogPage>) {
         let lsp = if pleo { LSP_PLEO } else { 0 };
-        self.admin.read_discovery_log(ctrl, lsp, done);
+        self.admin.read_discovery_log(ctrl, lsp, announced, done);
     }
 
     fn register(

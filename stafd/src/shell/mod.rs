@@ -38,8 +38,8 @@ pub trait DiscoveryHost: Host<Effect = HostEffect> {
     /// Sends a request to the mDNS browser; its events are sent to the finder.
     fn browse(&self, command: BrowseCommand);
 
-    /// Starts to read the discovery log page, port-local entries only if `pleo`.
-    fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, done: Done<LogPage>);
+    /// Starts to read the discovery log page, port-local entries only if `pleo`. `announced`: only mDNS announces it.
+    fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, announced: bool, done: Done<LogPage>);
 
     /// Starts to register this host.
     fn register(
@@ -110,10 +110,10 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
                 let done = move |result| finder.post(Event::SupportedRead { op, result });
                 self.host.read_supported(ctrl, Box::new(done));
             }
-            Effect::ReadLogPage { op, ctrl, pleo } => {
+            Effect::ReadLogPage { op, ctrl, pleo, announced } => {
                 let finder = self.finder.clone();
                 let done = move |result| finder.post(Event::LogPageRead { op, result });
-                self.host.read_log_page(ctrl, pleo, Box::new(done));
+                self.host.read_log_page(ctrl, pleo, announced, Box::new(done));
             }
             Effect::Register { op, ctrl, request } => {
                 let finder = self.finder.clone();

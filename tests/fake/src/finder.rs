@@ -86,7 +86,7 @@ impl Core for Finder {
                 let specific = DiscoveryLidSpecific { extdlpes: false, pleos: true, allsubes: false };
                 Event::SupportedRead { op, result: Ok(Some(specific)) }
             }
-            Effect::ReadLogPage { op, ctrl, pleo } => {
+            Effect::ReadLogPage { op, ctrl, pleo, .. } => {
                 assert!(host.conf.pleo || !pleo);
                 Event::LogPageRead { op, result: host.read_page(ctrl) }
             }

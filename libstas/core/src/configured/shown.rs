@@ -60,7 +60,10 @@ impl Configured {
 
     /// The states of [`Configured::left_out`].
     pub fn left_out_statuses(&self) -> impl Iterator<Item = Listed<'_>> {
-        self.left_out.iter().map(|left_out| Listed { tid: &left_out.tid, status: left_out.status, ctrl: None })
+        self.left_out.iter().map(|left_out| {
+            let status = left_out.status;
+            Listed { tid: &left_out.tid, status, ctrl: None, announced_only: false }
+        })
     }
 
     /// Why a controller of [`Configured::left_out`] is not connected.

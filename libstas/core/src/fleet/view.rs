@@ -112,6 +112,8 @@ pub struct Listed<'a> {
     pub status: Status,
     /// Its kernel connection; `None` if it has none.
     pub ctrl: Option<CtrlRef>,
+    /// True if only announced discovery controllers list it, or listed it last.
+    pub announced_only: bool,
 }
 
 /// What a member holds, and whether it is wanted.
@@ -216,7 +218,8 @@ impl Fleet {
     pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
         self.members.iter().map(|(tid, member)| {
             let (status, kernel) = self.status_of(tid, member);
-            Listed { tid, status, ctrl: kernel.map(|kernel| kernel.ctrl) }
+            let announced_only = member.is_announced_only();
+            Listed { tid, status, ctrl: kernel.map(|kernel| kernel.ctrl), announced_only }
         })
     }
 

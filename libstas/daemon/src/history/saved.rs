@@ -42,8 +42,15 @@ struct SavedRecord<'a> {
     state: Option<Cow<'a, str>>,
     /// Start of this state, in seconds since 1970.
     since: i64,
+    /// True if it does not depend on mDNS alone. Earlier versions did not save it.
+    #[serde(default = "true_if_missing")]
+    trusted: bool,
     /// Time and text of each line, the oldest first.
     lines: Vec<(i64, Cow<'a, str>)>,
+}
+
+fn true_if_missing() -> bool {
+    true
 }
 
 /// The file in which a daemon's histories are saved.
@@ -95,8 +102,12 @@ impl HistoryFile {
 impl History {
     fn restored(saved: Saved<'_>) -> Self {
         let history = Self::default();
-        history.lock().of.extend(saved.controllers.into_iter().map(SavedRecord::restored));
-        history.lock().forget_old();
+        let mut records = history.lock();
+        for saved in saved.controllers {
+            saved.restore(&mut records);
+        }
+        records.forget_old();
+        drop(records);
         history
     }
 
@@ -112,7 +123,7 @@ impl Records {
         all.sort_by_key(|(_, record)| (record.is_removed(), Reverse(record.round)));
         let mut size = 0;
         let fits = all.into_iter().take_while(|(_, record)| {
-            size += OVERHEAD.0 + record.lines.iter().map(|line| OVERHEAD.1 + line.text.len()).sum::<usize>();
+            size += OVERHEAD.0 + record.lines.iter().map(|line| OVERHEAD.1 + line.entry.text.len()).sum::<usize>();
             size <= bytes
         });
         let is_first = self.round == 0;
@@ -131,26 +142,29 @@ impl<'a> SavedRecord<'a> {
             Some(before) => (Some(before.status), before.ctrl, before.since),
             None => (record.status, record.ctrl, record.since),
         };
+        let lines = record.lines.iter().map(|line| &line.entry);
         Self {
             tid: Cow::Borrowed(tid),
             ctrl,
             state: status.map(|status| Cow::Owned(status.to_string())),
             since: since.as_second(),
-            lines: record.lines.iter().map(|line| (line.at.as_second(), Cow::Borrowed(&*line.text))).collect(),
+            trusted: record.is_trusted,
+            lines: lines.map(|line| (line.at.as_second(), Cow::Borrowed(&*line.text))).collect(),
         }
     }
 
-    fn restored(self) -> (Tid, Record) {
+    fn restore(self, records: &mut Records) {
         let time = |seconds| Timestamp::from_second(seconds).unwrap_or_default();
         let (ctrl, since) = (self.ctrl, time(self.since));
         let status = self.state.and_then(|word| Status::ALL.into_iter().find(|status| status.to_string() == word));
-        let mut record =
-            Record { ctrl, since, before: status.map(|status| Before { status, ctrl, since }), ..Record::default() };
+        let before = status.map(|status| Before { status, ctrl, since });
+        let record = Record { ctrl, since, before, is_trusted: self.trusted, ..Record::default() };
+        records.remove(&self.tid);
+        records.of.insert(self.tid.clone().into_owned(), record);
         let surplus = self.lines.len().saturating_sub(LINES);
         for (at, text) in self.lines.into_iter().skip(surplus) {
-            record.add(time(at), text.into_owned());
+            records.add(&self.tid, time(at), text.into_owned());
         }
-        (self.tid.into_owned(), record)
     }
 }
 
@@ -176,7 +190,8 @@ mod tests {
 
     fn list(history: &History, listed: &[(&str, Status, Option<CtrlRef>)]) {
         let tids: Vec<_> = listed.iter().map(|(nqn, status, ctrl)| (tid(nqn), *status, *ctrl)).collect();
-        let listed = tids.iter().map(|(tid, status, ctrl)| Listed { tid, status: *status, ctrl: *ctrl });
+        let listed =
+            tids.iter().map(|(tid, status, ctrl)| Listed { tid, status: *status, ctrl: *ctrl, announced_only: false });
         history.compare(listed, |_| "line 3".into(), |_| None);
     }
 
@@ -340,6 +355,7 @@ mod tests {
                 ctrl: Some(CTRL),
                 state: Some(Cow::Owned(word)),
                 since: seconds,
+                trusted: true,
                 lines,
             };
             let history = History::restored(Saved { controllers: vec![record] });

@@ -188,6 +188,14 @@ impl EntryError {
         matches!(self, Self::Short(_) | Self::Blank)
     }
 
+    /// The text that the error quotes.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Nul { before: text } | Self::Address { text, .. } | Self::Port(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// True if a field is damaged: the entry may be the changed form of any other entry. The other flaws are
     /// unambiguous: no path to that controller exists.
     #[must_use]

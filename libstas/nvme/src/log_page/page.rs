@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{ENTRY_LEN, Entry, EntryError};
+use super::entry::{ENTRY_LEN, Entry, EntryError, Tsas};
 use super::unclear::Unclear;
 use crate::wire::{put, u8_at, u16_at, u32_at, u64_at};
 
@@ -52,6 +52,30 @@ impl Malformed {
     #[must_use]
     pub fn new(index: u64, reason: EntryError, bytes: &[u8]) -> Self {
         Self { index, unclear: Unclear::of_bytes(bytes, &reason), reason }
+    }
+}
+
+impl Malformed {
+    /// Approximate size in memory in bytes, with the copies of [`Unclear`] and with the text in the reason.
+    fn memory(&self) -> usize {
+        const COPIES: usize = 4;
+        let Unclear { subnqn, traddr, trsvcid, .. } = &self.unclear;
+        let unclear =
+            size_of::<Unclear>() + [subnqn, traddr, trsvcid].map(|text| allocated(text.len())).iter().sum::<usize>();
+        size_of::<Self>() + self.reason.text().map_or(0, |text| allocated(text.len())) + COPIES * unclear
+    }
+}
+
+/// Approximate size of an allocation in bytes: the allocator adds its own data and rounds up.
+fn allocated(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16).max(32) }
+}
+
+impl Entry {
+    /// Approximate size in bytes of what the entry has on the heap.
+    fn heap(&self) -> usize {
+        let tsas = if let Tsas::Raw(bytes) = &self.tsas { bytes.len() } else { 0 };
+        [self.trsvcid.len(), self.subnqn.len(), self.traddr.len(), tsas].map(allocated).iter().sum()
     }
 }
 
@@ -115,6 +139,14 @@ impl LogPage {
         self.dropped.iter().filter(|malformed| !malformed.reason.is_gap()).map(|malformed| &malformed.unclear)
     }
 
+    /// Approximate size in memory in bytes. The daemons keep copies of what dropped entries may mean: these count, too.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let entries: usize = self.entries.iter().map(Entry::heap).sum();
+        let dropped: usize = self.dropped.iter().map(Malformed::memory).sum();
+        self.entries.capacity() * size_of::<Entry>() + entries + dropped
+    }
+
     /// Encodes the page with basic entries, as a discovery controller returns it. Dropped entries are left out.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -147,5 +179,47 @@ impl LogPage {
     #[must_use]
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         self.entries == other.entries
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Each text, TSAS and each dropped entry count.
+    #[test]
+    fn the_size_in_memory_counts_what_the_entries_contain() {
+        let bytes = |trtype: u8, subnqn: usize, traddr: usize, tsas: usize| {
+            let mut bytes = vec![0; ENTRY_LEN];
+            (bytes[0], bytes[2]) = (trtype, 2);
+            for (at, len) in [(256, subnqn), (512, traddr), (768, tsas)] {
+                bytes[at..at + len].fill(b'x');
+            }
+            bytes
+        };
+        let page = |bytes: &[u8]| {
+            let mut page = LogPage::default();
+            page.entries.reserve_exact(100);
+            for index in 0..100 {
+                match Entry::parse(bytes) {
+                    Ok(entry) => page.entries.push(entry),
+                    Err(reason) => page.dropped.push(Malformed::new(index, reason, bytes)),
+                }
+            }
+            page
+        };
+        let smallest = page(&bytes(77, 1, 0, 0)).memory();
+        for (subnqn, traddr, tsas) in [(223, 0, 0), (1, 256, 0), (1, 0, 256), (223, 256, 256)] {
+            let page = page(&bytes(77, subnqn, traddr, tsas));
+            assert!(page.memory() >= smallest + 100 * (subnqn + traddr + tsas - 1 - 32), "{subnqn} {traddr} {tsas}");
+            assert!(page.memory() < 100 * 1024, "less than on the wire");
+            let encoded = serde_json::to_string(&page.clone()).unwrap();
+            assert!(encoded.len() < 3 * page.memory(), "its length in the saved state is bounded, too");
+        }
+        let dropped = page(&bytes(77, 224, 256, 0));
+        assert_eq!(dropped.dropped.len(), 100);
+        assert!(dropped.memory() > 100 * 256);
+        assert_eq!(LogPage::default().memory(), 0);
     }
 }

@@ -115,7 +115,7 @@ impl DiscoveryHost for StafdHost {
 
     fn browse(&self, _: BrowseCommand) {}
 
-    fn read_log_page(&self, _: CtrlRef, _: bool, done: Done<LogPage>) {
+    fn read_log_page(&self, _: CtrlRef, _: bool, _: bool, done: Done<LogPage>) {
         let mut inside = self.0.0.lock().unwrap();
         inside.reads += 1;
         let entries = inside.subsystems.iter().map(|nqn| entry(nqn)).collect();
