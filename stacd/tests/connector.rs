@@ -1,7 +1,7 @@
 //! Tests of stacd with a host and a stafd that answer every request at once.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, HOST, Op, RENAMED, as_host, controller, dc_page, entry, io, on_iface};
+use fake_host::{Connector, FakeHost, HOST, Op, RENAMED, TARGET, as_host, controller, dc_page, entry, io, on_iface};
 use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, FamilyOrder, InUse, StacConf};
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, CtrlType, HostEffect, HostEvent, Level, OpId, ResolveError, UeventKind, Usage};
@@ -10,8 +10,6 @@ use libstas::nvme::log_page::Entry;
 use stacd::connector::{DcPage, Effect, Event, Origin, PageState, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
-
-const TARGET: &str = "192.0.2.1";
 
 fn dc() -> Tid {
     fake_host::dc(TARGET)

@@ -9,10 +9,7 @@ use libstas::nvme::nbft::BootTables;
 use libstas::nvme::{HostIdentity, Tid};
 use stacd::connector::{Connector, DcPage, Effect, Event, FetchError, Origin, PageState, Settings, StafdView};
 
-use crate::{Core, Daemon, FakeHost, Op, dc, entry};
-
-/// The address of stafd's discovery controller, and of the subsystems on its page.
-const TARGET: &str = "192.0.2.1";
+use crate::{Core, Daemon, FakeHost, Op, TARGET, dc, entry};
 
 /// The stafd that stacd fetches from.
 #[derive(Debug, Default)]

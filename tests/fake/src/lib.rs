@@ -25,7 +25,7 @@
 //! | an answer of its own | `host.hold(…)`, `host.next_held()`, `host.feed(event)` |
 //! | storage in use | `host.in_use.insert("nqn.a".into())` |
 //! | a host name | `host.names.insert("dc.example".into(), vec!["192.0.2.1"])` |
-//! | a connection that was made by hand | `host.add(&tid)` |
+//! | a connection that was made by hand | `host.add(&tid)`, or `host.add_owned(&tid, owner)` |
 //! | a reload, a restart | `host.configure("…")`, or edit `host.conf` and `host.reload()`; `host.restart()` |
 //! | a restart with an older state | `let saved = host.saved.clone()`, later `host.kill_with(saved)` and `host.start()` |
 //! | what was done | `host.nqns()`, `host.disconnected()`, `host.logged("is kept")`, `host.count(\|effect\| …)` |
@@ -60,10 +60,10 @@ use libstas::nvme::nbft::BootTables;
 
 #[cfg(feature = "connector")]
 pub use connector::{Stafd, dc_page};
-pub use entries::{controller, entry, own_entry, referral};
+pub use entries::{KEY, TARGET, controller, entry, file, line, own_entry, referral, secured, tls, unencrypted};
 #[cfg(feature = "finder")]
 pub use finder::DiscoveryControllers;
-pub use host::mounted;
+pub use host::{mounted, other_owner};
 pub use network::{announced, interface};
 #[cfg(feature = "connector")]
 pub use stacd::connector::Connector;
@@ -356,6 +356,11 @@ impl<C: Core> FakeHost<C> {
     /// The kernel's controllers, in the order in which they were created.
     pub fn ctrls(&self) -> Vec<CtrlRef> {
         self.kernel.iter().map(|kernel| kernel.ctrl).collect()
+    }
+
+    /// True if the kernel has that controller.
+    pub fn has(&self, ctrl: CtrlRef) -> bool {
+        self.kernel.iter().any(|kernel| kernel.ctrl == ctrl)
     }
 
     fn sorted<'a, K: Ord>(&'a self, key: impl Fn(&'a KernelController) -> K) -> Vec<K> {
