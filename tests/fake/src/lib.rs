@@ -42,6 +42,7 @@ mod entries;
 mod finder;
 mod host;
 mod network;
+mod start;
 mod states;
 mod tids;
 
@@ -69,6 +70,7 @@ pub use network::{announced, interface};
 pub use stacd::connector::Connector;
 #[cfg(feature = "finder")]
 pub use stafd::finder::Finder;
+pub use start::Program;
 pub use states::{earlier_state, lacking};
 pub use tids::{HOST, RENAMED, as_host, at_port, dc, io, on_iface};
 
