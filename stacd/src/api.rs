@@ -105,7 +105,7 @@ impl Debuggable for Connector {
     }
 
     fn metrics(&self, _: Time) -> Vec<Sample> {
-        let fleet = &self.fleet();
+        let fleet = &self.reconciler().fleet;
         metrics::samples(self.statuses(), |tid| fleet.reason_kind(tid), fleet.counters())
     }
 

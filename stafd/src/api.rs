@@ -273,7 +273,7 @@ impl Debuggable for Finder {
     }
 
     fn metrics(&self, now: Time) -> Vec<Sample> {
-        let fleet = self.fleet();
+        let fleet = &self.reconciler().fleet;
         let mut samples = metrics::samples(self.statuses(), |tid| fleet.reason_kind(tid), fleet.counters());
         samples.extend(self.pages_read().map(|(tid, at)| {
             let id = ControllerId::of(tid);

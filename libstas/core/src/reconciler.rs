@@ -241,6 +241,11 @@ impl<P: ClaimPayload> Reconciler<P> {
         self.sources.listed_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect()
     }
 
+    /// The configured controllers that the configuration itself keeps from being connected, and that are not members.
+    pub fn left_out<'a>(&'a self, parameters: &'a Parameters) -> impl Iterator<Item = MemberView<'a>> {
+        self.configured.left_out(parameters).filter(|view| !self.fleet.has(view.tid))
+    }
+
     /// The state of each controller: first of the members, then of the configured controllers that are not members
     /// (excluded or unresolved).
     pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {

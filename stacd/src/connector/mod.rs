@@ -61,7 +61,7 @@ fn limit_of_announced(settings: &Settings) -> usize {
 
 /// What a source says about an I/O controller that it lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum IocClaim {
+pub enum IocClaim {
     /// Listed by `controller=`, with these parameters.
     Configured(Box<Parameters>),
     /// Listed by a log page, with this entry.

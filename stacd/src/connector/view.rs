@@ -1,6 +1,7 @@
 //! The data shown on D-Bus.
 
-use libstas::core::fleet::{Fleet, Listed, MemberView};
+use libstas::core::fleet::{Listed, MemberView};
+use libstas::core::reconciler::Reconciler;
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 
@@ -38,11 +39,6 @@ impl Connector {
     #[must_use]
     pub fn left_out(&self) -> Vec<IocView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
-        let views = self
-            .reconciler
-            .configured
-            .left_out(&settings.conf.parameters)
-            .filter(|view| !self.reconciler.fleet.has(view.tid));
         let ioc = |member| IocView {
             member,
             kept_by_configuration: None,
@@ -50,7 +46,7 @@ impl Connector {
             origin: Origin::Configured,
             boot_record: None,
         };
-        views.map(ioc).collect()
+        self.reconciler.left_out(&settings.conf.parameters).map(ioc).collect()
     }
 
     /// The state of each I/O controller that a source lists or listed.
@@ -58,16 +54,10 @@ impl Connector {
         self.reconciler.statuses()
     }
 
-    /// Why a controller is in its state; `None` if the state says it all.
+    /// The sources, and the I/O controllers as members.
     #[must_use]
-    pub fn reason(&self, tid: &Tid) -> Option<String> {
-        self.reconciler.reason(tid)
-    }
-
-    /// The I/O controllers, for their counters.
-    #[must_use]
-    pub fn fleet(&self) -> &Fleet {
-        &self.reconciler.fleet
+    pub fn reconciler(&self) -> &Reconciler<IocClaim> {
+        &self.reconciler
     }
 
     /// The settings in force; `None` before the first configuration.

@@ -78,7 +78,9 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
 
     fn handled(&mut self, connector: &Connector) {
         let listed = connector.statuses();
-        for change in self.history.compare(listed, |tid| connector.listed_by(tid), |tid| connector.reason(tid)) {
+        for change in
+            self.history.compare(listed, |tid| connector.listed_by(tid), |tid| connector.reconciler().reason(tid))
+        {
             self.announce(Announcement::Changed(Box::new(change)));
         }
     }

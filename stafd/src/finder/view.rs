@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use libstas::bus::contract::{DcPage, Origin, PageState, RemovedDc, StafdView};
 use libstas::core::Time;
-use libstas::core::fleet::{Fleet, Listed, MemberView};
+use libstas::core::fleet::{Listed, MemberView};
+use libstas::core::reconciler::Reconciler;
 use libstas::core::sources::SourceId;
-use libstas::nvme::Tid;
 use libstas::nvme::log_page::{LogPage, Unclear};
+use libstas::nvme::{Parameters, Tid};
 
 use super::optional::Command;
 use super::{DcView, Finder, Removed, Settings};
@@ -58,11 +59,6 @@ impl Finder {
     #[must_use]
     pub fn left_out(&self) -> Vec<DcView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
-        let views = self
-            .reconciler
-            .configured
-            .left_out(&settings.conf.parameters)
-            .filter(|view| !self.reconciler.fleet.has(view.tid));
         let dc = |member| DcView {
             member,
             origin: Origin::Configured,
@@ -76,7 +72,7 @@ impl Finder {
             given_up_at: None,
             boot_record: None,
         };
-        views.map(dc).collect()
+        self.reconciler.left_out(&settings.conf.parameters).map(dc).collect()
     }
 
     fn origin(&self, tid: &Tid) -> Origin {
@@ -127,16 +123,10 @@ impl Finder {
         self.reconciler.statuses().filter(|listed| self.dcs.contains_key(listed.tid) || !fleet.has(listed.tid))
     }
 
-    /// Why a controller is in its state; `None` if the state says it all.
+    /// The sources, and the discovery controllers as members.
     #[must_use]
-    pub fn reason(&self, tid: &Tid) -> Option<String> {
-        self.reconciler.reason(tid)
-    }
-
-    /// The discovery controllers as members, for their counters.
-    #[must_use]
-    pub fn fleet(&self) -> &Fleet {
-        &self.reconciler.fleet
+    pub fn reconciler(&self) -> &Reconciler<Parameters> {
+        &self.reconciler
     }
 
     /// The discovery controllers whose log page was read in this run, with the time of the last read.

@@ -138,7 +138,7 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
 
     fn handled(&mut self, finder: &Finder) {
         let listed = finder.statuses();
-        for change in self.history.compare(listed, |tid| finder.listed_by(tid), |tid| finder.reason(tid)) {
+        for change in self.history.compare(listed, |tid| finder.listed_by(tid), |tid| finder.reconciler().reason(tid)) {
             self.announce(Announcement::Changed(Box::new(change)));
         }
     }
