@@ -626,14 +626,14 @@ fn a_configuration_with_an_unreadable_controller_takes_none_away() {
     host.conf.controllers.push(configured("x"));
     host.reload();
     host.conf.controllers.clear();
-    host.conf.controller_lost = true;
+    host.conf.lost_line = Some(1);
     host.reload();
     host.wait(60.0);
     assert_eq!(host.nqns(), ["x"]);
     host.restart();
     host.wait(60.0);
     assert_eq!(host.nqns(), ["x"]);
-    host.conf.controller_lost = false;
+    host.conf.lost_line = None;
     host.reload();
     host.wait(1.0);
     assert!(host.nqns().is_empty());
@@ -646,7 +646,7 @@ fn what_a_garbled_configuration_may_still_name_survives_the_end_of_its_log_entry
     host.reload();
     host.stafd_with(&["a", "b"], 100);
     host.conf.controllers.clear();
-    host.conf.controller_lost = true;
+    host.conf.lost_line = Some(1);
     host.restart();
     host.stafd_with(&["b"], 100);
     host.wait(60.0);

@@ -1061,7 +1061,7 @@ fn an_unreadable_line_does_not_make_an_announced_controller_configured() {
     host.lose(A);
     host.kill_with(saved);
     host.write(&format!("{}{bad}", persistence("60")));
-    assert!(host.conf.controller_lost);
+    assert!(host.conf.lost_line.is_some());
     host.start();
     host.wait(30.0);
     assert_eq!(members(&host), 1, "the one that was connected");

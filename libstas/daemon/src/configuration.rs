@@ -357,8 +357,8 @@ mod tests {
     fn a_vanished_file_of_which_nothing_was_saved_proves_nothing() {
         let etc = Etc::new();
         let files = etc.read_with(SavedConf::Unknown).unwrap();
-        assert!(files.conf().controller_lost);
-        assert!(etc.read_with(SavedConf::Text(files.text().to_owned())).unwrap().conf().controller_lost);
+        assert!(files.conf().lost_line.is_some());
+        assert!(etc.read_with(SavedConf::Text(files.text().to_owned())).unwrap().conf().lost_line.is_some());
         assert_eq!(*etc.read_with(SavedConf::Text(String::new())).unwrap().conf(), StafConf::default());
     }
 

@@ -157,7 +157,7 @@ impl Connector {
         let Some(settings) = self.settings.clone() else { return };
         let defaults =
             Defaults { parameters: &settings.conf.parameters, host_nqn: &settings.identity.nqn, subsysnqn: "" };
-        self.reconciler.list_configured(ctx, &defaults, !settings.conf.controller_lost);
+        self.reconciler.list_configured(ctx, &defaults, settings.conf.lost_line.is_none());
         self.list_earlier_nqn();
         let excluded = self.mark_excluded(ctx);
         self.stop_unproved_removals(ctx);
@@ -302,7 +302,7 @@ impl Connector {
 
     fn keep_what_may_be_meant(&mut self) {
         let Some(settings) = &self.settings else { return };
-        let (whole, parameters) = (!settings.conf.controller_lost, &settings.conf.parameters);
+        let (whole, parameters) = (settings.conf.lost_line.is_none(), &settings.conf.parameters);
         self.reconciler.keep_what_may_be_meant(whole, parameters, |_| false);
     }
 

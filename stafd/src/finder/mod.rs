@@ -156,7 +156,7 @@ impl Finder {
             host_nqn: &settings.identity.nqn,
             subsysnqn: DISCOVERY_NQN,
         };
-        self.reconciler.list_configured(ctx, &defaults, !settings.conf.controller_lost);
+        self.reconciler.list_configured(ctx, &defaults, settings.conf.lost_line.is_none());
         let unreachable = self.reachability(ctx.now).unreachable;
         let trusted = self.listed_by_more_than_announcements();
         let mut wanted: BTreeMap<&Tid, Want> = BTreeMap::new();
@@ -262,7 +262,7 @@ impl Finder {
     /// announcements: if they had been configured, the saved state would say so.
     fn keep_what_may_be_meant(&mut self) {
         let Some(settings) = &self.settings else { return };
-        let (whole, parameters) = (!settings.conf.controller_lost, &settings.conf.parameters);
+        let (whole, parameters) = (settings.conf.lost_line.is_none(), &settings.conf.parameters);
         self.reconciler.keep_what_may_be_meant(whole, parameters, |tid| self.announced.knows(tid));
     }
 
