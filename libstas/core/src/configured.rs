@@ -161,7 +161,7 @@ impl Configured {
         for (tid, line) in self.lines(defaults) {
             lines.entry(tid).or_insert(line);
         }
-        ConfigLines { file: self.file.clone(), lines }
+        ConfigLines { file: self.file.clone(), lines, ..ConfigLines::default() }
     }
 
     /// The name of the configuration file, without its directory.
