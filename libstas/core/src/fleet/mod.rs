@@ -35,10 +35,10 @@ use uuid::Uuid;
 pub use view::{Listed, MemberView, Outlook, Status};
 
 /// After a network change waiting controllers are retried after this time, so that a burst of changes causes one retry.
-pub const RETRY_ALL_DELAY: Duration = Duration::from_millis(100);
+const RETRY_ALL_DELAY: Duration = Duration::from_millis(100);
 /// Minimum time between two early retries of all controllers, or of the same one, so that a burst of events causes few
 /// retries.
-pub const RETRY_ALL_GAP: Duration = Duration::from_millis(500);
+const RETRY_ALL_GAP: Duration = Duration::from_millis(500);
 
 /// The kind of controllers that a fleet manages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
