@@ -162,7 +162,8 @@ impl LogLine {
 }
 
 enum Job {
-    Write(LogLine),
+    /// Boxed, because the queue reserves the size of a job for each line that it can hold.
+    Write(Box<LogLine>),
     Flush(Sender<()>),
 }
 
@@ -184,7 +185,7 @@ impl<S: Subscriber> Layer<S> for NonBlockingLayer {
         line.origin = Some(event.metadata());
         event.record(&mut LogLineVisitor(&mut line));
         line.sanitize();
-        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Write(line)) {
+        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Write(Box::new(line))) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
