@@ -132,8 +132,10 @@ pub trait Machine {
     /// A request to its host.
     type Effect;
 
-    /// Takes one event and appends requests to `out`. Call it with the tick event when [`Machine::deadline`] is
-    /// reached.
+    /// The event to pass to it when [`Machine::deadline`] is reached.
+    const TICK: Self::Event;
+
+    /// Takes one event and appends requests to `out`.
     fn handle(&mut self, now: Time, event: Self::Event, out: &mut Vec<Self::Effect>);
 
     /// When to call again at the latest, if nothing else happens before.

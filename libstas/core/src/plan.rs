@@ -88,8 +88,6 @@ struct Outcome {
 /// What a plan needs to know of the kind of core.
 #[derive(Debug)]
 pub struct PlanHooks<M: Machine> {
-    /// The event at the deadline.
-    pub tick: fn() -> M::Event,
     /// The event with a report of the host.
     pub host: fn(HostEvent) -> M::Event,
     /// The host's part of an effect.
@@ -108,7 +106,7 @@ pub fn plan<M: Machine + Clone>(
     addresses: &Addresses,
     hooks: &PlanHooks<M>,
 ) -> Vec<Planned> {
-    let (_, before) = simulate(core.clone(), now, (hooks.tick)(), addresses, hooks);
+    let (_, before) = simulate(core.clone(), now, M::TICK, addresses, hooks);
     let (copy, after) = simulate(core.clone(), now, configured, addresses, hooks);
     compare(&before, &after, |tid| (hooks.listed_by)(&copy, tid))
 }
@@ -142,7 +140,7 @@ fn simulate<M: Machine>(
             None => match copy.deadline() {
                 Some(at) if at <= end => {
                     now = now.max(at);
-                    (hooks.tick)()
+                    M::TICK
                 }
                 _ => break,
             },

@@ -555,6 +555,8 @@ impl Machine for Connector {
     type Event = Event;
     type Effect = Effect;
 
+    const TICK: Event = Event::Tick;
+
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
         let begin = out.len();
         let mut supply = std::mem::take(&mut self.supply);

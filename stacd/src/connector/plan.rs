@@ -8,7 +8,6 @@ use libstas::nvme::Tid;
 use super::{Connector, Effect, Event, Settings};
 
 const HOOKS: PlanHooks<Connector> = PlanHooks {
-    tick: || Event::Tick,
     host: Event::Host,
     request: |effect| match effect {
         Effect::Host(effect) => Some(effect),

@@ -55,10 +55,6 @@ pub fn boot_tables(files: &Files<StacConf>) -> Event {
 impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
     type Core = Connector;
 
-    fn tick(&self) -> Event {
-        Event::Tick
-    }
-
     fn perform(&mut self, _: &Connector, effect: Effect) -> FollowUp {
         match effect {
             Effect::Host(HostEffect::Log(record, location)) => {

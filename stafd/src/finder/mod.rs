@@ -706,6 +706,8 @@ impl Machine for Finder {
     type Event = Event;
     type Effect = Effect;
 
+    const TICK: Event = Event::Tick;
+
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
         let begin = out.len();
         let is_stopping = self.stopping;

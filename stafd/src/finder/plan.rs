@@ -8,7 +8,6 @@ use libstas::nvme::Tid;
 use super::{Effect, Event, Finder, Settings};
 
 const HOOKS: PlanHooks<Finder> = PlanHooks {
-    tick: || Event::Tick,
     host: Event::Host,
     request: |effect| match effect {
         Effect::Host(effect) => Some(effect),

@@ -93,10 +93,6 @@ pub fn boot_tables(files: &Files<StafConf>) -> Event {
 impl<H: DiscoveryHost> Shell for StafdShell<H> {
     type Core = Finder;
 
-    fn tick(&self) -> Event {
-        Event::Tick
-    }
-
     fn perform(&mut self, _: &Finder, effect: Effect) -> FollowUp {
         match effect {
             Effect::Host(HostEffect::Log(record, location)) => {

@@ -59,10 +59,6 @@ impl Core for Connector {
     type Conf = StacConf;
     type Peer = Stafd;
 
-    fn tick() -> Event {
-        Event::Tick
-    }
-
     fn settings(conf: &StacConf, identity: Arc<HostIdentity>) -> Event {
         Event::Configured(Box::new(Settings { conf: conf.clone(), identity }))
     }

@@ -45,10 +45,6 @@ impl Core for Finder {
     type Conf = StafConf;
     type Peer = DiscoveryControllers;
 
-    fn tick() -> Event {
-        Event::Tick
-    }
-
     fn settings(conf: &StafConf, identity: Arc<HostIdentity>) -> Event {
         Event::Configured(Box::new(Settings { conf: conf.clone(), identity }))
     }

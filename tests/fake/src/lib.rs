@@ -110,9 +110,6 @@ pub trait Core: Machine<Event: Debug, Effect: Clone + Debug> + Sized {
     /// The peer that it reads from.
     type Peer: Default;
 
-    /// The event for a reached deadline.
-    fn tick() -> Self::Event;
-
     /// The event for settings that were read.
     fn settings(conf: &Self::Conf, identity: Arc<HostIdentity>) -> Self::Event;
 
@@ -268,7 +265,7 @@ impl<C: Core> FakeHost<C> {
         let mut turns = 0;
         while let Some(at) = self.core.deadline().filter(|at| *at <= end) {
             self.now = self.now.max(at);
-            self.feed(C::tick());
+            self.feed(C::TICK);
             turns += 1;
             assert!(turns < 100_000, "the deadline {at:?} is never met");
         }
