@@ -3,6 +3,7 @@
 
 use fake_host::{Connector, FakeHost};
 use libstas::core::counters::End;
+use libstas::core::daemon_core::DaemonCore as _;
 
 type Host = FakeHost<Connector>;
 

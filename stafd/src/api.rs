@@ -14,15 +14,14 @@ use libstas::bus::contract::{StafdView, dictionary, wire};
 use libstas::bus::metrics::{PAGE_AGE, Sample};
 use libstas::bus::python::python_bool;
 use libstas::bus::{Callers, ControllerId, Dict, STAC_ROOT_NAME, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, key};
-use libstas::conf::stafd;
 use libstas::core::Time;
-use libstas::core::plan::{Addresses, Planned};
+use libstas::core::daemon_core::DaemonCore as _;
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
 use libstas::daemon::history::{History, StateChange};
 use libstas::daemon::metrics;
-use libstas::nvme::{HostIdentity, Tid, shown};
+use libstas::nvme::{Tid, shown};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use zbus::message::Header;
@@ -254,10 +253,6 @@ impl Staf {
 }
 
 impl Debuggable for Finder {
-    fn identity(&self) -> Option<&HostIdentity> {
-        self.settings().map(|settings| &*settings.identity)
-    }
-
     fn status(&self) -> String {
         status(self)
     }
@@ -266,10 +261,6 @@ impl Debuggable for Finder {
         let left_out = || self.left_out().into_iter().find(|dc| id.may_mean(dc.member.tid));
         let dc = best_match(self, tid, id).or_else(left_out)?;
         Some(describe_dc(&dc, self, now, true))
-    }
-
-    fn source(&self, tid: &Tid) -> Option<String> {
-        self.statuses().any(|listed| listed.tid == tid).then(|| self.listed_by(tid))
     }
 
     fn metrics(&self, now: Time) -> Vec<Sample> {
@@ -290,10 +281,6 @@ impl Debuggable for Finder {
             Sample::new(PAGE_AGE, &labels, now.since(at).as_secs_f64())
         }));
         samples
-    }
-
-    fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned> {
-        Finder::plan(self, now, stafd::parse(conf, "").0, addresses)
     }
 }
 

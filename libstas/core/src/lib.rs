@@ -14,6 +14,7 @@ pub mod connect_error;
 pub mod connect_queue;
 pub mod context;
 pub mod counters;
+pub mod daemon_core;
 mod disconnect_error;
 pub mod effect;
 pub mod exclusions;

@@ -24,6 +24,7 @@ use super::conf_file::ConfFile;
 use super::state::SavedConf;
 use stas_core::conf::redact::{UNKNOWN, without_secrets};
 use stas_core::conf::{Complaint, sys};
+use stas_core::daemon_core::Settings;
 use stas_linux::nbft::TABLES;
 use stas_nvme::nbft::BootTables;
 use stas_nvme::secret::WITHHELD;
@@ -155,6 +156,12 @@ impl<C: Clone + Default + PartialEq> Files<C> {
     #[must_use]
     pub fn conf(&self) -> &C {
         &self.conf
+    }
+
+    /// The content of the configuration files in force.
+    #[must_use]
+    pub fn settings(&self) -> Settings<C> {
+        Settings { conf: self.conf.clone(), identity: self.identity() }
     }
 
     /// Text of the configuration in force, without its secrets, for the saved state.

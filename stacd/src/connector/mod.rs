@@ -7,10 +7,10 @@
 //! storage, it is always kept.
 
 mod audit;
+mod daemon_core;
 mod hostnqn_change;
 mod log_limit;
 mod nbft;
-mod plan;
 mod replacements;
 mod saved;
 mod stafd;

@@ -1,11 +1,10 @@
 //! The data shown on D-Bus.
 
-use libstas::core::fleet::{Listed, MemberView};
-use libstas::core::reconciler::Reconciler;
+use libstas::core::fleet::MemberView;
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 
-use super::{Connector, IocClaim, IocView, Origin, Settings};
+use super::{Connector, IocClaim, IocView, Origin};
 
 impl Connector {
     /// The I/O controllers, configured ones first. Last come those that the firmware connected and no source lists.
@@ -47,22 +46,5 @@ impl Connector {
             boot_record: None,
         };
         self.reconciler.left_out(&settings.conf.parameters).map(ioc).collect()
-    }
-
-    /// The state of each I/O controller that a source lists or listed.
-    pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
-        self.reconciler.statuses()
-    }
-
-    /// The sources, and the I/O controllers as members.
-    #[must_use]
-    pub fn reconciler(&self) -> &Reconciler<IocClaim> {
-        &self.reconciler
-    }
-
-    /// The settings in force; `None` before the first configuration.
-    #[must_use]
-    pub fn settings(&self) -> Option<&Settings> {
-        self.settings.as_ref()
     }
 }

@@ -3,6 +3,7 @@
 pub mod stafd_client;
 
 use libstas::conf::StacConf;
+use libstas::core::daemon_core::DaemonCore as _;
 use libstas::core::{Host, HostEffect};
 use libstas::daemon::configuration::Files;
 use libstas::daemon::event_loop::{FollowUp, Handle, Shell};
@@ -11,7 +12,7 @@ use libstas::daemon::journal::{self, Journal};
 use libstas::daemon::state::{Saver, StateFile};
 
 use crate::api::{self, Announcement};
-use crate::connector::{Connector, Effect, Event, Saved, Settings};
+use crate::connector::{Connector, Effect, Event, Saved};
 use stafd_client::StafdClient;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -38,18 +39,6 @@ pub struct StacdShell<H> {
     pub saver: Saver,
     /// True when the core has nothing left to do.
     pub stopped: bool,
-}
-
-/// The event with the content of the configuration files.
-#[must_use]
-pub fn configured(files: &Files<StacConf>) -> Event {
-    Event::Configured(Box::new(Settings { conf: files.conf().clone(), identity: files.identity() }))
-}
-
-/// The event with the firmware's boot tables. It must precede [`configured`].
-#[must_use]
-pub fn boot_tables(files: &Files<StacConf>) -> Event {
-    Event::BootTables(files.boot_tables())
 }
 
 impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
@@ -87,7 +76,7 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
             self.journal.set_tron(self.files.conf().tron);
             self.announce(Announcement::TraceChanged);
         }
-        vec![boot_tables(&self.files), configured(&self.files)]
+        vec![Connector::boot_tables(self.files.boot_tables()), Connector::configured(self.files.settings())]
     }
 
     fn stop(&mut self) -> Vec<Event> {

@@ -7,11 +7,11 @@
 
 mod admission_queue;
 mod announced_dcs;
+mod daemon_core;
 mod discovery_controller;
 mod mdns;
 mod nbft;
 mod optional;
-mod plan;
 mod polling;
 mod quotas;
 mod reachability;

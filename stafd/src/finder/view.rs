@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use libstas::bus::contract::{DcPage, Origin, PageState, RemovedDc, StafdView};
 use libstas::core::Time;
-use libstas::core::fleet::{Listed, MemberView};
-use libstas::core::reconciler::Reconciler;
+use libstas::core::fleet::MemberView;
 use libstas::core::sources::SourceId;
+use libstas::nvme::Tid;
 use libstas::nvme::log_page::{LogPage, Unclear};
-use libstas::nvme::{Parameters, Tid};
 
 use super::optional::Command;
-use super::{DcView, Finder, Removed, Settings};
+use super::{DcView, Finder, Removed};
 
 impl Finder {
     /// The discovery controllers, configured ones first.
@@ -116,28 +115,9 @@ impl Finder {
         self.settings.is_some() && self.reconciler.configured.why_kept().is_none()
     }
 
-    /// The state of each discovery controller.
-    pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
-        // A removed controller is not shown while it is being disconnected.
-        let fleet = &self.reconciler.fleet;
-        self.reconciler.statuses().filter(|listed| self.dcs.contains_key(listed.tid) || !fleet.has(listed.tid))
-    }
-
-    /// The sources, and the discovery controllers as members.
-    #[must_use]
-    pub fn reconciler(&self) -> &Reconciler<Parameters> {
-        &self.reconciler
-    }
-
     /// The discovery controllers whose log page was read in this run, with the time of the last read.
     pub fn pages_read(&self) -> impl Iterator<Item = (&Tid, Time)> {
         self.dcs.iter().filter_map(|(tid, dc)| Some((tid, dc.read_at?)))
-    }
-
-    /// The settings in force; `None` before the first configuration.
-    #[must_use]
-    pub fn settings(&self) -> Option<&Settings> {
-        self.settings.as_ref()
     }
 }
 

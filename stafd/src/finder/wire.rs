@@ -15,13 +15,7 @@ use libstas::nvme::{HostIdentity, Tid};
 use serde::{Deserialize, Serialize};
 
 /// The configuration files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The content of stafd.conf.
-    pub conf: StafConf,
-    /// The host identity of sys.conf.
-    pub identity: Arc<HostIdentity>,
-}
+pub type Settings = libstas::core::daemon_core::Settings<StafConf>;
 
 /// An event of the finder.
 #[derive(Debug)]

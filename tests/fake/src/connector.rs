@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use libstas::conf::{Complaint, StacConf, stacd as conf};
+use libstas::conf::StacConf;
 use libstas::core::{HostEffect, HostEvent, OpId, Time};
 use libstas::nvme::log_page::Entry;
-use libstas::nvme::nbft::BootTables;
 use libstas::nvme::{HostIdentity, Tid};
 use stacd::connector::{Connector, DcPage, Effect, Event, FetchError, Origin, PageState, Settings, StafdView};
 
@@ -101,14 +100,6 @@ impl Daemon for Connector {
     fn restored(saved: &str, seed: u64) -> Self {
         let saved = if saved.is_empty() { Default::default() } else { serde_json::from_str(saved).unwrap() };
         Self::new(saved, seed)
-    }
-
-    fn parse(text: &str) -> (StacConf, Vec<Complaint>) {
-        conf::parse(text.as_bytes(), "stacd.conf")
-    }
-
-    fn boot_tables(tables: Arc<BootTables>) -> Event {
-        Event::BootTables(tables)
     }
 }
 

@@ -52,6 +52,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::conf::Complaint;
+use libstas::core::daemon_core::DaemonCore;
 use libstas::core::{
     CtrlRef, CtrlState, Dctype, HostEffect, HostEvent, KernelController, Level, Links, LogRecord, Machine, Time,
     Uevent, UeventKind,
@@ -136,15 +137,9 @@ pub trait Core: Machine<Event: Debug, Effect: Clone + Debug> + Sized {
 }
 
 /// The core of a daemon: it has a configuration file and a saved state.
-pub trait Daemon: Core {
+pub trait Daemon: Core + DaemonCore<Conf = <Self as Core>::Conf> {
     /// The core with that saved state (JSON, or empty for none).
     fn restored(saved: &str, seed: u64) -> Self;
-
-    /// Reads its configuration file.
-    fn parse(text: &str) -> (Self::Conf, Vec<Complaint>);
-
-    /// The event for boot tables that were read.
-    fn boot_tables(tables: Arc<BootTables>) -> Self::Event;
 }
 
 /// A host around one core. It executes each effect at once; time passes only in [`FakeHost::wait`].
@@ -428,7 +423,7 @@ impl<C: Daemon> FakeHost<C> {
     /// # Panics
     /// Panics if the file has errors.
     pub fn configured(text: &str) -> Self {
-        let (conf, complaints) = C::parse(text);
+        let (conf, complaints) = C::parse(text.as_bytes(), "the file");
         assert!(complaints.is_empty(), "{complaints:?}");
         Self::around(C::restored("", 3), conf)
     }
@@ -458,7 +453,7 @@ impl<C: Daemon> FakeHost<C> {
 
     /// Writes the configuration file, which takes effect when it is read. Returns the complaints.
     pub fn write(&mut self, text: &str) -> Vec<Complaint> {
-        let (conf, complaints) = C::parse(text);
+        let (conf, complaints) = C::parse(text.as_bytes(), "the file");
         self.conf = conf;
         complaints
     }
