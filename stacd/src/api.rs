@@ -2,16 +2,15 @@
 
 use libstas::bus::metrics::Sample;
 use libstas::bus::{Callers, ControllerId, Dict, STAC_PATH, key, python};
-use libstas::conf::stacd;
 use libstas::core::Time;
-use libstas::core::plan::{Addresses, Planned};
+use libstas::core::daemon_core::DaemonCore as _;
 use libstas::daemon::answer;
 use libstas::daemon::debug::{self, Debuggable, stopping};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
 use libstas::daemon::history::{History, StateChange};
 use libstas::daemon::metrics;
-use libstas::nvme::{HostIdentity, Tid, shown};
+use libstas::nvme::{Tid, shown};
 use tokio::sync::mpsc;
 use zbus::fdo;
 use zbus::message::Header;
@@ -89,10 +88,6 @@ impl Stac {
 }
 
 impl Debuggable for Connector {
-    fn identity(&self) -> Option<&HostIdentity> {
-        self.settings().map(|settings| &*settings.identity)
-    }
-
     fn status(&self) -> String {
         status(self)
     }
@@ -103,17 +98,9 @@ impl Debuggable for Connector {
         Some(describe_ioc(&ioc, self, now, true))
     }
 
-    fn source(&self, tid: &Tid) -> Option<String> {
-        self.statuses().any(|listed| listed.tid == tid).then(|| self.listed_by(tid))
-    }
-
     fn metrics(&self, _: Time) -> Vec<Sample> {
-        let fleet = &self.fleet();
+        let fleet = &self.reconciler().fleet;
         metrics::samples(self.statuses(), |tid| fleet.reason_kind(tid), fleet.counters())
-    }
-
-    fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned> {
-        Connector::plan(self, now, stacd::parse(conf, "").0, addresses)
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use libstas::bus::{Callers, STAC_NAME, STAC_PATH, STAC_ROOT_NAME, for_root, own_name, public};
+use libstas::core::daemon_core::DaemonCore as _;
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
@@ -19,8 +20,8 @@ use libstas::linux::effects::{LinuxHost, Setup};
 use libstas::linux::usage::exclusive::SOCKET;
 use stacd::api::{Stac, StacDebug, announce};
 use stacd::connector::{Connector, Event};
+use stacd::shell::StacdShell;
 use stacd::shell::stafd_client::{REFRESH_LIMIT, StafdClient};
-use stacd::shell::{StacdShell, boot_tables, configured};
 use tokio::sync::mpsc;
 
 const ABOUT: About = About {
@@ -71,7 +72,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let stafd = StafdClient::new(client);
     let (announcements, inbox) = mpsc::unbounded_channel();
     tokio::spawn(announce(connection, inbox));
-    let first = vec![boot_tables(&files), configured(&files)];
+    let first = vec![Connector::boot_tables(files.boot_tables()), Connector::configured(files.settings())];
     let events = connector.clone();
     let host_events = move |event| events.post(Event::Host(event));
     let shell = StacdShell {

@@ -1,39 +1,22 @@
 //! Inputs by which storage could be lost, or connected less securely than asked.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, RENAMED, as_host, dc, dc_page, entry, interface, io};
+use fake_host::{
+    Connector, FakeHost, KEY, RENAMED, TARGET, as_host, dc, dc_page, entry, file, interface, io, line, tls, unencrypted,
+};
 use libstas::bus::contract::Origin;
 use libstas::core::{CtrlState, HostEffect, Links};
-use libstas::nvme::log_page::{Entry, SecType, Subtype, Treq, Tsas, Unclear};
+use libstas::nvme::log_page::{Entry, Subtype, Unclear};
 use stacd::connector::{DcPage, Event, PageState, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
-
-const TARGET: &str = "192.0.2.1";
-const KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
-
-fn line(nqn: &str, more: &str) -> String {
-    format!("controller=transport=tcp;traddr={TARGET};trsvcid=4420;nqn={nqn}{more}\n")
-}
-
-fn file(lines: &[String]) -> String {
-    format!("[Controllers]\n{}", lines.concat())
-}
 
 fn view(dcs: Vec<DcPage>) -> StafdView {
     StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() }
 }
 
-fn secured(nqn: &str, sectype: u8, treq: u8) -> Entry {
-    Entry { tsas: Tsas::Tcp { sectype: SecType(sectype) }, treq: Treq(treq), ..entry(TARGET, nqn) }
-}
-
-fn tls(nqn: &str) -> Entry {
-    secured(nqn, 2, 5)
-}
-
-fn clear(nqn: &str) -> Entry {
-    secured(nqn, 0, 6)
+fn a() -> Entry {
+    entry(TARGET, "a")
 }
 
 #[test]
@@ -52,13 +35,13 @@ fn a_known_entry_that_comes_back_with_another_subtype_keeps_its_controller() {
 
 #[test]
 fn the_strictest_of_several_entries_decides_on_encryption() {
-    for entries in [vec![tls("a"), clear("a")], vec![clear("a"), tls("a")]] {
+    for entries in [vec![tls(a()), unencrypted(a())], vec![unencrypted(a()), tls(a())]] {
         let mut host = Host::configured("").started();
         host.stafd_is(":1.5", view(vec![dc_page(&dc(TARGET), host.now, entries)]));
         host.wait(60);
         assert_eq!(host.nqns(), [""; 0]);
     }
-    for (one, other) in [(tls("a"), clear("a")), (clear("a"), tls("a"))] {
+    for (one, other) in [(tls(a()), unencrypted(a())), (unencrypted(a()), tls(a()))] {
         let mut host = Host::configured("").started();
         let pages =
             vec![dc_page(&dc("192.0.2.7"), host.now, vec![one]), dc_page(&dc("192.0.2.8"), host.now, vec![other])];
@@ -70,7 +53,7 @@ fn the_strictest_of_several_entries_decides_on_encryption() {
 
 #[test]
 fn an_announced_discovery_controller_neither_lowers_nor_raises_what_a_configured_one_demands() {
-    for (announced, configured, connected) in [(clear("a"), tls("a"), 0), (tls("a"), clear("a"), 1)] {
+    for (announced, configured, connected) in [(unencrypted(a()), tls(a()), 0), (tls(a()), unencrypted(a()), 1)] {
         for (first, second) in [("192.0.2.7", "192.0.2.8"), ("192.0.2.8", "192.0.2.7")] {
             let mut host = Host::configured("").started();
             let announced =
@@ -87,7 +70,7 @@ fn an_announced_discovery_controller_neither_lowers_nor_raises_what_a_configured
 fn a_configured_controller_without_tls_setting_takes_the_demand_of_its_entry() {
     for (more, connected) in [("", 0), (";tls=false", 1), (";tls=auto", 0)] {
         let mut host = Host::configured("").started();
-        host.stafd_is(":1.5", view(vec![dc_page(&dc(TARGET), host.now, vec![tls("a")])]));
+        host.stafd_is(":1.5", view(vec![dc_page(&dc(TARGET), host.now, vec![tls(a())])]));
         host.configure(&file(&[line("a", more)]));
         host.wait(60);
         assert_eq!(host.nqns().len(), connected, "{more}");

@@ -1,7 +1,7 @@
 //! Tests of stacd with a host and a stafd that answer every request at once.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, HOST, Op, RENAMED, as_host, controller, dc_page, entry, io, on_iface};
+use fake_host::{Connector, FakeHost, HOST, Op, RENAMED, TARGET, as_host, controller, dc_page, entry, io, on_iface};
 use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, FamilyOrder, InUse, StacConf};
 use libstas::core::fleet::Status;
 use libstas::core::{
@@ -12,8 +12,6 @@ use libstas::nvme::log_page::Entry;
 use stacd::connector::{DcPage, Effect, Event, Origin, PageState, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
-
-const TARGET: &str = "192.0.2.1";
 
 fn dc() -> Tid {
     fake_host::dc(TARGET)
@@ -685,14 +683,14 @@ fn a_configuration_with_an_unreadable_controller_takes_none_away() {
     host.conf.controllers.push(configured("x"));
     host.reload();
     host.conf.controllers.clear();
-    host.conf.controller_lost = true;
+    host.conf.lost_line = Some(1);
     host.reload();
     host.wait(60.0);
     assert_eq!(host.nqns(), ["x"]);
     host.restart();
     host.wait(60.0);
     assert_eq!(host.nqns(), ["x"]);
-    host.conf.controller_lost = false;
+    host.conf.lost_line = None;
     host.reload();
     host.wait(1.0);
     assert!(host.nqns().is_empty());
@@ -705,7 +703,7 @@ fn what_a_garbled_configuration_may_still_name_survives_the_end_of_its_log_entry
     host.reload();
     host.stafd_with(&["a", "b"], 100);
     host.conf.controllers.clear();
-    host.conf.controller_lost = true;
+    host.conf.lost_line = Some(1);
     host.restart();
     host.stafd_with(&["b"], 100);
     host.wait(60.0);

@@ -14,13 +14,9 @@ const EARLIER: &str = include_str!("states/95e0ff7.json");
 const C: &str = "controller=transport=tcp;traddr=192.0.2.9;trsvcid=4420;nqn=nqn.2014-08.org.example:c\n";
 const D: &str = "controller=transport=tcp;traddr=array.example;trsvcid=4420;nqn=nqn.2014-08.org.example:d\n";
 
-fn file(lines: &[&str]) -> String {
-    format!("[Controllers]\n{}", lines.concat())
-}
-
 /// A host on which all I/O controllers of the state are connected. stafd is not running.
 fn restarted() -> Host {
-    let mut host = Host::configured(&file(&[C, D]));
+    let mut host = Host::configured(&format!("[Controllers]\n{C}{D}"));
     host.links = Some(Links(vec![interface(1, "eth1", &["198.51.100.101"])]));
     host.names.insert("array.example".into(), vec!["192.0.2.9"]);
     let saved: Saved = serde_json::from_str(EARLIER).unwrap();
@@ -71,7 +67,7 @@ fn a_connection_of_an_earlier_state_is_ours() {
     let mut host = restarted();
     host.stafd_is(":1.5", stafd());
     host.wait(60);
-    host.configure(&file(&[D]));
+    host.configure(&format!("[Controllers]\n{D}"));
     host.wait(60);
     assert_eq!(host.disconnected(), ["nqn.2014-08.org.example:c"]);
 }

@@ -1,7 +1,7 @@
 //! Controllers that the configuration keeps from being connected or removed are listed and logged.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, Op, io};
+use fake_host::{Connector, FakeHost, Op, file, io};
 use libstas::core::HostEffect;
 use libstas::core::fleet::Status;
 use stacd::connector::IocView;
@@ -10,10 +10,6 @@ type Host = FakeHost<Connector>;
 
 fn line(traddr: &str, nqn: &str) -> String {
     format!("controller=transport=tcp;traddr={traddr};trsvcid=4420;nqn={nqn}\n")
-}
-
-fn file(lines: &[String]) -> String {
-    format!("[Controllers]\n{}", lines.concat())
 }
 
 /// The address, state and reason that `ls` shows for a subsystem.

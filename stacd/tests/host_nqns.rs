@@ -4,13 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fake_host::{Connector, FakeHost, HOST, RENAMED, as_host, dc_page, entry};
+use fake_host::{Connector, FakeHost, HOST, RENAMED, TARGET, as_host, dc_page, entry};
 use libstas::bus::contract::{DcPage, PageState};
 use libstas::nvme::Tid;
 use proptest::prelude::*;
 use stacd::connector::{Event, RemovalReason, RemovedDc, StafdView};
 
-const TARGET: &str = "192.0.2.1";
 const NQNS: [&str; 3] = [HOST, RENAMED, "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-00000000000c"];
 const SUBSYSTEMS: [&str; 4] = ["a", "b", "c", "d"];
 /// After this many seconds without a change everything is as the log page and the host NQN say.

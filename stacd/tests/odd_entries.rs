@@ -1,7 +1,7 @@
 //! Log entries that are spelt differently, damaged, or moved to another address.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, dc_page, entry, io};
+use fake_host::{Connector, FakeHost, TARGET, dc_page, entry, io};
 use libstas::bus::contract::StafdView;
 use libstas::core::Time;
 use libstas::nvme::log_page::{Entry, Subtype, TrType, Unclear};
@@ -10,7 +10,6 @@ use serde_json::Value;
 
 type Host = FakeHost<Connector>;
 
-const TARGET: &str = "192.0.2.1";
 const FC: &str = "nn-0x10000090fa942779:pn-0x20000090fa942779";
 const FC_HOST: &str = "nn-0x10000090fa000001:pn-0x20000090fa000001";
 

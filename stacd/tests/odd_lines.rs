@@ -2,21 +2,10 @@
 //! nothing is connected less securely.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, interface};
+use fake_host::{Connector, FakeHost, KEY, TARGET, file, interface, line};
 use libstas::core::{HostEffect, Links};
 
 type Host = FakeHost<Connector>;
-
-const TARGET: &str = "192.0.2.1";
-const KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
-
-fn line(nqn: &str, more: &str) -> String {
-    format!("controller=transport=tcp;traddr={TARGET};trsvcid=4420;nqn={nqn}{more}\n")
-}
-
-fn file(lines: &[String]) -> String {
-    format!("[Controllers]\n{}", lines.concat())
-}
 
 #[test]
 fn an_entry_with_a_misspelled_interface_removes_nothing() {

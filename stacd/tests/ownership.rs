@@ -1,24 +1,17 @@
 //! Which connections stacd disconnects, and which it keeps (doc/ownership.md).
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, Core as _, FakeHost, Op, dc, dc_page, entry, io, on_iface};
+use fake_host::{
+    Connector, Core as _, FakeHost, Op, TARGET, dc, dc_page, entry, file, io, line, on_iface, other_owner,
+};
 use libstas::core::{CtrlRef, CtrlState, Gained, HostEffect, Interface, KernelController, Links, Owner, Time};
-use libstas::nvme::{Purpose, Tid};
+use libstas::nvme::Tid;
 use stacd::connector::{DcPage, Event, Origin, PageState, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
 
 const A: &str = "nqn.2014-08.org.example:a";
 const B: &str = "nqn.2014-08.org.example:b";
-const TARGET: &str = "192.0.2.1";
-
-fn line(nqn: &str, more: &str) -> String {
-    format!("controller=transport=tcp;traddr={TARGET};trsvcid=4420;nqn={nqn}{more}\n")
-}
-
-fn file(lines: &[String]) -> String {
-    format!("[Controllers]\n{}", lines.concat())
-}
 
 fn audited(more: &str, lines: &[String]) -> String {
     format!(
@@ -31,20 +24,6 @@ fn tid(nqn: &str) -> Tid {
     io(TARGET, nqn)
 }
 
-/// A connection made by another program.
-fn by_hand(host: &mut Host, tid: &Tid, owner: Owner) -> CtrlRef {
-    let ctrl = host.make(tid, Purpose::Io);
-    host.ctrl(ctrl).owner = owner;
-    if host.count_of(Op::Snapshot) > 0 {
-        host.send_snapshot();
-    }
-    ctrl
-}
-
-fn other() -> Owner {
-    Owner::Other("discoverd".into())
-}
-
 fn interface(index: u32, name: &str, up: bool) -> Interface {
     let addresses = vec![format!("192.0.2.{}", 10 + index).parse().unwrap()];
     Interface { index, name: name.into(), mac: Vec::new(), up, addresses }
@@ -52,10 +31,6 @@ fn interface(index: u32, name: &str, up: bool) -> Interface {
 
 fn links(eth1_is_up: bool) -> Links {
     Links(vec![interface(0, "eth0", true), interface(1, "eth1", eth1_is_up)])
-}
-
-fn has(host: &Host, ctrl: CtrlRef) -> bool {
-    host.ctrls().contains(&ctrl)
 }
 
 fn owner(host: &mut Host, ctrl: CtrlRef) -> Owner {
@@ -72,7 +47,7 @@ fn what_is_connected_is_recorded_as_ours() {
 #[test]
 fn a_connection_without_an_owner_is_adopted_claimed_and_removed_like_ours() {
     let mut host = Host::configured(&file(&[line(A, "")]));
-    let ctrl = by_hand(&mut host, &tid(A), Owner::None);
+    let ctrl = host.add_owned(&tid(A), Owner::None);
     host.start();
     assert_eq!((host.ctrls(), owner(&mut host, ctrl)), (vec![ctrl], Owner::Stas(Gained::Adopted)));
     host.configure(&file(&[]));
@@ -86,13 +61,13 @@ fn another_orchestrators_connection_is_used_and_never_claimed_or_disconnected() 
         for after in [file(&[]), file(&["exclude=transport=tcp\n".into()])] {
             let section = format!("[I/O controller connection management]\ndisconnect-scope={scope}\n");
             let mut host = Host::configured(&format!("{section}{}", file(&[line(A, "")])));
-            let ctrl = by_hand(&mut host, &tid(A), other());
+            let ctrl = host.add_owned(&tid(A), other_owner());
             host.start();
             assert_eq!(host.core.controller(&tid(A)).unwrap().member.kernel.unwrap().ctrl, ctrl);
             host.configure(&format!("{section}{after}"));
             host.stafd_with(&[], 0);
             host.wait(120);
-            assert_eq!((host.disconnected().len(), owner(&mut host, ctrl)), (0, other()), "{scope} {after}");
+            assert_eq!((host.disconnected().len(), owner(&mut host, ctrl)), (0, other_owner()), "{scope} {after}");
             assert_eq!(host.core.controllers().len(), 0, "{scope} {after}");
         }
     }
@@ -108,7 +83,7 @@ fn what_only_an_announced_discovery_controller_lists_is_used_and_never_claimed_o
         (Origin::Configured, false, true),
     ] {
         let mut host = Host::configured(&file(&[]));
-        let hand = by_hand(&mut host, &tid(A), Owner::None);
+        let hand = host.add_owned(&tid(A), Owner::None);
         host.links = Some(links(true));
         host.start();
         let page = |entries| {
@@ -126,7 +101,7 @@ fn what_only_an_announced_discovery_controller_lists_is_used_and_never_claimed_o
         assert_eq!(owner(&mut host, hand) == Owner::Stas(Gained::Adopted), claimed, "{origin}");
         host.page_has(vec![]);
         host.wait(120);
-        assert_eq!(has(&host, hand), !claimed, "{origin}");
+        assert_eq!(host.has(hand), !claimed, "{origin}");
         assert!(!host.nqns().contains(&B), "{origin}: its own connection is ended");
     }
 }
@@ -148,7 +123,7 @@ fn a_restarted_controller_takes_the_connection_that_it_had_and_leaves_the_others
         host.stafd_with(&[], 60);
         host.configure(&file(&[bound, line(A, "")]));
         assert_eq!(host.ctrls().len(), 1, "both lines use one connection");
-        let hand = by_hand(&mut host, &tid(A), Owner::None);
+        let hand = host.add_owned(&tid(A), Owner::None);
         host.configure(&file(&[line(A, "")]));
         host.wait(10);
         for _ in 0..restarts {
@@ -195,11 +170,11 @@ fn a_restart_removes_the_connection_that_is_there_and_not_the_one_that_is_being_
 fn a_connection_taken_over_by_another_orchestrator_is_kept() {
     let mut host = Host::configured(&file(&[line(A, "")])).started();
     let ctrl = host.ctrls()[0];
-    host.ctrl(ctrl).owner = other();
+    host.ctrl(ctrl).owner = other_owner();
     host.send_snapshot();
     host.configure(&file(&[]));
     host.wait(10);
-    assert!(has(&host, ctrl));
+    assert!(host.has(ctrl));
     assert_eq!(host.logged("it belongs to discoverd"), 1);
 }
 
@@ -210,24 +185,24 @@ fn a_connection_that_another_orchestrator_claims_after_the_last_snapshot_is_kept
         for exclude in [false, true] {
             let case = format!("{claimed}, exclude=: {exclude}");
             let mut host = Host::configured(&file(&[]));
-            let ctrl = by_hand(&mut host, &tid(A), Owner::None);
+            let ctrl = host.add_owned(&tid(A), Owner::None);
             host.start();
             if claimed == "before" {
-                host.ctrl(ctrl).owner = other();
+                host.ctrl(ctrl).owner = other_owner();
             }
             host.configure(&file(&[line(A, "")]));
             if claimed == "used" {
-                host.ctrl(ctrl).owner = other();
+                host.ctrl(ctrl).owner = other_owner();
             }
             host.hold(Op::Disconnect);
             let removed = if exclude { "exclude=trsvcid=4420\n".to_owned() } else { String::new() };
             host.configure(&file(&[removed]));
             host.wait(1);
-            host.ctrl(ctrl).owner = other();
+            host.ctrl(ctrl).owner = other_owner();
             host.release(Op::Disconnect);
             host.wait(600);
-            assert!(has(&host, ctrl), "{case}");
-            assert_eq!(host.ctrl(ctrl).owner, other(), "{case}");
+            assert!(host.has(ctrl), "{case}");
+            assert_eq!(host.ctrl(ctrl).owner, other_owner(), "{case}");
         }
     }
 }
@@ -240,7 +215,7 @@ fn an_owner_that_cannot_be_read_keeps_the_connection_until_it_can() {
     host.send_snapshot();
     host.configure(&file(&[]));
     host.wait(60);
-    assert!(has(&host, ctrl));
+    assert!(host.has(ctrl));
     host.ctrl(ctrl).owner = Owner::Stas(Gained::Connected);
     host.wait(20);
     assert_eq!(host.disconnected(), [A]);
@@ -256,7 +231,7 @@ fn a_connection_that_a_later_version_has_recorded_is_used_kept_and_not_claimed()
             let owned = if in_registry { Owner::Unknown } else { Owner::None };
             let mut host = Host::configured(&file(&[line(A, "")]));
             host.registry_is_read_only = true;
-            let ctrl = by_hand(&mut host, &tid(A), owned.clone());
+            let ctrl = host.add_owned(&tid(A), owned.clone());
             host.start();
             if !in_registry {
                 let saved = host.saved.replace("\"gained\":\"adopted\"", "\"gained\":\"inherited\"");
@@ -269,7 +244,7 @@ fn a_connection_that_a_later_version_has_recorded_is_used_kept_and_not_claimed()
             assert_eq!(host.core.controller(&tid(A)).unwrap().member.kernel.unwrap().ctrl, ctrl, "{case}");
             host.configure(&end);
             host.wait(600);
-            assert!(has(&host, ctrl), "{case}");
+            assert!(host.has(ctrl), "{case}");
             assert_eq!((host.disconnected().len(), owner(&mut host, ctrl)), (0, owned), "{case}");
             assert!(!host.host_effects().any(|effect| matches!(effect, HostEffect::Claim(_))), "{case}");
         }
@@ -280,7 +255,7 @@ fn a_connection_that_a_later_version_has_recorded_is_used_kept_and_not_claimed()
 fn without_a_registry_the_saved_state_tells_what_is_ours() {
     let mut host = Host::configured(&file(&[line(A, ""), line(B, "")]));
     host.registry_is_read_only = true;
-    let adopted = by_hand(&mut host, &tid(B), Owner::None);
+    let adopted = host.add_owned(&tid(B), Owner::None);
     host.start();
     host.kill();
     host.conf.controllers.clear();
@@ -298,14 +273,14 @@ fn a_removal_ends_only_the_connection_that_its_controller_holds() {
         if by == "page" {
             host.stafd_with(&[A, B], 60);
         }
-        let hand = by_hand(&mut host, &on_iface("lo", &tid(A)), Owner::None);
+        let hand = host.add_owned(&on_iface("lo", &tid(A)), Owner::None);
         match by {
             "edit" => host.configure(&file(&[])),
             _ => host.page_is(&[B]),
         }
         host.wait(60);
         assert_eq!(host.disconnected(), [A], "{by}");
-        assert!(has(&host, hand), "{by}");
+        assert!(host.has(hand), "{by}");
     }
 }
 
@@ -315,13 +290,13 @@ fn an_exclusion_ends_only_what_it_matches_itself() {
     host.set_links(links(true));
     host.start();
     let own = host.ctrls()[0];
-    let hand = by_hand(&mut host, &tid(A), Owner::None);
+    let hand = host.add_owned(&tid(A), Owner::None);
     host.ctrl(hand).src_addr = "192.0.2.11".parse().ok();
     host.send_snapshot();
     host.configure(&file(&[line(A, ";host-iface=eth1"), "exclude=host-iface=eth1\n".into()]));
     host.wait(60);
     assert_eq!(host.gone.iter().map(|gone| gone.ctrl).collect::<Vec<_>>(), [own]);
-    assert!(has(&host, hand), "the one made by hand, routed over eth1 and not bound to it");
+    assert!(host.has(hand), "the one made by hand, routed over eth1 and not bound to it");
 }
 
 #[test]
@@ -368,10 +343,10 @@ fn an_exclusion_ends_a_connection_of_ours_that_was_only_kept() {
 #[test]
 fn an_excluded_connection_of_another_owner_is_not_used() {
     let mut host = Host::configured(&file(&[line(A, ""), "exclude=host-iface=eth1\n".into()]));
-    let theirs = by_hand(&mut host, &on_iface("eth1", &tid(A)), other());
+    let theirs = host.add_owned(&on_iface("eth1", &tid(A)), other_owner());
     host.start();
     host.wait(30);
-    assert!(has(&host, theirs));
+    assert!(host.has(theirs));
     assert_eq!(host.paths(), [(TARGET, ""), (TARGET, "eth1")]);
     assert_eq!(host.gone.len(), 0);
 }
@@ -380,13 +355,13 @@ fn an_excluded_connection_of_another_owner_is_not_used() {
 fn a_connection_of_another_program_without_a_working_interface_is_not_adopted() {
     let cases: [(&str, &str, CtrlState, bool, Owner, bool); 10] = [
         ("down", "eth1", CtrlState::Connecting, false, Owner::None, false),
-        ("down, of another owner", "eth1", CtrlState::Connecting, false, other(), false),
+        ("down, of another owner", "eth1", CtrlState::Connecting, false, other_owner(), false),
         ("up", "eth1", CtrlState::Connecting, true, Owner::None, true),
         ("live", "eth1", CtrlState::Live, false, Owner::None, true),
         ("ours", "eth1", CtrlState::Connecting, false, Owner::Stas(Gained::Connected), true),
         ("adopted before", "eth1", CtrlState::Connecting, false, Owner::Stas(Gained::Adopted), true),
         ("absent", "eth9", CtrlState::Connecting, true, Owner::None, false),
-        ("absent, of another owner", "eth9", CtrlState::Connecting, true, other(), false),
+        ("absent, of another owner", "eth9", CtrlState::Connecting, true, other_owner(), false),
         ("absent, but live", "eth9", CtrlState::Live, true, Owner::None, true),
         ("absent, ours", "eth9", CtrlState::Connecting, true, Owner::Stas(Gained::Connected), true),
     ];
@@ -396,7 +371,7 @@ fn a_connection_of_another_program_without_a_working_interface_is_not_adopted() 
         if links_first {
             host.set_links(links(up));
         }
-        let hand = by_hand(&mut host, &on_iface(iface, &tid(A)), owner);
+        let hand = host.add_owned(&on_iface(iface, &tid(A)), owner);
         host.ctrl(hand).state = state;
         host.start();
         if !links_first {
@@ -417,17 +392,23 @@ fn a_connection_of_another_program_without_a_working_interface_is_not_adopted() 
 #[test]
 fn a_connection_of_another_owner_that_loses_its_interface_is_replaced_and_stays() {
     let cases: [(&str, &str, Owner, CtrlState, bool); 6] = [
-        ("of another owner", "", other(), CtrlState::Connecting, true),
-        ("of another owner, and live", "", other(), CtrlState::Live, false),
-        ("of another owner, in an unknown state", "", other(), CtrlState::Unknown, false),
-        ("of another owner, and wanted on that interface", ";host-iface=eth1", other(), CtrlState::Connecting, false),
+        ("of another owner", "", other_owner(), CtrlState::Connecting, true),
+        ("of another owner, and live", "", other_owner(), CtrlState::Live, false),
+        ("of another owner, in an unknown state", "", other_owner(), CtrlState::Unknown, false),
+        (
+            "of another owner, and wanted on that interface",
+            ";host-iface=eth1",
+            other_owner(),
+            CtrlState::Connecting,
+            false,
+        ),
         ("adopted", "", Owner::None, CtrlState::Connecting, false),
         ("ours", "", Owner::Stas(Gained::Connected), CtrlState::Connecting, false),
     ];
     for (what, more, owner, state, replaced) in cases {
         let mut host = Host::configured(&file(&[line(A, more)]));
         host.set_links(links(true));
-        let hand = by_hand(&mut host, &on_iface("eth1", &tid(A)), owner.clone());
+        let hand = host.add_owned(&on_iface("eth1", &tid(A)), owner.clone());
         host.start();
         host.wait(5);
         assert_eq!(host.kernel.len(), 1, "{what}");
@@ -444,8 +425,8 @@ fn a_connection_of_another_owner_that_loses_its_interface_is_replaced_and_stays(
         // The removal ends only what is ours.
         host.configure(&file(&[]));
         host.wait(60);
-        assert_eq!(has(&host, hand), owner == other(), "{what}");
-        assert_eq!(host.kernel.len(), usize::from(owner == other()), "{what}");
+        assert_eq!(host.has(hand), owner == other_owner(), "{what}");
+        assert_eq!(host.kernel.len(), usize::from(owner == other_owner()), "{what}");
     }
 }
 
@@ -453,7 +434,7 @@ fn a_connection_of_another_owner_that_loses_its_interface_is_replaced_and_stays(
 fn a_connection_that_moves_to_another_interface_no_longer_serves_and_another_is_made() {
     let mut host = Host::configured(&file(&[line(A, ";host-iface=eth0"), line(A, ";host-iface=eth1")]));
     host.set_links(links(true));
-    let hand = by_hand(&mut host, &tid(A), Owner::None);
+    let hand = host.add_owned(&tid(A), Owner::None);
     host.ctrl(hand).src_addr = "192.0.2.10".parse().ok();
     host.start();
     assert_eq!(host.paths(), [(TARGET, ""), (TARGET, "eth1")], "adopted for eth0, connected for eth1");
@@ -469,7 +450,7 @@ fn a_connection_that_moves_to_another_interface_no_longer_serves_and_another_is_
 fn an_audit_needs_a_source_and_time_to_hear_of_others() {
     let mut host = Host::configured(&audited("", &[]));
     for nqn in [A, B] {
-        by_hand(&mut host, &tid(nqn), Owner::None);
+        host.add_owned(&tid(nqn), Owner::None);
     }
     host.start();
     host.stafd_is(":1.5", libstas_view());
@@ -487,11 +468,11 @@ fn libstas_view() -> stacd::connector::StafdView {
 #[test]
 fn an_audit_waits_for_a_settled_page_of_every_discovery_controller() {
     let mut host = Host::configured(&audited("", &[]));
-    let hand = by_hand(&mut host, &tid(B), Owner::None);
+    let hand = host.add_owned(&tid(B), Owner::None);
     host.start();
     host.stafd_with(&[A], 0);
     host.wait(25);
-    assert!(has(&host, hand));
+    assert!(host.has(hand));
     host.wait(60);
     assert_eq!(host.disconnected(), [B]);
 }
@@ -512,7 +493,7 @@ fn an_audit_waits_for_a_settled_page_of_each_of_several_discovery_controllers() 
         for restart in [false, true] {
             let case = format!("{what}, restarted: {restart}");
             let mut host = Host::configured(&audited("", &[]));
-            let hand = by_hand(&mut host, &tid(B), Owner::None);
+            let hand = host.add_owned(&tid(B), Owner::None);
             host.start();
             let read = dc_page(&dc(TARGET), host_time(900), vec![entry(TARGET, A)]);
             let now = host.now;
@@ -535,14 +516,14 @@ fn an_audit_waits_for_a_settled_page_of_each_of_several_discovery_controllers() 
                 host.stafd_is(":1.6", view);
                 host.wait(300);
             }
-            assert!(has(&host, hand), "{case}");
+            assert!(host.has(hand), "{case}");
             assert!(host.nqns().contains(&A), "{case}");
             let now = host.now;
             let late = &mut host.peer.view.as_mut().unwrap().dcs[1];
             (late.state, late.connected_since) = (PageState::Fresh, Some(now));
             host.feed(Event::PageChanged(dc("192.0.2.2")));
             host.wait(25);
-            assert!(has(&host, hand), "{case}: its page is not settled yet");
+            assert!(host.has(hand), "{case}: its page is not settled yet");
             host.wait(60);
             assert_eq!(host.disconnected(), [B], "{case}");
         }
@@ -558,18 +539,18 @@ fn an_audit_proceeds_with_the_settled_page_of_a_polled_discovery_controller() {
     host.stafd_with(&[A], 0);
     host.wait(40);
     // The poll is over: stafd goes on to publish the page, and of which connection it is.
-    let hand = by_hand(&mut host, &tid(B), Owner::None);
+    let hand = host.add_owned(&tid(B), Owner::None);
     host.wait(60);
     assert_eq!(host.disconnected(), [B], "between two polls");
-    assert!(!has(&host, hand));
+    assert!(!host.has(hand));
     host.wait(POLL - 100);
     // The next poll begins: its page is not settled yet.
     let now = host.now;
     host.peer.first().connected_since = Some(now);
     host.page_is(&[A]);
-    let second = by_hand(&mut host, &tid(B), Owner::None);
+    let second = host.add_owned(&tid(B), Owner::None);
     host.wait(25);
-    assert!(has(&host, second), "the page of the new poll is not settled");
+    assert!(host.has(second), "the page of the new poll is not settled");
     host.wait(60);
     assert_eq!(host.disconnected(), [B, B]);
     assert_eq!(host.nqns(), [A]);
@@ -578,22 +559,22 @@ fn an_audit_proceeds_with_the_settled_page_of_a_polled_discovery_controller() {
     host.peer.first().state = PageState::Saved;
     host.peer.first().connected_since = None;
     host.page_is(&[]);
-    let third = by_hand(&mut host, &tid(B), Owner::None);
+    let third = host.add_owned(&tid(B), Owner::None);
     host.wait(300);
-    assert!(has(&host, third));
+    assert!(host.has(third));
     assert_eq!(host.nqns(), [A, B]);
 }
 
 #[test]
 fn an_audit_waits_until_stafd_lists_all_that_its_configuration_means() {
     let mut host = Host::configured(&audited("", &[]));
-    let hand = by_hand(&mut host, &tid(B), Owner::None);
+    let hand = host.add_owned(&tid(B), Owner::None);
     host.start();
     host.stafd_with(&[A], 0);
     host.peer.view.as_mut().unwrap().is_complete = false;
     host.feed(stacd::connector::Event::DcRemoved);
     host.wait(300);
-    assert!(has(&host, hand), "a host name in stafd.conf has no known address");
+    assert!(host.has(hand), "a host name in stafd.conf has no known address");
     host.peer.view.as_mut().unwrap().is_complete = true;
     host.feed(stacd::connector::Event::DcRemoved);
     host.wait(60);
@@ -646,16 +627,16 @@ fn an_audit_removes_only_what_its_scope_names() {
         ("another transport, excluded by its family", "disconnect-trtypes=rdma\n[Global]\nip-family=ipv6\n", |_| {}),
         ("another transport", "disconnect-trtypes=rdma+fc\n", |_| {}),
         ("an administrative controller", "", |kernel| kernel.cntrltype = libstas::core::CtrlType::Admin),
-        ("another owner's", "", |kernel| kernel.owner = other()),
+        ("another owner's", "", |kernel| kernel.owner = other_owner()),
     ];
     for (what, section, change) in cases {
         let mut host = Host::configured(&audited(section, &[]));
-        let hand = by_hand(&mut host, &tid(B), Owner::None);
+        let hand = host.add_owned(&tid(B), Owner::None);
         change(host.ctrl(hand));
         host.start();
         host.stafd_with(&[], 0);
         host.wait(120);
-        assert!(has(&host, hand), "{what}");
+        assert!(host.has(hand), "{what}");
     }
 }
 
@@ -663,7 +644,7 @@ fn an_audit_removes_only_what_its_scope_names() {
 fn a_connection_marked_by_the_audit_is_kept_when_the_scope_is_narrowed() {
     for narrow in [file(&[]), audited("disconnect-trtypes=rdma\n", &[]), audited("", &[line(B, "")])] {
         let mut host = Host::configured(&audited("", &[]));
-        let hand = by_hand(&mut host, &tid(B), Owner::None);
+        let hand = host.add_owned(&tid(B), Owner::None);
         host.start();
         host.hold(Op::CheckUse);
         host.stafd_with(&[A], 60);
@@ -672,23 +653,23 @@ fn a_connection_marked_by_the_audit_is_kept_when_the_scope_is_narrowed() {
         host.configure(&narrow);
         host.release(Op::CheckUse);
         host.wait(60);
-        assert!(has(&host, hand), "{narrow}");
+        assert!(host.has(hand), "{narrow}");
     }
     // The same across a restart.
     let mut host = Host::configured(&audited("", &[]));
-    let hand = by_hand(&mut host, &tid(B), Owner::None);
+    let hand = host.add_owned(&tid(B), Owner::None);
     host.start();
     host.in_use.insert(B.into());
     host.stafd_with(&[A], 60);
     host.wait(60);
-    assert!(has(&host, hand));
+    assert!(host.has(hand));
     host.kill();
     host.in_use.clear();
     host.conf.disconnect_scope = libstas::conf::DisconnectScope::OnlyStas;
     host.start();
     host.stafd_with(&[A], 60);
     host.wait(120);
-    assert!(has(&host, hand));
+    assert!(host.has(hand));
 }
 
 #[test]
@@ -699,29 +680,29 @@ fn an_exclusion_reaches_a_connection_without_an_owner_in_the_audit_scope_only() 
         (audited("disconnect-trtypes=rdma\n", &["exclude=transport=tcp\n".into()]), true),
     ] {
         let mut host = Host::configured(&text);
-        let hand = by_hand(&mut host, &tid(B), Owner::None);
+        let hand = host.add_owned(&tid(B), Owner::None);
         host.start();
         host.wait(30);
-        assert_eq!(has(&host, hand), stays, "{text}");
+        assert_eq!(host.has(hand), stays, "{text}");
     }
 }
 
 #[test]
 fn what_no_source_has_listed_is_not_removed_whatever_the_registry_says() {
     let mut host = Host::configured(&file(&[]));
-    let ours = by_hand(&mut host, &tid(A), Owner::Stas(Gained::Connected));
+    let ours = host.add_owned(&tid(A), Owner::Stas(Gained::Connected));
     host.start();
     host.stafd_with(&[B], 0);
     host.wait(120);
-    assert!(has(&host, ours));
+    assert!(host.has(ours));
     host.configure(&file(&["exclude=transport=tcp\n".into()]));
     host.wait(30);
-    assert!(has(&host, ours));
+    assert!(host.has(ours));
 }
 
 #[test]
 fn a_state_of_an_earlier_version_names_what_is_ours_by_its_controllers() {
-    for (owner, goes) in [(Owner::None, true), (other(), false)] {
+    for (owner, goes) in [(Owner::None, true), (other_owner(), false)] {
         let mut host = Host::configured(&file(&[line(A, "")])).started();
         let ctrl = host.ctrls()[0];
         let mut saved: serde_json::Value = serde_json::from_str(&fake_host::Core::save(&host.core)).unwrap();
@@ -808,7 +789,7 @@ fn each_disconnect_is_announced_with_its_cause() {
     assert_eq!(causes(&host), ["disconnecting: ip-family= in stacd.conf excludes its address"]);
 
     let mut host = Host::configured(&audited("", &[line(A, "")]));
-    by_hand(&mut host, &tid(B), Owner::None);
+    host.add_owned(&tid(B), Owner::None);
     host.start();
     host.stafd_is(":1.5", libstas_view());
     host.wait(60);
@@ -856,7 +837,7 @@ fn a_state_that_is_not_known_yet_counts_as_live() {
     host.wait(5);
     host.release(Op::Snapshot);
     host.wait(30);
-    assert!(has(&host, ctrl));
+    assert!(host.has(ctrl));
 }
 
 /// `exclude=` and `in-use=disconnect` disconnect storage in use, but keep storage from which the host runs.

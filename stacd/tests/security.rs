@@ -1,13 +1,11 @@
 //! I/O controllers that must not be connected unencrypted.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, dc_page, entry, io};
+use fake_host::{Connector, FakeHost, TARGET, dc_page, entry, io, secured};
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, KernelController};
 use libstas::nvme::Tid;
-use libstas::nvme::log_page::{Entry, SecType, Treq, Tsas};
-
-const TARGET: &str = "192.0.2.1";
+use libstas::nvme::log_page::Entry;
 
 fn started(conf: &str) -> FakeHost<Connector> {
     FakeHost::configured(conf).started()
@@ -17,10 +15,6 @@ fn state(host: &FakeHost<Connector>, nqn: &str) -> (Status, String) {
     let views = host.core.controllers();
     let view = views.iter().find(|view| view.member.tid.subsysnqn == nqn).unwrap();
     (view.member.status, view.member.reason.clone().unwrap_or_default())
-}
-
-fn secured(nqn: &str, sectype: u8, treq: u8) -> Entry {
-    Entry { tsas: Tsas::Tcp { sectype: SecType(sectype) }, treq: Treq(treq), ..entry(TARGET, nqn) }
 }
 
 /// Lets stafd list these entries.
@@ -39,10 +33,10 @@ fn list(host: &mut FakeHost<Connector>, entries: Vec<Entry>) {
 fn a_listed_subsystem_that_requires_tls_waits_with_the_reason_and_the_others_are_connected() {
     let mut host = started("");
     let entries = vec![
-        secured("nqn.required", 2, 5),
-        secured("nqn.not-specified", 2, 4),
-        secured("nqn.not-required", 2, 6),
-        secured("nqn.plain", 0, 4),
+        secured(entry(TARGET, "nqn.required"), 2, 5),
+        secured(entry(TARGET, "nqn.not-specified"), 2, 4),
+        secured(entry(TARGET, "nqn.not-required"), 2, 6),
+        secured(entry(TARGET, "nqn.plain"), 0, 4),
     ];
     list(&mut host, entries);
     host.wait(120);
@@ -58,10 +52,10 @@ fn a_listed_subsystem_that_requires_tls_waits_with_the_reason_and_the_others_are
 #[test]
 fn a_controller_that_no_longer_requires_tls_is_connected() {
     let mut host = started("");
-    list(&mut host, vec![secured("nqn.a", 2, 5)]);
+    list(&mut host, vec![secured(entry(TARGET, "nqn.a"), 2, 5)]);
     host.wait(5);
     assert_eq!(host.nqns(), [""; 0]);
-    host.page_has(vec![secured("nqn.a", 2, 6)]);
+    host.page_has(vec![secured(entry(TARGET, "nqn.a"), 2, 6)]);
     host.wait(5);
     assert_eq!(host.nqns(), ["nqn.a"]);
 }

@@ -1,38 +1,16 @@
 //! Starting stacd by hand where it cannot run.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(missing_docs)]
 
-use std::path::Path;
-use std::process::{Command, Output};
+use fake_host::Program;
 
-/// Without a system bus, so that it cannot get far.
-fn stacd(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stacd"));
-    command.args(arguments).env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus").output().unwrap()
-}
+const STACD: Program = Program { name: "stacd", path: env!("CARGO_BIN_EXE_stacd") };
 
 #[test]
 fn what_is_missing_is_said_with_the_remedy() {
-    let output = stacd(&["--conf-file", "/nonexistent/stacd.conf"]);
-    assert_eq!(output.status.code(), Some(1));
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-    let expected = match (is_root(), Path::new("/dev/nvme-fabrics").exists()) {
-        (false, _) => "stacd: stacd needs root privileges: it connects storage. Start it with `systemctl start stacd`",
-        (true, false) => "stacd: /dev/nvme-fabrics does not exist: the kernel's NVMe-oF modules are not loaded",
-        (true, true) => "/nonexistent/bus",
-    };
-    assert!(said.contains(expected), "{said}");
+    STACD.says_what_is_missing();
 }
 
 #[test]
 fn the_version_is_that_of_the_project_and_a_mistake_is_reported() {
-    let output = stacd(&["--version"]);
-    assert!(output.status.success());
-    assert!(String::from_utf8(output.stdout).unwrap().ends_with(concat!(" ", env!("CARGO_PKG_VERSION"), "\n")));
-    let output = stacd(&["--conf-fiel", "x"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("--conf-fiel"));
-}
-
-fn is_root() -> bool {
-    std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0
+    STACD.says_its_version_and_reports_a_mistake();
 }

@@ -2,15 +2,13 @@
 //! again.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, Op, io};
+use fake_host::{Connector, FakeHost, Op, TARGET, io};
 use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::HostEffect;
 use libstas::core::fleet::Status;
 use stacd::connector::{Effect, Event, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
-
-const TARGET: &str = "192.0.2.1";
 
 /// What a removal waits for.
 #[derive(Clone, Copy, Debug, PartialEq)]

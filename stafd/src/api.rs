@@ -14,9 +14,8 @@ use libstas::bus::contract::{StafdView, dictionary, wire};
 use libstas::bus::metrics::{PAGE_AGE, Sample};
 use libstas::bus::python::python_bool;
 use libstas::bus::{Callers, ControllerId, Dict, STAC_ROOT_NAME, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, key};
-use libstas::conf::stafd;
 use libstas::core::Time;
-use libstas::core::plan::{Addresses, Planned};
+use libstas::core::daemon_core::DaemonCore as _;
 use libstas::core::trust::Trust;
 use libstas::daemon::answer;
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
@@ -24,7 +23,7 @@ use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
 use libstas::daemon::history::{History, StateChange};
 use libstas::daemon::metrics;
-use libstas::nvme::{HostIdentity, Tid, shown};
+use libstas::nvme::{Tid, shown};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use zbus::message::Header;
@@ -259,10 +258,6 @@ impl Staf {
 }
 
 impl Debuggable for Finder {
-    fn identity(&self) -> Option<&HostIdentity> {
-        self.settings().map(|settings| &*settings.identity)
-    }
-
     fn status(&self) -> String {
         status(self)
     }
@@ -273,12 +268,8 @@ impl Debuggable for Finder {
         Some(describe_dc(&dc, self, now, true))
     }
 
-    fn source(&self, tid: &Tid) -> Option<String> {
-        self.statuses().any(|listed| listed.tid == tid).then(|| self.listed_by(tid))
-    }
-
     fn metrics(&self, now: Time) -> Vec<Sample> {
-        let fleet = self.fleet();
+        let fleet = &self.reconciler().fleet;
         let mut samples = metrics::samples(self.statuses(), |tid| fleet.reason_kind(tid), fleet.counters());
         let (announced, others): (Vec<_>, Vec<_>) =
             self.pages_read().partition(|(tid, _)| fleet.is_announced_only(tid));
@@ -302,10 +293,6 @@ impl Debuggable for Finder {
             Sample::new(PAGE_AGE, &[(key::TRUST, &trust)], now.since(oldest).as_secs_f64())
         }));
         samples
-    }
-
-    fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned> {
-        Finder::plan(self, now, stafd::parse(conf, "").0, addresses)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::bus::{CALL_TIMEOUT, Callers, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, for_root, own_name, public};
+use libstas::core::daemon_core::DaemonCore as _;
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
@@ -18,8 +19,8 @@ use libstas::daemon::systemd::Systemd;
 use libstas::daemon::{seed, signals};
 use stafd::api::{Refreshes, Staf, StafDebug, StafRoot, announce};
 use stafd::finder::Finder;
+use stafd::shell::StafdShell;
 use stafd::shell::host::StafdHost;
-use stafd::shell::{StafdShell, boot_tables, configured};
 use tokio::sync::mpsc;
 
 const ABOUT: About = About {
@@ -71,7 +72,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let (announcements, inbox) = mpsc::unbounded_channel();
     tokio::spawn(announce(connection, root_connection.clone(), inbox));
     let saver = Saver::start(state_file.clone())?;
-    let first = vec![boot_tables(&files), configured(&files)];
+    let first = vec![Finder::boot_tables(files.boot_tables()), Finder::configured(files.settings())];
     let shell = StafdShell {
         host: StafdHost::start(finder.clone())?,
         finder,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fake_host::{Core as _, FakeHost, Finder, Op, on_iface, referral};
+use fake_host::{Core as _, FakeHost, Finder, Op, on_iface, other_owner, referral};
 use libstas::core::browse::{BrowseCommand, BrowseEvent, Endpoint};
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, Gained, HostEffect, Interface, Level, Links, Owner};
@@ -1062,7 +1062,7 @@ fn an_unreadable_line_does_not_make_an_announced_controller_configured() {
     host.lose(A);
     host.kill_with(saved);
     host.write(&format!("{}{bad}", persistence("60")));
-    assert!(host.conf.controller_lost);
+    assert!(host.conf.lost_line.is_some());
     host.start();
     host.wait(30.0);
     assert_eq!(members(&host), 1, "the one that was connected");
@@ -1072,7 +1072,7 @@ fn an_unreadable_line_does_not_make_an_announced_controller_configured() {
 
 #[test]
 fn an_announced_controller_neither_claims_nor_ends_foreign_connections() {
-    for owner in [Owner::None, Owner::Other("discoverd".into())] {
+    for owner in [Owner::None, other_owner()] {
         let mut host = started(&persistence("10"));
         let hand = host.make(&dc(A, ""), Purpose::Discovery);
         host.ctrl(hand).owner = owner.clone();
@@ -1106,7 +1106,7 @@ fn an_exclusion_ends_a_connection_of_ours_that_no_controller_uses() {
         host.wait(0.6);
         assert_eq!((host.ctrls(), members(&host)), (vec![bound], 1), "the configured controller uses it");
         let hand = host.make(&dc(A, ""), Purpose::Discovery);
-        let owner = if ends { Owner::Stas(Gained::Connected) } else { Owner::Other("discoverd".into()) };
+        let owner = if ends { Owner::Stas(Gained::Connected) } else { other_owner() };
         host.ctrl(bound).owner = owner;
         let _ = host.write(&format!("{configured}exclude=host-iface=eth1\n"));
         host.restart();

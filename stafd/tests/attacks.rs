@@ -1,10 +1,10 @@
 //! Inputs by which discovery controllers could be lost, or connected less securely than asked.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{FakeHost, Finder, Op, announced, interface, own_entry, referral};
+use fake_host::{FakeHost, Finder, Op, announced, interface, own_entry, referral, tls, unencrypted};
 use libstas::core::Links;
 use libstas::core::browse::BrowseEvent;
-use libstas::nvme::log_page::{Entry, SecType, Subtype, Treq, Tsas};
+use libstas::nvme::log_page::{Entry, Subtype};
 use stafd::finder::Event;
 
 type Host = FakeHost<Finder>;
@@ -12,21 +12,13 @@ type Host = FakeHost<Finder>;
 const ROOT: &str = "192.0.2.1";
 const REFERRED: &str = "192.0.2.2";
 
-fn secured(sectype: u8, treq: u8) -> Entry {
-    Entry { tsas: Tsas::Tcp { sectype: SecType(sectype) }, treq: Treq(treq), ..referral(REFERRED) }
-}
-
-fn tls() -> Entry {
-    secured(2, 5)
-}
-
-fn clear() -> Entry {
-    secured(0, 6)
+fn referred() -> Entry {
+    referral(REFERRED)
 }
 
 #[test]
 fn a_referral_that_requires_tls_is_not_connected_in_clear_after_a_restart() {
-    let mut host = Host::with(&[ROOT]).page(ROOT, vec![tls()]).started();
+    let mut host = Host::with(&[ROOT]).page(ROOT, vec![tls(referred())]).started();
     host.wait(60);
     assert_eq!(host.addresses(), [ROOT]);
     host.peer.unreadable = true;
@@ -37,7 +29,7 @@ fn a_referral_that_requires_tls_is_not_connected_in_clear_after_a_restart() {
 
 #[test]
 fn a_withdrawn_referral_that_required_tls_is_not_connected_in_clear_after_a_restart() {
-    let mut host = Host::with(&[ROOT]).page(ROOT, vec![tls()]).started();
+    let mut host = Host::with(&[ROOT]).page(ROOT, vec![tls(referred())]).started();
     host.wait(60);
     host.page_is(ROOT, vec![]);
     host.peer.unreadable = true;
@@ -48,12 +40,12 @@ fn a_withdrawn_referral_that_required_tls_is_not_connected_in_clear_after_a_rest
 
 #[test]
 fn the_strictest_of_several_referrals_decides_on_encryption() {
-    for entries in [vec![tls(), clear()], vec![clear(), tls()]] {
+    for entries in [vec![tls(referred()), unencrypted(referred())], vec![unencrypted(referred()), tls(referred())]] {
         let mut host = Host::with(&[ROOT]).page(ROOT, entries).started();
         host.wait(60);
         assert_eq!(host.addresses(), [ROOT]);
     }
-    for (one, other) in [(tls(), clear()), (clear(), tls())] {
+    for (one, other) in [(tls(referred()), unencrypted(referred())), (unencrypted(referred()), tls(referred()))] {
         let mut host = Host::with(&[ROOT, "192.0.2.9"]).page(ROOT, vec![one]).page("192.0.2.9", vec![other]).started();
         host.wait(60);
         assert_eq!(host.addresses(), [ROOT, "192.0.2.9"]);

@@ -34,9 +34,6 @@ struct NoHost(Arc<Refreshes>);
 impl Shell for NoHost {
     type Core = Finder;
 
-    fn tick(&self) -> Event {
-        Event::Tick
-    }
     fn perform(&mut self, _: &Finder, effect: Effect) -> FollowUp {
         if let Effect::Refreshed { token, result } = effect {
             self.0.answer(token, result);

@@ -224,13 +224,13 @@ fn a_controller_removed_while_stafd_was_down_is_removed_and_listed_as_removed() 
 fn what_a_garbled_configuration_may_still_name_survives_the_end_of_its_referral_across_a_restart() {
     let mut host = Host::with(&["192.0.2.1", "192.0.2.2"]).page("192.0.2.1", vec![referral("192.0.2.2")]).started();
     host.conf.controllers.pop();
-    host.conf.controller_lost = true;
+    host.conf.lost_line = Some(1);
     host.restart();
     host.peer.pages.clear();
     host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
     host.wait(60.0);
     assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
-    host.conf.controller_lost = false;
+    host.conf.lost_line = None;
     host.reload();
     host.wait(1.0);
     assert_eq!(host.addresses(), ["192.0.2.1"]);
@@ -299,7 +299,6 @@ fn stafd_publishes_whether_all_controllers_are_listed() {
     assert!(host.core.published().is_complete);
     assert_eq!(signals(&host), before + 2);
     host.conf.lost_line = Some(7);
-    host.conf.controller_lost = true;
     host.reload();
     host.wait(1.0);
     assert!(!host.core.published().is_complete, "a line that cannot be used");

@@ -1,10 +1,10 @@
 //! Which connections stafd disconnects, and which it keeps (doc/ownership.md).
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{FakeHost, Finder, announced, dc, entry, interface, on_iface, referral};
+use fake_host::{FakeHost, Finder, announced, dc, entry, interface, on_iface, other_owner, referral};
 use libstas::core::browse::BrowseEvent;
-use libstas::core::{CtrlRef, Gained, HostEffect, Links, Owner};
-use libstas::nvme::{Purpose, Tid};
+use libstas::core::{Gained, HostEffect, Links, Owner};
+use libstas::nvme::Tid;
 use stafd::finder::Event;
 
 type Host = FakeHost<Finder>;
@@ -12,37 +12,23 @@ type Host = FakeHost<Finder>;
 const ONE: &str = "192.0.2.1";
 const TWO: &str = "192.0.2.2";
 
-fn by_hand(host: &mut Host, tid: &Tid, owner: Owner) -> CtrlRef {
-    let ctrl = host.make(tid, Purpose::Discovery);
-    host.ctrl(ctrl).owner = owner;
-    ctrl
-}
-
-fn other() -> Owner {
-    Owner::Other("discoverd".into())
-}
-
-fn has(host: &Host, ctrl: CtrlRef) -> bool {
-    host.ctrls().contains(&ctrl)
-}
-
 #[test]
 fn a_configured_discovery_controller_claims_the_connection_without_owner_that_it_uses() {
     let mut host = Host::with(&[ONE]);
-    let hand = by_hand(&mut host, &dc(ONE), Owner::None);
+    let hand = host.add_owned(&dc(ONE), Owner::None);
     host.start();
     assert_eq!(host.ctrls(), [hand]);
     assert_eq!(host.ctrl(hand).owner, Owner::Stas(Gained::Adopted));
     host.conf.controllers.clear();
     host.reload();
     host.wait(10);
-    assert!(!has(&host, hand));
+    assert!(!host.has(hand));
 }
 
 #[test]
 fn a_referral_of_a_configured_one_claims_too() {
     let mut host = Host::with(&[ONE]).page(ONE, vec![referral(TWO)]);
-    let hand = by_hand(&mut host, &dc(TWO), Owner::None);
+    let hand = host.add_owned(&dc(TWO), Owner::None);
     host.start();
     host.wait(1);
     assert_eq!(host.ctrl(hand).owner, Owner::Stas(Gained::Adopted));
@@ -51,15 +37,15 @@ fn a_referral_of_a_configured_one_claims_too() {
 #[test]
 fn another_orchestrators_connection_is_used_and_stays() {
     let mut host = Host::with(&[ONE]).page(ONE, vec![entry(ONE, "a")]);
-    let theirs = by_hand(&mut host, &dc(ONE), other());
+    let theirs = host.add_owned(&dc(ONE), other_owner());
     host.start();
     assert_eq!(host.ctrls(), [theirs]);
     assert!(host.core.controller(&dc(ONE)).unwrap().log_page.is_some(), "its page is read");
     host.conf.controllers.clear();
     host.reload();
     host.wait(60);
-    assert!(has(&host, theirs));
-    assert_eq!(host.ctrl(theirs).owner, other());
+    assert!(host.has(theirs));
+    assert_eq!(host.ctrl(theirs).owner, other_owner());
 }
 
 #[test]
@@ -67,7 +53,7 @@ fn another_orchestrators_connection_stays_when_stafd_stops_without_persistent_co
     let text = "[Discovery controller connection management]\npersistent-connections=false\n[Controllers]\n\
                 controller=transport=tcp;traddr=192.0.2.1\ncontroller=transport=tcp;traddr=192.0.2.2\n";
     let mut host = Host::configured(text);
-    let theirs = by_hand(&mut host, &dc(ONE), other());
+    let theirs = host.add_owned(&dc(ONE), other_owner());
     host.start();
     assert_eq!(host.kernel.len(), 2);
     host.feed(Event::Stop);
@@ -79,8 +65,7 @@ fn another_orchestrators_connection_stays_when_stafd_stops_without_persistent_co
 #[test]
 fn a_removal_ends_only_the_connection_that_the_discovery_controller_holds() {
     let mut host = Host::with(&[ONE]).started();
-    let hand = by_hand(&mut host, &on_iface("lo", &dc(ONE)), Owner::None);
-    host.send_snapshot();
+    let hand = host.add_owned(&on_iface("lo", &dc(ONE)), Owner::None);
     host.conf.controllers.clear();
     host.reload();
     host.wait(60);
@@ -96,7 +81,7 @@ fn a_discovery_controller_of_the_saved_state_ends_its_own_connection_only() {
         if !saved_instances {
             saved.as_object_mut().unwrap().remove("instances").unwrap();
         }
-        let hand = by_hand(&mut host, &on_iface("lo", &dc(ONE)), Owner::None);
+        let hand = host.add_owned(&on_iface("lo", &dc(ONE)), Owner::None);
         host.kill_with(saved.to_string());
         host.conf.controllers.clear();
         host.start();
@@ -115,7 +100,7 @@ fn a_connection_that_a_later_version_has_recorded_is_used_kept_and_not_claimed()
             let owned = if in_registry { Owner::Unknown } else { Owner::None };
             let mut host = Host::with(&[ONE]);
             host.registry_is_read_only = true;
-            let ctrl = by_hand(&mut host, &dc(ONE), owned.clone());
+            let ctrl = host.add_owned(&dc(ONE), owned.clone());
             host.start();
             if !in_registry {
                 let saved = host.saved.replace("\"gained\":\"adopted\"", "\"gained\":\"inherited\"");
@@ -127,7 +112,7 @@ fn a_connection_that_a_later_version_has_recorded_is_used_kept_and_not_claimed()
             assert!(host.core.controller(&dc(ONE)).unwrap().log_page.is_some(), "{case}: it is used");
             host.configure(end);
             host.wait(600);
-            assert!(has(&host, ctrl), "{case}");
+            assert!(host.has(ctrl), "{case}");
             assert_eq!(host.ctrl(ctrl).owner, owned, "{case}");
             assert!(!host.host_effects().any(|effect| matches!(effect, HostEffect::Claim(_))), "{case}");
         }

@@ -162,21 +162,13 @@ pub async fn caller_uid(connection: &Connection, header: &Header<'_>) -> zbus::R
     }
 }
 
-/// True if the caller is root.
-///
-/// # Errors
-/// As [`caller_uid`].
-pub async fn caller_is_root(connection: &Connection, header: &Header<'_>) -> zbus::Result<bool> {
-    Ok(caller_uid(connection, header).await? == 0)
-}
-
 /// Fails unless the caller is root.
 ///
 /// # Errors
 /// `org.freedesktop.DBus.Error.AccessDenied` if the caller is not root.
 pub async fn require_root(connection: &Connection, header: Option<&Header<'_>>, what: &str) -> zbus::fdo::Result<()> {
     let root = match header {
-        Some(header) => caller_is_root(connection, header).await.unwrap_or(false),
+        Some(header) => caller_uid(connection, header).await.is_ok_and(|uid| uid == 0),
         None => false,
     };
     if root { Ok(()) } else { Err(zbus::fdo::Error::AccessDenied(format!("only root may {what}"))) }

@@ -14,7 +14,7 @@ pub type Dict = BTreeMap<String, String>;
 
 /// Longest part of a [`ControllerId`] in bytes: the size of the fields of a discovery log page entry (NVMe Base 2.0,
 /// Figure 265).
-pub const PART_MAX: usize = 256;
+const PART_MAX: usize = 256;
 
 /// The keys of a controller's dictionary.
 pub mod key {
@@ -98,7 +98,7 @@ pub enum BadControllerId {
     /// The transport is unknown.
     #[error(transparent)]
     Transport(#[from] UnknownTransport),
-    /// A string is longer than [`PART_MAX`].
+    /// A string is longer than 256 bytes.
     #[error("{part} has {length} bytes, more than the {PART_MAX} that fit into a log page entry")]
     TooLong {
         /// Name of the part, for example `traddr`.

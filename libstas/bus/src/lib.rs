@@ -26,8 +26,7 @@ pub mod python;
 
 pub use callers::Callers;
 pub use connection::{
-    BusError, CALL_TIMEOUT, OwnedName, caller_is_root, caller_uid, for_root, next, own_name, public, public_at,
-    require_root, system,
+    BusError, CALL_TIMEOUT, OwnedName, caller_uid, for_root, next, own_name, public, public_at, require_root, system,
 };
 pub use controller_id::{BadControllerId, ControllerId, Dict, key};
 pub use events::{ControllerEvent, ControllerEvents};

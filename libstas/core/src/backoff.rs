@@ -7,7 +7,7 @@ pub const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait, before jitter.
 pub const CAP: Duration = Duration::from_secs(60);
 /// A wait varies by this percentage in both directions, so that many hosts do not reconnect at the same moment.
-pub const JITTER_PERCENT: u64 = 20;
+const JITTER_PERCENT: u64 = 20;
 
 /// A small pseudo-random generator for jitter. The same seed gives the same numbers.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +29,7 @@ impl Jitter {
         mixed ^ (mixed >> 31)
     }
 
-    /// Varies a wait at random by up to [`JITTER_PERCENT`] in both directions.
+    /// Varies a wait at random by up to 20 % in both directions.
     pub fn around(&mut self, wait: Duration) -> Duration {
         let percent = 100 - JITTER_PERCENT + self.next() % (2 * JITTER_PERCENT + 1);
         wait * u32::try_from(percent).unwrap_or(100) / 100

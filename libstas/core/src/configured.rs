@@ -161,7 +161,7 @@ impl Configured {
         for (tid, line) in self.lines(defaults) {
             lines.entry(tid).or_insert(line);
         }
-        ConfigLines { file: self.file.clone(), lines }
+        ConfigLines { file: self.file.clone(), lines, ..ConfigLines::default() }
     }
 
     /// The name of the configuration file, without its directory.
@@ -171,7 +171,7 @@ impl Configured {
     }
 
     /// The lines of the `controller=` entries that list these controllers.
-    pub fn lines<'a>(&'a self, defaults: &'a Defaults<'_>) -> impl Iterator<Item = (Tid, usize)> + 'a {
+    fn lines<'a>(&'a self, defaults: &'a Defaults<'_>) -> impl Iterator<Item = (Tid, usize)> + 'a {
         self.controllers.iter().flat_map(move |entry| {
             let addresses = self.addresses(entry).into_iter();
             addresses.map(move |address| (self.tid(entry, &address, defaults), entry.line))

@@ -10,7 +10,7 @@
 //!
 //! A portal is probed before every attempt that follows a failure. Before the first attempt it is probed only if
 //! another connection waits in either daemon. A portal that served (a connect to it succeeded) and has not failed since
-//! is never probed. If it is the turn of a controller whose probe ended more than [`ANSWER_HOLDS`] ago, and only mDNS
+//! is never probed. If it is the turn of a controller whose probe ended more than 2 s ago, and only mDNS
 //! announces it or the outcome was unclear, its portal is probed again. Meanwhile the next controller is served.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,25 +32,25 @@ pub const PROBES: usize = 64;
 pub const RESERVED_PROBES: usize = 8;
 /// How long a portal's answer to a probe is valid for the other controllers of that portal, and for queued controllers
 /// that only mDNS announces.
-pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
+const ANSWER_HOLDS: Duration = Duration::from_secs(2);
 /// The host answers a probe within 3 s. Without an answer after this time, the outcome is unknown.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 /// A failed write that took longer than this has blocked the connect path and is penalized.
-pub const SLOW_WRITE: Duration = Duration::from_secs(1);
+const SLOW_WRITE: Duration = Duration::from_secs(1);
 /// If probes say for this long that a portal is dead, a connect tests whether that is true, unless only mDNS lists the
 /// portal. The program that probes has no privileges, and may be wrong.
 pub const BELIEVED: Duration = Duration::from_secs(10);
 /// Longest time between two such tests, while portals wait for one.
-pub const TESTS_APART: Duration = Duration::from_secs(600);
+const TESTS_APART: Duration = Duration::from_secs(600);
 /// A write that blocked the connect path for T is repeated after this many times T at the earliest.
 pub const PENALTY_FACTOR: u32 = 10;
 /// If a failed write took longer than this, the portal had accepted the TCP connection and then sent nothing: without
 /// an answer to the SYN, the kernel ends the attempt after 3 s.
 pub const SILENT_WRITE: Duration = Duration::from_secs(5);
 /// If only mDNS announces the controller of such a portal, the next attempt follows after this time at the earliest.
-pub const SILENT_PENALTY: Duration = Duration::from_secs(600);
+const SILENT_PENALTY: Duration = Duration::from_secs(600);
 /// A penalty is forgotten this long after its end, a failure this long after it happened.
-pub const PENALTY_FORGOTTEN: Duration = Duration::from_secs(3600);
+const PENALTY_FORGOTTEN: Duration = Duration::from_secs(3600);
 /// A write that takes longer than this is logged.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(90);
 /// Longest wait between two probes of a portal: see [`crate::backoff::CAP`], with jitter.

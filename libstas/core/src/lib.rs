@@ -14,6 +14,7 @@ pub mod connect_error;
 pub mod connect_queue;
 pub mod context;
 pub mod counters;
+pub mod daemon_core;
 mod disconnect_error;
 pub mod effect;
 pub mod exclusions;
@@ -132,8 +133,10 @@ pub trait Machine {
     /// A request to its host.
     type Effect;
 
-    /// Takes one event and appends requests to `out`. Call it with the tick event when [`Machine::deadline`] is
-    /// reached.
+    /// The event to pass to it when [`Machine::deadline`] is reached.
+    const TICK: Self::Event;
+
+    /// Takes one event and appends requests to `out`.
     fn handle(&mut self, now: Time, event: Self::Event, out: &mut Vec<Self::Effect>);
 
     /// When to call again at the latest, if nothing else happens before.

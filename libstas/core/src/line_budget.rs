@@ -143,15 +143,8 @@ mod tests {
     const LIMITS: LineLimits = LineLimits { of_one: 3, common: 5, all: 10 };
 
     fn dc(number: usize) -> Tid {
-        Tid::new(TidParts {
-            transport: Transport::Tcp,
-            traddr: format!("192.0.2.{number}"),
-            trsvcid: "8009".into(),
-            subsysnqn: "nqn.dc".into(),
-            host_traddr: String::new(),
-            host_iface: String::new(),
-            host_nqn: String::new(),
-        })
+        let (traddr, trsvcid, subsysnqn) = (format!("192.0.2.{number}"), "8009".into(), "nqn.dc".into());
+        Tid::new(TidParts { traddr, trsvcid, subsysnqn, ..TidParts::none(Transport::Tcp) })
     }
 
     fn at(seconds: u64) -> Time {

@@ -23,7 +23,7 @@ use stas_nvme::{Parameters, Tid};
 
 /// A connection that lived at least this long resets the back-off when it is lost. After a shorter one the back-off
 /// continues, so that a target that drops each connection at once is not retried in a tight loop.
-pub const SETTLED_AFTER: Duration = Duration::from_secs(10);
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// Maximum number of different reasons that are remembered as logged.
 const REASONS_LOGGED: usize = 8;
 
@@ -258,7 +258,7 @@ impl Member {
     }
 
     /// Its connection is gone. Returns the time of the next attempt: of the next poll if it is polled, at once if the
-    /// connection had lived for [`SETTLED_AFTER`] or was disconnected by this daemon, otherwise after the back-off.
+    /// connection had lived for 10 s or was disconnected by this daemon, otherwise after the back-off.
     pub fn lose(&mut self, ctx: &mut Context<'_>) -> Time {
         let lived = match self.state {
             ConnState::Held { since, .. } => ctx.now.since(since),

@@ -9,10 +9,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::daemon_core::{DaemonCore, Settings};
 use super::effect::{HostEffect, HostEvent};
 use super::fleet::{Fleet, Outlook};
 use super::member::RemovalPolicy;
-use super::{CtrlRef, Machine, ResolveError, Time};
+use super::{CtrlRef, ResolveError, Time};
 use stas_nvme::Tid;
 
 /// How long a copy runs: removals wait up to 5 s for quiet sources, and up to 10 s for a replacement.
@@ -85,83 +86,58 @@ struct Outcome {
     last_lines: BTreeMap<Tid, String>,
 }
 
-/// What a plan needs to know of the kind of core.
-#[derive(Debug)]
-pub struct PlanHooks<M: Machine> {
-    /// The event at the deadline.
-    pub tick: fn() -> M::Event,
-    /// The event with a report of the host.
-    pub host: fn(HostEvent) -> M::Event,
-    /// The host's part of an effect.
-    pub request: fn(M::Effect) -> Option<HostEffect>,
-    /// The fleet of the machine.
-    pub fleet: fn(&M) -> &Fleet,
-    /// Which source lists a controller, or why it is kept.
-    pub listed_by: fn(&M, &Tid) -> String,
-}
-
-/// Predicts what the core would do with the event `configured`, a new configuration. The core itself is not changed.
-pub fn plan<M: Machine + Clone>(
-    core: &M,
-    now: Time,
-    configured: M::Event,
-    addresses: &Addresses,
-    hooks: &PlanHooks<M>,
-) -> Vec<Planned> {
-    let (_, before) = simulate(core.clone(), now, (hooks.tick)(), addresses, hooks);
-    let (copy, after) = simulate(core.clone(), now, configured, addresses, hooks);
-    compare(&before, &after, |tid| (hooks.listed_by)(&copy, tid))
+/// What a reload with this configuration would do. Empty before the first configuration. The core itself is not changed.
+pub fn plan<C: DaemonCore>(core: &C, now: Time, conf: C::Conf, addresses: &Addresses) -> Vec<Planned> {
+    let Some(settings) = core.settings() else { return Vec::new() };
+    let configured = C::configured(Settings { conf, identity: settings.identity.clone() });
+    let (_, before) = simulate(core.clone(), now, C::TICK, addresses);
+    let (copy, after) = simulate(core.clone(), now, configured, addresses);
+    compare(&before, &after, |tid| copy.listed_by(tid))
 }
 
 /// Passes `first` to a copy and runs it in simulated time. Only two kinds of requests are answered: look-ups, from
 /// `addresses`, and snapshots, with the controllers that the copy knows.
-fn simulate<M: Machine>(
-    mut copy: M,
-    now: Time,
-    first: M::Event,
-    addresses: &Addresses,
-    hooks: &PlanHooks<M>,
-) -> (M, Outcome) {
+fn simulate<C: DaemonCore>(mut copy: C, now: Time, first: C::Event, addresses: &Addresses) -> (C, Outcome) {
     let end = now + LENGTH;
     let (mut now, mut event, mut waiting, mut last_lines) = (now, first, Vec::new(), BTreeMap::new());
     for _ in 0..EVENTS {
         let mut effects = Vec::new();
         copy.handle(now, event, &mut effects);
-        for request in effects.into_iter().filter_map(hooks.request) {
+        for request in effects.iter().filter_map(C::host_effect) {
             match request {
                 HostEffect::Log(record, _) => {
-                    if let Some(tid) = record.tid {
-                        last_lines.insert(tid, record.text);
+                    if let Some(tid) = &record.tid {
+                        last_lines.insert(tid.clone(), record.text.clone());
                     }
                 }
-                request => waiting.extend(answer(request, addresses, (hooks.fleet)(&copy))),
+                request => waiting.extend(answer(request, addresses, &copy.reconciler().fleet)),
             }
         }
         event = match waiting.pop() {
-            Some(answer) => (hooks.host)(answer),
+            Some(answer) => C::host_event(answer),
             None => match copy.deadline() {
                 Some(at) if at <= end => {
                     now = now.max(at);
-                    (hooks.tick)()
+                    C::TICK
                 }
                 _ => break,
             },
         };
     }
-    let members = (hooks.fleet)(&copy).outlooks();
+    let members = copy.reconciler().fleet.outlooks();
     (copy, Outcome { members, last_lines })
 }
 
-fn answer(request: HostEffect, addresses: &Addresses, fleet: &Fleet) -> Option<HostEvent> {
+fn answer(request: &HostEffect, addresses: &Addresses, fleet: &Fleet) -> Option<HostEvent> {
     match request {
         HostEffect::Resolve { op, name } => {
-            let found = addresses.get(&name).filter(|found| !found.is_empty()).cloned();
-            Some(HostEvent::Resolved { op, result: found.ok_or(ResolveError::NoAddress(name)) })
+            let found = addresses.get(name).filter(|found| !found.is_empty()).cloned();
+            Some(HostEvent::Resolved { op: *op, result: found.ok_or_else(|| ResolveError::NoAddress(name.clone())) })
         }
         HostEffect::TakeSnapshot(op) if fleet.has_snapshot() => {
             let mut snapshot = fleet.inventory().snapshot().clone();
             snapshot.order += 1;
-            Some(HostEvent::SnapshotTaken { op, result: Ok(snapshot) })
+            Some(HostEvent::SnapshotTaken { op: *op, result: Ok(snapshot) })
         }
         _ => None,
     }

@@ -59,8 +59,6 @@ pub struct Reconciler<P> {
     pub was_configured: BTreeSet<Tid>,
     /// The controllers that have secrets or TLS in the configuration, or had when it last listed them.
     pub secured: Secured,
-    /// The configuration line that lists each controller, or last did.
-    pub lines: BTreeMap<Tid, usize>,
 }
 
 impl<P: ClaimPayload> Reconciler<P> {
@@ -76,7 +74,6 @@ impl<P: ClaimPayload> Reconciler<P> {
             restored: BTreeSet::new(),
             was_configured: BTreeSet::new(),
             secured: Secured::default(),
-            lines: BTreeMap::new(),
         }
     }
 
@@ -106,10 +103,7 @@ impl<P: ClaimPayload> Reconciler<P> {
             attempts: &|tid| fleet.attempts(tid),
         };
         let configured = self.configured.controllers(ctx, defaults, &progress);
-        self.lines.retain(|tid, _| self.fleet.has(tid));
-        let config_lines = self.configured.config_lines(defaults);
-        self.lines.extend(config_lines.lines.clone());
-        self.fleet.set_config_lines(config_lines);
+        self.fleet.set_config_lines(self.configured.config_lines(defaults));
         configured.iter().for_each(|(tid, parameters)| self.secured.note(tid, parameters));
         let (fleet, restored, before) = (&self.fleet, &self.restored, &self.was_configured);
         let is_known = |tid: &Tid| fleet.has(tid) || restored.contains(tid) || before.contains(tid);
@@ -248,6 +242,11 @@ impl<P: ClaimPayload> Reconciler<P> {
         self.sources.listed_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect()
     }
 
+    /// The configured controllers that the configuration itself keeps from being connected, and that are not members.
+    pub fn left_out<'a>(&'a self, parameters: &'a Parameters) -> impl Iterator<Item = MemberView<'a>> {
+        self.configured.left_out(parameters).filter(|view| !self.fleet.has(view.tid))
+    }
+
     /// The state of each controller: first of the members, then of the configured controllers that are not members
     /// (excluded or unresolved).
     pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
@@ -275,7 +274,7 @@ impl<P: ClaimPayload> Reconciler<P> {
             return reason;
         }
         let sources = self.sources.sources_of(tid).map(|id| match id {
-            SourceId::Configured => match self.lines.get(tid) {
+            SourceId::Configured => match self.fleet.config_line(tid) {
                 Some(line) => format!("controller= in {}, line {line}", self.configured.file()),
                 None => format!("controller= in {}", self.configured.file()),
             },
@@ -295,8 +294,8 @@ impl<P: ClaimPayload> Reconciler<P> {
     /// Why the configuration no longer lists a controller; `None` if it never did.
     #[must_use]
     pub fn why_no_longer_configured(&self, tid: &Tid) -> Option<String> {
-        let (line, file) = (self.lines.get(tid)?, self.configured.file());
-        Some(match self.configured.moved_away(tid, *line) {
+        let (line, file) = (self.fleet.config_line(tid)?, self.configured.file());
+        Some(match self.configured.moved_away(tid, line) {
             Some((name, address)) => {
                 format!("controller= in {file}, line {line}, now uses the address {address} of its host name {name}")
             }

@@ -29,7 +29,7 @@ pub const CLAIMS: usize = 32_768;
 /// Removals wait until no source has changed for this long.
 pub const DEBOUNCE: Duration = Duration::from_millis(500);
 /// Removals wait at most this long.
-pub const DEBOUNCE_AT_MOST: Duration = Duration::from_secs(5);
+const DEBOUNCE_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Identifies a source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -89,17 +89,9 @@ impl BootFiles {
 mod tests {
     use std::fs;
 
-    use super::*;
+    use stas_nvme::nbft::shortest_table;
 
-    fn void_table() -> Vec<u8> {
-        let mut bytes = vec![0; 128];
-        bytes[..4].copy_from_slice(b"NBFT");
-        bytes[4] = 128;
-        bytes[8] = 1;
-        bytes[64..66].copy_from_slice(&[1, 1]);
-        bytes[9] = bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg();
-        bytes
-    }
+    use super::*;
 
     fn names(files: &BootFiles) -> Vec<String> {
         files.tables().0.iter().map(|table| table.name.clone()).collect()
@@ -109,7 +101,7 @@ mod tests {
     fn a_corrupt_table_is_logged_once_and_ignored() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("NBFT1"), b"nonsense").unwrap();
-        fs::write(folder.path().join("NBFT2"), void_table()).unwrap();
+        fs::write(folder.path().join("NBFT2"), shortest_table()).unwrap();
         let mut files = BootFiles::read(folder.path());
         assert_eq!(names(&files), ["NBFT2"]);
         let logged = files.logged.clone();
@@ -123,12 +115,12 @@ mod tests {
     fn a_table_that_cannot_be_read_any_more_keeps_what_it_said() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("NBFT");
-        fs::write(&path, void_table()).unwrap();
+        fs::write(&path, shortest_table()).unwrap();
         let mut files = BootFiles::read(folder.path());
         let before = files.tables();
         files.read_again();
         assert!(Arc::ptr_eq(&before, &files.tables()));
-        fs::write(&path, &void_table()[..90]).unwrap();
+        fs::write(&path, &shortest_table()[..90]).unwrap();
         files.read_again();
         assert_eq!(files.tables(), before);
         assert!(
@@ -142,7 +134,7 @@ mod tests {
     fn a_table_that_is_not_there_any_more_keeps_what_it_said() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["NBFT1", "NBFT2"] {
-            fs::write(folder.path().join(name), void_table()).unwrap();
+            fs::write(folder.path().join(name), shortest_table()).unwrap();
         }
         let mut files = BootFiles::read(folder.path());
         fs::remove_file(folder.path().join("NBFT1")).unwrap();
@@ -159,7 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("tables");
         fs::create_dir(&place).unwrap();
-        fs::write(place.join("NBFT"), void_table()).unwrap();
+        fs::write(place.join("NBFT"), shortest_table()).unwrap();
         let mut files = BootFiles::read(&place);
         assert_eq!(names(&files), ["NBFT"]);
         fs::remove_dir_all(&place).unwrap();

@@ -24,6 +24,7 @@ use super::conf_file::ConfFile;
 use super::state::SavedConf;
 use stas_core::conf::redact::{UNKNOWN, without_secrets};
 use stas_core::conf::{Complaint, sys};
+use stas_core::daemon_core::Settings;
 use stas_linux::nbft::TABLES;
 use stas_nvme::nbft::BootTables;
 use stas_nvme::secret::WITHHELD;
@@ -155,6 +156,12 @@ impl<C: Clone + Default + PartialEq> Files<C> {
     #[must_use]
     pub fn conf(&self) -> &C {
         &self.conf
+    }
+
+    /// The content of the configuration files in force.
+    #[must_use]
+    pub fn settings(&self) -> Settings<C> {
+        Settings { conf: self.conf.clone(), identity: self.identity() }
     }
 
     /// Text of the configuration in force, without its secrets, for the saved state.
@@ -357,8 +364,8 @@ mod tests {
     fn a_vanished_file_of_which_nothing_was_saved_proves_nothing() {
         let etc = Etc::new();
         let files = etc.read_with(SavedConf::Unknown).unwrap();
-        assert!(files.conf().controller_lost);
-        assert!(etc.read_with(SavedConf::Text(files.text().to_owned())).unwrap().conf().controller_lost);
+        assert!(files.conf().lost_line.is_some());
+        assert!(etc.read_with(SavedConf::Text(files.text().to_owned())).unwrap().conf().lost_line.is_some());
         assert_eq!(*etc.read_with(SavedConf::Text(String::new())).unwrap().conf(), StafConf::default());
     }
 

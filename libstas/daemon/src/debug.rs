@@ -17,15 +17,13 @@ use super::process_info::ProcessInfo;
 use super::{answer, describe};
 use stas_bus::metrics::Sample;
 use stas_bus::{BadControllerId, Callers, ControllerId, Dict};
-use stas_core::plan::{Addresses, Planned};
+use stas_core::daemon_core::DaemonCore;
+use stas_core::plan::{Addresses, plan};
 use stas_core::{Machine, Time};
-use stas_nvme::{HostIdentity, Tid, shown};
+use stas_nvme::{Tid, shown};
 
 /// Queries of the debug interface to a daemon's core.
-pub trait Debuggable: Machine<Event: Send> + Clone + Send + 'static {
-    /// The host's identity. `None` until it is configured.
-    fn identity(&self) -> Option<&HostIdentity>;
-
+pub trait Debuggable: DaemonCore<Event: Send> + Send + 'static {
     /// Counts the controllers: `12 I/O controllers, 12 connected`.
     fn status(&self) -> String;
 
@@ -33,14 +31,8 @@ pub trait Debuggable: Machine<Event: Send> + Clone + Send + 'static {
     /// none.
     fn describe(&self, tid: &Tid, id: &ControllerId, now: Time) -> Option<Dict>;
 
-    /// Which source lists a controller, or why it is kept. `None` if it is not listed.
-    fn source(&self, tid: &Tid) -> Option<String>;
-
     /// The metrics of the daemon.
     fn metrics(&self, now: Time) -> Vec<Sample>;
-
-    /// What a reload would do if the daemon's own file had this content. Nothing is carried out.
-    fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned>;
 }
 
 macro_rules! debug_interface {
@@ -177,7 +169,7 @@ macro_rules! debug_interface {
                 let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
                 let Some(tid) = tid_of(&id)? else { return Ok(Default::default()) };
                 let events = self.history.of(&tid).iter().map(describe::event).collect();
-                let source = self.core.ask(move |core: &C, _: Time| core.source(&tid)).await.map_err(stopping)?;
+                let source = self.core.ask(move |core: &C, _: Time| source(core, &tid)).await.map_err(stopping)?;
                 Ok((source.map(|source| shown(&source).into_owned()).unwrap_or_default(), events))
             }
 
@@ -212,7 +204,8 @@ debug_interface!(
 
 async fn process_info<C: Debuggable>(core: &Handle<C>, process: &ProcessInfo) -> fdo::Result<String> {
     let process = process.clone();
-    let info = move |core: &C, _: Time| process.to_json(core.identity(), core.status());
+    let info =
+        move |core: &C, _: Time| process.to_json(core.settings().map(|settings| &*settings.identity), core.status());
     json(&core.ask(info).await.map_err(stopping)?)
 }
 
@@ -220,6 +213,11 @@ async fn controller_info<C: Debuggable>(core: &Handle<C>, id: ControllerId) -> f
     let Some(tid) = tid_of(&id)? else { return Ok("{}".to_owned()) };
     let info = move |core: &C, now: Time| core.describe(&tid, &id, now);
     json(&core.ask(info).await.map_err(stopping)?.unwrap_or_default())
+}
+
+/// Which source lists a controller, or why it is kept. `None` if it is not listed.
+fn source<C: DaemonCore>(core: &C, tid: &Tid) -> Option<String> {
+    core.statuses().any(|listed| listed.tid == tid).then(|| core.listed_by(tid))
 }
 
 async fn plan_reload<C: Debuggable>(
@@ -231,8 +229,8 @@ async fn plan_reload<C: Debuggable>(
     let addresses: Addresses = addresses.into_iter().map(|(name, texts)| (name, parsed(texts))).collect();
     // Planning takes time: only the copy is made in the event loop.
     let (copy, now) = core.ask(|core: &C, now: Time| (core.clone(), now)).await.map_err(stopping)?;
-    let plan = tokio::task::spawn_blocking(move || copy.plan(conf.as_bytes(), &addresses, now));
-    let planned = plan.await.map_err(|error| fdo::Error::Failed(error.to_string()))?;
+    let planning = tokio::task::spawn_blocking(move || plan(&copy, now, C::parse(conf.as_bytes(), "").0, &addresses));
+    let planned = planning.await.map_err(|error| fdo::Error::Failed(error.to_string()))?;
     Ok(planned.iter().map(describe::planned).collect())
 }
 

@@ -35,9 +35,6 @@ pub trait Shell {
     /// State machine whose effects are executed.
     type Core: Machine;
 
-    /// The event to pass to the core at [`Machine::deadline`].
-    fn tick(&self) -> <Self::Core as Machine>::Event;
-
     /// Starts an effect and returns at once.
     fn perform(&mut self, core: &Self::Core, effect: <Self::Core as Machine>::Effect) -> FollowUp;
 
@@ -279,7 +276,7 @@ impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
         let now = self.clock.now();
         let due = |moment: Option<Time>| moment.is_some_and(|moment| moment <= now);
         if due(self.core.deadline()) {
-            self.take_in(vec![self.shell.tick()]);
+            self.take_in(vec![S::Core::TICK]);
         }
         if due(self.save_at) {
             self.save_at = None;
@@ -331,6 +328,8 @@ mod tests {
         type Event = Event;
         type Effect = u64;
 
+        const TICK: Event = Event::Tick;
+
         fn handle(&mut self, now: Time, event: Event, out: &mut Vec<u64>) {
             match event {
                 Event::Count => {
@@ -373,9 +372,6 @@ mod tests {
     impl Shell for Toy {
         type Core = Counter;
 
-        fn tick(&self) -> Event {
-            Event::Tick
-        }
         fn perform(&mut self, _: &Counter, _: u64) -> FollowUp {
             FollowUp::Save
         }

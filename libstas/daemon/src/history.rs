@@ -358,15 +358,7 @@ mod tests {
     pub(super) const CTRL: CtrlRef = CtrlRef { device: 3, inode: 7 };
 
     pub(super) fn tid(nqn: &str) -> Tid {
-        Tid::new(TidParts {
-            transport: Transport::Tcp,
-            traddr: "192.0.2.1".into(),
-            trsvcid: "4420".into(),
-            subsysnqn: nqn.into(),
-            host_traddr: String::new(),
-            host_iface: String::new(),
-            host_nqn: String::new(),
-        })
+        Tid::new(TidParts { subsysnqn: nqn.into(), ..TidParts::none(Transport::Tcp) })
     }
 
     pub(super) fn note(history: &History, tid: &Tid, text: &str) {

@@ -18,11 +18,13 @@ use std::time::Duration;
 
 use tracing::field::{Field, FieldSet, Value, Visit};
 use tracing::metadata::Kind;
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::{Layer, Registry, reload};
+use tracing_subscriber::registry::{Extensions, ExtensionsMut, LookupSpan, SpanData};
+use tracing_subscriber::{Layer, reload};
 
 use stas_core::{CodeLocation, Level, LogRecord};
 use stas_nvme::shown;
@@ -35,7 +37,7 @@ const LINE_MAX: usize = 8192;
 /// Controls the running log. Clones control the same log.
 #[derive(Clone)]
 pub struct Journal {
-    filter: reload::Handle<LevelFilter, Registry>,
+    filter: reload::Handle<LevelFilter, NoSpans>,
     tron: Arc<AtomicBool>,
     jobs: SyncSender<Job>,
 }
@@ -78,7 +80,7 @@ impl Journal {
             eprintln!("cannot start the thread that writes the log: {error}");
         }
         let journal = Self { filter: handle, tron: Arc::new(AtomicBool::new(false)), jobs };
-        (journal, tracing_subscriber::registry().with(filter).with(layer))
+        (journal, NoSpans.with(filter).with(layer))
     }
 
     /// Switches trace on or off.
@@ -162,8 +164,66 @@ impl LogLine {
 }
 
 enum Job {
-    Write(LogLine),
+    /// Boxed, because the queue reserves the size of a job for each line that it can hold.
+    Write(Box<LogLine>),
     Flush(Sender<()>),
+}
+
+/// The subscriber below the layers. The log shows no spans, so it disables them: a `Registry` takes 32 KiB for spans.
+struct NoSpans;
+
+impl Subscriber for NoSpans {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        !metadata.is_span()
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// The journal's layer requires a subscriber that can look up spans.
+impl LookupSpan<'_> for NoSpans {
+    type Data = NoSpan;
+
+    fn span_data(&self, _: &Id) -> Option<NoSpan> {
+        None
+    }
+}
+
+/// The data of a span: there are none.
+enum NoSpan {}
+
+impl SpanData<'_> for NoSpan {
+    fn id(&self) -> Id {
+        match *self {}
+    }
+
+    fn metadata(&self) -> &'static Metadata<'static> {
+        match *self {}
+    }
+
+    fn parent(&self) -> Option<&Id> {
+        match *self {}
+    }
+
+    fn extensions(&self) -> Extensions<'_> {
+        match *self {}
+    }
+
+    fn extensions_mut(&self) -> ExtensionsMut<'_> {
+        match *self {}
+    }
 }
 
 /// The layer through which all threads log: makes a [`LogLine`] from an event and never waits.
@@ -184,7 +244,7 @@ impl<S: Subscriber> Layer<S> for NonBlockingLayer {
         line.origin = Some(event.metadata());
         event.record(&mut LogLineVisitor(&mut line));
         line.sanitize();
-        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Write(line)) {
+        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Write(Box::new(line))) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -287,7 +347,7 @@ impl Sink {
                 debug: Priority::Debug,
                 trace: Priority::Debug,
             });
-        let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
+        let dispatch = tracing::Dispatch::new(NoSpans.with(layer));
         Ok(Self::Journal(dispatch, Places::default()))
     }
 

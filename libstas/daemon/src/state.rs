@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// Largest saved state in bytes, both when it is written and when it is read. 64 discovery controllers with 1,024
 /// entries each take 25 MiB.
-pub const STATE_MAX: usize = 32 << 20;
+const STATE_MAX: usize = 32 << 20;
 /// Minimum time between two writes.
 const PACE: Duration = Duration::from_millis(200);
 /// First and longest back-off after a failed write.
@@ -229,7 +229,7 @@ impl StateFile {
         serde_json::to_vec(&EncodedFile { kind: self.kind, version: self.version, boot: &self.boot, conf, state })
     }
 
-    /// As [`StateFile::encode`]. If the result is longer than [`STATE_MAX`], `shorten` is called with the number of
+    /// As [`StateFile::encode`]. If the result is longer than 32 MiB, `shorten` is called with the number of
     /// excess bytes, and the state is encoded once more.
     ///
     /// # Errors
@@ -313,7 +313,7 @@ impl Saver {
 
     /// Queues a state, in place of an older one that is still waiting. Returns at once.
     ///
-    /// A state of more than [`STATE_MAX`] bytes is not written, and the file is removed: without a state the next start
+    /// A state of more than 32 MiB is not written, and the file is removed: without a state the next start
     /// removes no controller that it has not seen listed, but with an older state it might.
     pub fn save(&self, bytes: Vec<u8>) {
         self.0.lock().waiting = Some(bytes);

@@ -95,18 +95,9 @@ fn read_one(path: PathBuf) -> Result<BootTable, TableError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
+    use stas_nvme::nbft::shortest_table;
 
-    /// The shortest table: a header, and a control descriptor that is marked invalid.
-    fn table() -> Vec<u8> {
-        let mut bytes = vec![0; 128];
-        bytes[..4].copy_from_slice(b"NBFT");
-        bytes[4] = 128;
-        bytes[8] = 1;
-        bytes[64..66].copy_from_slice(&[1, 1]);
-        bytes[9] = bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg();
-        bytes
-    }
+    use super::*;
 
     fn names(place: &Path) -> Vec<String> {
         let each = read(place).unwrap();
@@ -117,7 +108,7 @@ mod tests {
     fn all_tables_of_a_folder_are_read_in_the_order_of_their_numbers() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["NBFT10", "DSDT", "NBFT2", "NBFT", "data"] {
-            fs::write(folder.path().join(name), table()).unwrap();
+            fs::write(folder.path().join(name), shortest_table()).unwrap();
         }
         assert_eq!(names(folder.path()), ["NBFT", "NBFT2", "NBFT10"]);
     }
@@ -133,15 +124,15 @@ mod tests {
     fn one_file_can_be_read_under_any_name() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("saved.bin");
-        fs::write(&file, table()).unwrap();
+        fs::write(&file, shortest_table()).unwrap();
         assert_eq!(names(&file), ["saved.bin"]);
     }
 
     #[test]
     fn a_bad_table_is_reported_by_its_path_and_does_not_hide_the_others() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("NBFT1"), &table()[..100]).unwrap();
-        fs::write(folder.path().join("NBFT2"), table()).unwrap();
+        fs::write(folder.path().join("NBFT1"), &shortest_table()[..100]).unwrap();
+        fs::write(folder.path().join("NBFT2"), shortest_table()).unwrap();
         fs::create_dir(folder.path().join("NBFT3")).unwrap();
         fs::write(folder.path().join("NBFT4"), vec![0; 2 << 20]).unwrap();
         let told = names(folder.path());

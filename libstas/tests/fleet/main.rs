@@ -55,6 +55,8 @@ impl Machine for Members {
     type Event = Event;
     type Effect = HostEffect;
 
+    const TICK: Event = Event::Tick;
+
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<HostEffect>) {
         let ctx = &mut Context::new(now, &mut self.supply, out);
         let reports = match event {
@@ -83,10 +85,6 @@ impl Machine for Members {
 impl Core for Members {
     type Conf = ();
     type Peer = ();
-
-    fn tick() -> Event {
-        Event::Tick
-    }
 
     fn settings((): &(), identity: Arc<HostIdentity>) -> Event {
         Event::Identity(identity)

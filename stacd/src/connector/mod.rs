@@ -7,10 +7,10 @@
 //! storage, it is always kept.
 
 mod audit;
+mod daemon_core;
 mod hostnqn_change;
 mod log_limit;
 mod nbft;
-mod plan;
 mod replacements;
 mod saved;
 mod stafd;
@@ -61,7 +61,7 @@ fn limit_of_announced(settings: &Settings) -> usize {
 
 /// What a source says about an I/O controller that it lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum IocClaim {
+pub enum IocClaim {
     /// Listed by `controller=`, with these parameters.
     Configured(Box<Parameters>),
     /// Listed by a log page, with this entry.
@@ -159,7 +159,7 @@ impl Connector {
         let Some(settings) = self.settings.clone() else { return };
         let defaults =
             Defaults { parameters: &settings.conf.parameters, host_nqn: &settings.identity.nqn, subsysnqn: "" };
-        self.reconciler.list_configured(ctx, &defaults, !settings.conf.controller_lost);
+        self.reconciler.list_configured(ctx, &defaults, settings.conf.lost_line.is_none());
         self.list_earlier_nqn();
         let excluded = self.mark_excluded(ctx);
         self.stop_unproved_removals(ctx);
@@ -304,7 +304,7 @@ impl Connector {
 
     fn keep_what_may_be_meant(&mut self) {
         let Some(settings) = &self.settings else { return };
-        let (whole, parameters) = (!settings.conf.controller_lost, &settings.conf.parameters);
+        let (whole, parameters) = (settings.conf.lost_line.is_none(), &settings.conf.parameters);
         self.reconciler.keep_what_may_be_meant(whole, parameters, |_| false);
     }
 
@@ -560,6 +560,8 @@ impl Connector {
 impl Machine for Connector {
     type Event = Event;
     type Effect = Effect;
+
+    const TICK: Event = Event::Tick;
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
         let begin = out.len();

@@ -111,17 +111,10 @@ impl Connector {
                 _ => (Status::Reconnecting, Some("the kernel is reconnecting it".to_owned())),
             };
             let member = MemberView {
-                tid,
-                status,
                 kernel: Some(kernel),
                 ownership: Some(self.reconciler.fleet.ownership(*ctrl)),
                 reason,
-                next_attempt: None,
-                attempts: 0,
-                parameters: &settings.conf.parameters,
-                pending: false,
-                trust: None,
-                alias_of: None,
+                ..MemberView::outside(tid, status, &settings.conf.parameters)
             };
             Some(IocView {
                 member,

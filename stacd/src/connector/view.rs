@@ -1,10 +1,10 @@
 //! The data shown on D-Bus.
 
-use libstas::core::fleet::{Fleet, Listed, MemberView};
+use libstas::core::fleet::MemberView;
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 
-use super::{Connector, IocClaim, IocView, Origin, Settings};
+use super::{Connector, IocClaim, IocView, Origin};
 
 impl Connector {
     /// The I/O controllers, configured ones first. Last come those that the firmware connected and no source lists.
@@ -38,11 +38,6 @@ impl Connector {
     #[must_use]
     pub fn left_out(&self) -> Vec<IocView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
-        let views = self
-            .reconciler
-            .configured
-            .left_out(&settings.conf.parameters)
-            .filter(|view| !self.reconciler.fleet.has(view.tid));
         let ioc = |member| IocView {
             member,
             kept_by_configuration: None,
@@ -50,29 +45,6 @@ impl Connector {
             origin: Origin::Configured,
             boot_record: None,
         };
-        views.map(ioc).collect()
-    }
-
-    /// The state of each I/O controller that a source lists or listed.
-    pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
-        self.reconciler.statuses()
-    }
-
-    /// Why a controller is in its state; `None` if the state says it all.
-    #[must_use]
-    pub fn reason(&self, tid: &Tid) -> Option<String> {
-        self.reconciler.reason(tid)
-    }
-
-    /// The I/O controllers, for their counters.
-    #[must_use]
-    pub fn fleet(&self) -> &Fleet {
-        &self.reconciler.fleet
-    }
-
-    /// The settings in force; `None` before the first configuration.
-    #[must_use]
-    pub fn settings(&self) -> Option<&Settings> {
-        self.settings.as_ref()
+        self.reconciler.left_out(&settings.conf.parameters).map(ioc).collect()
     }
 }

@@ -7,18 +7,12 @@ use libstas::bus::contract::{DcPage, Origin, StafdView};
 use libstas::conf::StacConf;
 use libstas::core::fleet::MemberView;
 use libstas::core::{HostEffect, HostEvent, OpId};
+use libstas::nvme::Tid;
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::nbft::BootTables;
-use libstas::nvme::{HostIdentity, Tid};
 
 /// The configuration files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The content of stacd.conf.
-    pub conf: StacConf,
-    /// The host identity of sys.conf.
-    pub identity: Arc<HostIdentity>,
-}
+pub type Settings = libstas::core::daemon_core::Settings<StacConf>;
 
 /// An event of the connector.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 pub mod stafd_client;
 
 use libstas::conf::StacConf;
+use libstas::core::daemon_core::DaemonCore as _;
 use libstas::core::{Host, HostEffect};
 use libstas::daemon::configuration::Files;
 use libstas::daemon::event_loop::{FollowUp, Handle, Shell};
@@ -11,7 +12,7 @@ use libstas::daemon::journal::{self, Journal};
 use libstas::daemon::state::{Saver, StateFile};
 
 use crate::api::{self, Announcement};
-use crate::connector::{Connector, Effect, Event, Saved, Settings};
+use crate::connector::{Connector, Effect, Event, Saved};
 use stafd_client::StafdClient;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -40,24 +41,8 @@ pub struct StacdShell<H> {
     pub stopped: bool,
 }
 
-/// The event with the content of the configuration files.
-#[must_use]
-pub fn configured(files: &Files<StacConf>) -> Event {
-    Event::Configured(Box::new(Settings { conf: files.conf().clone(), identity: files.identity() }))
-}
-
-/// The event with the firmware's boot tables. It must precede [`configured`].
-#[must_use]
-pub fn boot_tables(files: &Files<StacConf>) -> Event {
-    Event::BootTables(files.boot_tables())
-}
-
 impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
     type Core = Connector;
-
-    fn tick(&self) -> Event {
-        Event::Tick
-    }
 
     fn perform(&mut self, _: &Connector, effect: Effect) -> FollowUp {
         match effect {
@@ -78,7 +63,9 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
 
     fn handled(&mut self, connector: &Connector) {
         let listed = connector.statuses();
-        for change in self.history.compare(listed, |tid| connector.listed_by(tid), |tid| connector.reason(tid)) {
+        for change in
+            self.history.compare(listed, |tid| connector.listed_by(tid), |tid| connector.reconciler().reason(tid))
+        {
             self.announce(Announcement::Changed(Box::new(change)));
         }
     }
@@ -89,7 +76,7 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
             self.journal.set_tron(self.files.conf().tron);
             self.announce(Announcement::TraceChanged);
         }
-        vec![boot_tables(&self.files), configured(&self.files)]
+        vec![Connector::boot_tables(self.files.boot_tables()), Connector::configured(self.files.settings())]
     }
 
     fn stop(&mut self) -> Vec<Event> {

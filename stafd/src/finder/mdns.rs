@@ -30,7 +30,7 @@ impl Finder {
         let Some(conf) = self.settings.as_ref().map(|settings| &settings.conf) else { return };
         // Without browsing, announced controllers are kept until they are disconnected. If the configuration is not
         // known in full, browsing may be off by mistake.
-        let at_once = !conf.zeroconf && !conf.controller_lost;
+        let at_once = !conf.zeroconf && conf.lost_line.is_none();
         let persistence = if at_once { Persistence::For(Duration::ZERO) } else { conf.zeroconf_persistence };
         self.announced.set_persistence(persistence);
         self.announced.inputs_changed();

@@ -7,12 +7,12 @@
 
 mod admission_queue;
 mod announced_dcs;
+mod daemon_core;
 mod discovery_controller;
 mod mdns;
 mod nbft;
 mod optional;
 mod page_room;
-mod plan;
 mod polling;
 mod quotas;
 mod reachability;
@@ -166,7 +166,7 @@ impl Finder {
             host_nqn: &settings.identity.nqn,
             subsysnqn: DISCOVERY_NQN,
         };
-        self.reconciler.list_configured(ctx, &defaults, !settings.conf.controller_lost);
+        self.reconciler.list_configured(ctx, &defaults, settings.conf.lost_line.is_none());
         let unreachable = self.reachability(ctx.now).unreachable;
         let trusted = self.listed_by_more_than_announcements();
         let mut wanted: BTreeMap<&Tid, Want> = BTreeMap::new();
@@ -285,7 +285,7 @@ impl Finder {
     /// announcements: if they had been configured, the saved state would say so.
     fn keep_what_may_be_meant(&mut self) {
         let Some(settings) = &self.settings else { return };
-        let (whole, parameters) = (!settings.conf.controller_lost, &settings.conf.parameters);
+        let (whole, parameters) = (settings.conf.lost_line.is_none(), &settings.conf.parameters);
         self.reconciler.keep_what_may_be_meant(whole, parameters, |tid| self.announced.knows(tid));
     }
 
@@ -728,6 +728,8 @@ impl Finder {
 impl Machine for Finder {
     type Event = Event;
     type Effect = Effect;
+
+    const TICK: Event = Event::Tick;
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
         let begin = out.len();

@@ -269,15 +269,7 @@ mod tests {
     use super::*;
 
     fn tid(number: usize) -> Tid {
-        Tid::new(TidParts {
-            transport: Transport::Tcp,
-            traddr: format!("192.0.2.{number}"),
-            trsvcid: "8009".into(),
-            subsysnqn: "nqn.dc".into(),
-            host_traddr: String::new(),
-            host_iface: String::new(),
-            host_nqn: String::new(),
-        })
+        Tid::new(TidParts { traddr: format!("192.0.2.{number}"), ..TidParts::none(Transport::Tcp) })
     }
 
     fn dc(number: usize, entries: usize) -> SavedDc {

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use libstas::bus::contract::{DcPage, Origin, PageState, RemovedDc, StafdView};
 use libstas::core::Time;
-use libstas::core::fleet::{Fleet, Listed, MemberView};
+use libstas::core::fleet::MemberView;
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::{LogPage, Unclear};
 
 use super::optional::Command;
-use super::{DcView, Finder, Removed, Settings};
+use super::{DcView, Finder, Removed};
 
 impl Finder {
     /// The discovery controllers, configured ones first.
@@ -59,11 +59,6 @@ impl Finder {
     #[must_use]
     pub fn left_out(&self) -> Vec<DcView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
-        let views = self
-            .reconciler
-            .configured
-            .left_out(&settings.conf.parameters)
-            .filter(|view| !self.reconciler.fleet.has(view.tid));
         let dc = |member| DcView {
             member,
             origin: Origin::Configured,
@@ -78,7 +73,7 @@ impl Finder {
             given_up_at: None,
             boot_record: None,
         };
-        views.map(dc).collect()
+        self.reconciler.left_out(&settings.conf.parameters).map(dc).collect()
     }
 
     fn origin(&self, tid: &Tid) -> Origin {
@@ -133,34 +128,9 @@ impl Finder {
             && !self.refers_too_deep
     }
 
-    /// The state of each discovery controller.
-    pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
-        // A removed controller is not shown while it is being disconnected.
-        let fleet = &self.reconciler.fleet;
-        self.reconciler.statuses().filter(|listed| self.dcs.contains_key(listed.tid) || !fleet.has(listed.tid))
-    }
-
-    /// Why a controller is in its state; `None` if the state says it all.
-    #[must_use]
-    pub fn reason(&self, tid: &Tid) -> Option<String> {
-        self.reconciler.reason(tid)
-    }
-
-    /// The discovery controllers as members, for their counters.
-    #[must_use]
-    pub fn fleet(&self) -> &Fleet {
-        &self.reconciler.fleet
-    }
-
     /// The discovery controllers whose log page was read in this run, with the time of the last read.
     pub fn pages_read(&self) -> impl Iterator<Item = (&Tid, Time)> {
         self.dcs.iter().filter_map(|(tid, dc)| Some((tid, dc.read_at?)))
-    }
-
-    /// The settings in force; `None` before the first configuration.
-    #[must_use]
-    pub fn settings(&self) -> Option<&Settings> {
-        self.settings.as_ref()
     }
 }
 

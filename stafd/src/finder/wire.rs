@@ -17,13 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::page_room::ANNOUNCED_PAGES_MAX;
 
 /// The configuration files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The content of stafd.conf.
-    pub conf: StafConf,
-    /// The host identity of sys.conf.
-    pub identity: Arc<HostIdentity>,
-}
+pub type Settings = libstas::core::daemon_core::Settings<StafConf>;
 
 /// An event of the finder.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use libstas::bus::ControllerId;
 use libstas::conf::StafConf;
 use libstas::core::browse::BrowseCommand;
+use libstas::core::daemon_core::DaemonCore as _;
 use libstas::core::{AdminError, CtrlRef, Host, HostEffect};
 use libstas::daemon::configuration::Files;
 use libstas::daemon::describe;
@@ -22,7 +23,7 @@ use libstas::nvme::supported::DiscoveryLidSpecific;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::api::{self, Announcement, Refreshes};
-use crate::finder::{Effect, Event, Finder, NotRegistered, RegisterRequest, Saved, Settings};
+use crate::finder::{Effect, Event, Finder, NotRegistered, RegisterRequest, Saved};
 
 /// Limit for systemd to accept a job.
 const SYSTEMD_LIMIT: Duration = Duration::from_secs(30);
@@ -78,24 +79,8 @@ pub struct StafdShell<H> {
     pub stopped: bool,
 }
 
-/// The event with the content of the configuration files.
-#[must_use]
-pub fn configured(files: &Files<StafConf>) -> Event {
-    Event::Configured(Box::new(Settings { conf: files.conf().clone(), identity: files.identity() }))
-}
-
-/// The event with the firmware's boot tables. It must precede [`configured`].
-#[must_use]
-pub fn boot_tables(files: &Files<StafConf>) -> Event {
-    Event::BootTables(files.boot_tables())
-}
-
 impl<H: DiscoveryHost> Shell for StafdShell<H> {
     type Core = Finder;
-
-    fn tick(&self) -> Event {
-        Event::Tick
-    }
 
     fn perform(&mut self, _: &Finder, effect: Effect) -> FollowUp {
         match effect {
@@ -138,7 +123,7 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
 
     fn handled(&mut self, finder: &Finder) {
         let listed = finder.statuses();
-        for change in self.history.compare(listed, |tid| finder.listed_by(tid), |tid| finder.reason(tid)) {
+        for change in self.history.compare(listed, |tid| finder.listed_by(tid), |tid| finder.reconciler().reason(tid)) {
             self.announce(Announcement::Changed(Box::new(change)));
         }
     }
@@ -149,7 +134,7 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
             self.journal.set_tron(self.files.conf().tron);
             self.announce(Announcement::TraceChanged);
         }
-        vec![boot_tables(&self.files), configured(&self.files)]
+        vec![Finder::boot_tables(self.files.boot_tables()), Finder::configured(self.files.settings())]
     }
 
     fn stop(&mut self) -> Vec<Event> {

@@ -2,17 +2,13 @@
 
 use std::sync::Arc;
 
-use libstas::conf::{Complaint, StacConf, stacd as conf};
+use libstas::conf::StacConf;
 use libstas::core::{HostEffect, HostEvent, OpId, Time};
 use libstas::nvme::log_page::Entry;
-use libstas::nvme::nbft::BootTables;
 use libstas::nvme::{HostIdentity, Tid};
 use stacd::connector::{Connector, DcPage, Effect, Event, FetchError, Origin, PageState, Settings, StafdView};
 
-use crate::{Core, Daemon, FakeHost, Op, dc, entry};
-
-/// The address of stafd's discovery controller, and of the subsystems on its page.
-const TARGET: &str = "192.0.2.1";
+use crate::{Core, Daemon, FakeHost, Op, TARGET, dc, entry};
 
 /// The stafd that stacd fetches from.
 #[derive(Debug, Default)]
@@ -62,10 +58,6 @@ impl Core for Connector {
     type Conf = StacConf;
     type Peer = Stafd;
 
-    fn tick() -> Event {
-        Event::Tick
-    }
-
     fn settings(conf: &StacConf, identity: Arc<HostIdentity>) -> Event {
         Event::Configured(Box::new(Settings { conf: conf.clone(), identity }))
     }
@@ -108,14 +100,6 @@ impl Daemon for Connector {
     fn restored(saved: &str, seed: u64) -> Self {
         let saved = if saved.is_empty() { Default::default() } else { serde_json::from_str(saved).unwrap() };
         Self::new(saved, seed)
-    }
-
-    fn parse(text: &str) -> (StacConf, Vec<Complaint>) {
-        conf::parse(text.as_bytes(), "stacd.conf")
-    }
-
-    fn boot_tables(tables: Arc<BootTables>) -> Event {
-        Event::BootTables(tables)
     }
 }
 

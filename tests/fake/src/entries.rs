@@ -1,8 +1,14 @@
 //! Short constructors for log page entries and configuration lines.
 
 use libstas::conf::ControllerEntry;
-use libstas::nvme::log_page::{EFlags, Entry};
+use libstas::nvme::log_page::{EFlags, Entry, SecType, Treq, Tsas};
 use libstas::nvme::{DISCOVERY_NQN, Parameters, Transport};
+
+/// The address of [`line`]; in tests of stacd also of stafd's discovery controller and of the subsystems on its page.
+pub const TARGET: &str = "192.0.2.1";
+
+/// A valid secret for DH-HMAC-CHAP.
+pub const KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
 
 /// The log entry of a subsystem at that address (NVMe/TCP, port 4420).
 ///
@@ -31,6 +37,24 @@ pub fn own_entry(traddr: &str, epcsd: bool) -> Entry {
     let mut entry = log_entry("discovery", traddr, "8009", DISCOVERY_NQN);
     entry.eflags = if epcsd { EFlags::EPCSD } else { EFlags(0) };
     entry
+}
+
+/// The same entry (NVMe/TCP) with that SECTYPE (2: TLS 1.3) and TREQ.
+#[must_use]
+pub fn secured(entry: Entry, sectype: u8, treq: u8) -> Entry {
+    Entry { tsas: Tsas::Tcp { sectype: SecType(sectype) }, treq: Treq(treq), ..entry }
+}
+
+/// The same entry, which requires TLS.
+#[must_use]
+pub fn tls(entry: Entry) -> Entry {
+    secured(entry, 2, 5)
+}
+
+/// The same entry, without TLS.
+#[must_use]
+pub fn unencrypted(entry: Entry) -> Entry {
+    secured(entry, 0, 6)
 }
 
 fn log_entry(subtype: &str, traddr: &str, trsvcid: &str, nqn: &str) -> Entry {
@@ -65,4 +89,16 @@ pub fn controller(traddr: &str, trsvcid: &str, nqn: &str) -> ControllerEntry {
         parameters: Parameters::default(),
         line: 1,
     }
+}
+
+/// The line `controller=…` of that subsystem at [`TARGET`] (NVMe/TCP, port 4420), with `more` at its end.
+#[must_use]
+pub fn line(nqn: &str, more: &str) -> String {
+    format!("controller=transport=tcp;traddr={TARGET};trsvcid=4420;nqn={nqn}{more}\n")
+}
+
+/// A configuration file with these lines in `[Controllers]`.
+#[must_use]
+pub fn file(lines: &[String]) -> String {
+    format!("[Controllers]\n{}", lines.concat())
 }

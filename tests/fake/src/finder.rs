@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use libstas::conf::{Complaint, StafConf, stafd as conf};
+use libstas::conf::StafConf;
 use libstas::core::{AdminError, CtrlRef, CtrlState, HostEffect, HostEvent};
 use libstas::nvme::HostIdentity;
 use libstas::nvme::admin::CommandError;
 use libstas::nvme::log_page::{Entry, EntryError, LogPage, Malformed};
-use libstas::nvme::nbft::BootTables;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use stafd::finder::{Effect, Event, Finder, NotRegistered, Settings};
 
@@ -44,10 +43,6 @@ impl DiscoveryControllers {
 impl Core for Finder {
     type Conf = StafConf;
     type Peer = DiscoveryControllers;
-
-    fn tick() -> Event {
-        Event::Tick
-    }
 
     fn settings(conf: &StafConf, identity: Arc<HostIdentity>) -> Event {
         Event::Configured(Box::new(Settings { conf: conf.clone(), identity }))
@@ -106,14 +101,6 @@ impl Daemon for Finder {
     fn restored(saved: &str, seed: u64) -> Self {
         let saved = if saved.is_empty() { Default::default() } else { serde_json::from_str(saved).unwrap() };
         Self::new(saved, seed)
-    }
-
-    fn parse(text: &str) -> (StafConf, Vec<Complaint>) {
-        conf::parse(text.as_bytes(), "stafd.conf")
-    }
-
-    fn boot_tables(tables: Arc<BootTables>) -> Event {
-        Event::BootTables(tables)
     }
 }
 

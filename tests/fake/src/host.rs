@@ -163,6 +163,16 @@ impl<C: Core> FakeHost<C> {
         self.make(tid, if is_discovery { Purpose::Discovery } else { Purpose::Io })
     }
 
+    /// Connects a controller by hand, with that owner. The core is told if it runs.
+    pub fn add_owned(&mut self, tid: &Tid, owner: Owner) -> CtrlRef {
+        let ctrl = self.add(tid);
+        self.ctrl(ctrl).owner = owner;
+        if self.count_of(Op::Snapshot) > 0 {
+            self.send_snapshot();
+        }
+        ctrl
+    }
+
     /// Creates a live controller of the kernel with the lowest free instance number.
     pub fn make(&mut self, tid: &Tid, purpose: Purpose) -> CtrlRef {
         self.seqnum += 1;
@@ -217,6 +227,12 @@ impl<C: Core> FakeHost<C> {
     fn usage(&self, ctrl: CtrlRef) -> Usage {
         if self.is_in_use(ctrl) { Usage::LastPath(vec![mounted()]) } else { Usage::Free }
     }
+}
+
+/// Another orchestrator that owns a connection.
+#[must_use]
+pub fn other_owner() -> Owner {
+    Owner::Other("discoverd".into())
 }
 
 /// Storage in use: a mounted namespace.

@@ -25,7 +25,7 @@
 //! | an answer of its own | `host.hold(…)`, `host.next_held()`, `host.feed(event)` |
 //! | storage in use | `host.in_use.insert("nqn.a".into())` |
 //! | a host name | `host.names.insert("dc.example".into(), vec!["192.0.2.1"])` |
-//! | a connection that was made by hand | `host.add(&tid)` |
+//! | a connection that was made by hand | `host.add(&tid)`, or `host.add_owned(&tid, owner)` |
 //! | a reload, a restart | `host.configure("…")`, or edit `host.conf` and `host.reload()`; `host.restart()` |
 //! | a restart with an older state | `let saved = host.saved.clone()`, later `host.kill_with(saved)` and `host.start()` |
 //! | what was done | `host.nqns()`, `host.disconnected()`, `host.logged("is kept")`, `host.count(\|effect\| …)` |
@@ -42,6 +42,7 @@ mod entries;
 mod finder;
 mod host;
 mod network;
+mod start;
 mod states;
 mod tids;
 
@@ -51,6 +52,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::conf::Complaint;
+use libstas::core::daemon_core::DaemonCore;
 use libstas::core::{
     CtrlRef, CtrlState, Dctype, HostEffect, HostEvent, KernelController, Level, Links, LogRecord, Machine, Time,
     Uevent, UeventKind,
@@ -60,15 +62,16 @@ use libstas::nvme::nbft::BootTables;
 
 #[cfg(feature = "connector")]
 pub use connector::{Stafd, dc_page};
-pub use entries::{controller, entry, own_entry, referral};
+pub use entries::{KEY, TARGET, controller, entry, file, line, own_entry, referral, secured, tls, unencrypted};
 #[cfg(feature = "finder")]
 pub use finder::DiscoveryControllers;
-pub use host::mounted;
+pub use host::{mounted, other_owner};
 pub use network::{announced, interface};
 #[cfg(feature = "connector")]
 pub use stacd::connector::Connector;
 #[cfg(feature = "finder")]
 pub use stafd::finder::Finder;
+pub use start::Program;
 pub use states::{earlier_state, lacking};
 pub use tids::{HOST, RENAMED, as_host, at_port, dc, io, on_iface};
 
@@ -108,9 +111,6 @@ pub trait Core: Machine<Event: Debug, Effect: Clone + Debug> + Sized {
     /// The peer that it reads from.
     type Peer: Default;
 
-    /// The event for a reached deadline.
-    fn tick() -> Self::Event;
-
     /// The event for settings that were read.
     fn settings(conf: &Self::Conf, identity: Arc<HostIdentity>) -> Self::Event;
 
@@ -137,15 +137,9 @@ pub trait Core: Machine<Event: Debug, Effect: Clone + Debug> + Sized {
 }
 
 /// The core of a daemon: it has a configuration file and a saved state.
-pub trait Daemon: Core {
+pub trait Daemon: Core + DaemonCore<Conf = <Self as Core>::Conf> {
     /// The core with that saved state (JSON, or empty for none).
     fn restored(saved: &str, seed: u64) -> Self;
-
-    /// Reads its configuration file.
-    fn parse(text: &str) -> (Self::Conf, Vec<Complaint>);
-
-    /// The event for boot tables that were read.
-    fn boot_tables(tables: Arc<BootTables>) -> Self::Event;
 }
 
 /// A host around one core. It executes each effect at once; time passes only in [`FakeHost::wait`].
@@ -266,7 +260,7 @@ impl<C: Core> FakeHost<C> {
         let mut turns = 0;
         while let Some(at) = self.core.deadline().filter(|at| *at <= end) {
             self.now = self.now.max(at);
-            self.feed(C::tick());
+            self.feed(C::TICK);
             turns += 1;
             assert!(turns < 100_000, "the deadline {at:?} is never met");
         }
@@ -358,6 +352,11 @@ impl<C: Core> FakeHost<C> {
         self.kernel.iter().map(|kernel| kernel.ctrl).collect()
     }
 
+    /// True if the kernel has that controller.
+    pub fn has(&self, ctrl: CtrlRef) -> bool {
+        self.kernel.iter().any(|kernel| kernel.ctrl == ctrl)
+    }
+
     fn sorted<'a, K: Ord>(&'a self, key: impl Fn(&'a KernelController) -> K) -> Vec<K> {
         let mut keys: Vec<K> = self.kernel.iter().map(key).collect();
         keys.sort_unstable();
@@ -424,7 +423,7 @@ impl<C: Daemon> FakeHost<C> {
     /// # Panics
     /// Panics if the file has errors.
     pub fn configured(text: &str) -> Self {
-        let (conf, complaints) = C::parse(text);
+        let (conf, complaints) = C::parse(text.as_bytes(), "the file");
         assert!(complaints.is_empty(), "{complaints:?}");
         Self::around(C::restored("", 3), conf)
     }
@@ -454,7 +453,7 @@ impl<C: Daemon> FakeHost<C> {
 
     /// Writes the configuration file, which takes effect when it is read. Returns the complaints.
     pub fn write(&mut self, text: &str) -> Vec<Complaint> {
-        let (conf, complaints) = C::parse(text);
+        let (conf, complaints) = C::parse(text.as_bytes(), "the file");
         self.conf = conf;
         complaints
     }

@@ -119,7 +119,7 @@ impl StafFile {
             persistent_connections: self.persistent,
             ..StafConf::default()
         };
-        conf.controller_lost = self.garbled;
+        conf.lost_line = self.garbled.then_some(1);
         conf.controllers = self
             .controllers
             .iter()
@@ -149,7 +149,7 @@ impl StacFile {
     #[must_use]
     pub fn conf(&self) -> StacConf {
         let mut conf = StacConf { disconnect_scope: self.scope, in_use: self.in_use, ..StacConf::default() };
-        conf.controller_lost = self.garbled;
+        conf.lost_line = self.garbled.then_some(1);
         conf.ignore_iface = self.ignore_iface;
         conf.disconnect_trtypes = [if self.other_trtypes { Transport::Rdma } else { Transport::Tcp }].into();
         conf.controllers = self

@@ -3,6 +3,7 @@
 
 use libstas::conf::{FamilyOrder, Persistence, StacConf, StafConf};
 use libstas::core::browse::BrowseEvent;
+use libstas::core::daemon_core::DaemonCore as _;
 use libstas::core::{AdminError, ConnectError, ConnectOutcome, CtrlRef, HostEvent, UeventKind, Usage};
 use libstas::nvme::log_page::{Entry, LogPage};
 use libstas::nvme::{Tid, Transport};

@@ -116,7 +116,7 @@ mod tests {
     fn a_controller_whose_secret_is_withheld_is_still_configured_and_still_needs_one() {
         let kept = without_secrets(format!("[Controllers]\n{LINE};dhchap-secret={KEY};kato=9\n").as_bytes());
         let conf = read(&kept);
-        assert!(!conf.controller_lost);
+        assert!(conf.lost_line.is_none());
         let [entry] = conf.controllers.as_slice() else { panic!("{kept}") };
         assert!(entry.parameters.dhchap_secret.as_ref().is_some_and(stas_nvme::Secret::is_withheld));
         assert_eq!(entry.parameters.kato, Some(9));
@@ -125,11 +125,11 @@ mod tests {
     #[test]
     fn an_unknown_configuration_removes_and_announces_nothing() {
         let conf = read(UNKNOWN);
-        assert!(conf.controller_lost && conf.controllers.is_empty());
+        assert!(conf.lost_line.is_some() && conf.controllers.is_empty());
         assert_eq!(conf.disconnect_scope, DisconnectScope::Nothing);
         assert_eq!(read(&without_secrets(UNKNOWN.as_bytes())), conf);
         let stafd = stafd::parse(UNKNOWN.as_bytes(), "f").0;
-        assert!(stafd.controller_lost && !stafd.zeroconf);
+        assert!(stafd.lost_line.is_some() && !stafd.zeroconf);
     }
 
     proptest! {

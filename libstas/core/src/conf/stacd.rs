@@ -39,7 +39,6 @@ pub fn parse(text: &[u8], file: &str) -> (StacConf, Vec<Complaint>) {
             _ => InUse::Keep,
         },
         controllers,
-        controller_lost: lost_line.is_some(),
         lost_line,
         exclusions: settings.entries(&[&keys::EXCLUDE, &keys::BLACKLIST], exclusion),
     };

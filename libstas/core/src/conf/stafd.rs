@@ -28,7 +28,6 @@ pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
         zeroconf_persistence: persistence(&mut settings),
         polls_without_epcsd: settings.word(&keys::EPCSD) == "poll",
         controllers,
-        controller_lost: lost_line.is_some(),
         lost_line,
         exclusions: settings.entries(&[&keys::EXCLUDE, &keys::BLACKLIST], exclusion),
     };

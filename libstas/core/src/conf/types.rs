@@ -185,10 +185,8 @@ pub struct StafConf {
     pub polls_without_epcsd: bool,
     /// controller=: the configured discovery controllers, in the order of the file.
     pub controllers: Vec<ControllerEntry>,
-    /// True if a `controller=`, or a line that may have been one, could not be read. Then the absence of a controller
-    /// from the file does not prove that the administrator removed it.
-    pub controller_lost: bool,
-    /// First line that caused `controller_lost`.
+    /// The first line that is a `controller=`, or may have been one, and could not be read. If there is any, the absence
+    /// of a controller from the file does not prove that the administrator removed it.
     pub lost_line: Option<usize>,
     /// exclude= and blacklist=: controllers never to connect to.
     pub exclusions: Vec<Exclusion>,
@@ -218,10 +216,8 @@ pub struct StacConf {
     pub in_use: InUse,
     /// controller=: the configured I/O controllers, in the order of the file.
     pub controllers: Vec<ControllerEntry>,
-    /// True if a `controller=`, or a line that may have been one, could not be read. Then the absence of a controller
-    /// from the file does not prove that the administrator removed it.
-    pub controller_lost: bool,
-    /// First line that caused `controller_lost`.
+    /// The first line that is a `controller=`, or may have been one, and could not be read. If there is any, the absence
+    /// of a controller from the file does not prove that the administrator removed it.
     pub lost_line: Option<usize>,
     /// exclude= and blacklist=: controllers never to connect to.
     pub exclusions: Vec<Exclusion>,

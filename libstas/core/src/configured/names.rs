@@ -43,8 +43,8 @@ pub(super) struct Name {
     /// In the resolver's order.
     pub(super) addresses: Vec<IpAddr>,
     /// The first saved address. Lines without a saved choice start with it.
-    pub(super) saved: Vec<IpAddr>,
-    pub(super) op: Option<OpId>,
+    pub(super) saved: Option<IpAddr>,
+    op: Option<OpId>,
     /// True if the present look-up has no answer after [`ANSWER`]. Its answer counts until the next look-up starts.
     is_late: bool,
     pub(super) backoff: Backoff,
@@ -53,13 +53,13 @@ pub(super) struct Name {
     /// Addresses that are no longer in the answer.
     pub(super) gone: BTreeMap<IpAddr, Gone>,
     /// Addresses of which the log said that they are no longer in the answer, and when.
-    pub(super) told: BTreeMap<IpAddr, Time>,
+    told: BTreeMap<IpAddr, Time>,
     /// True after a reload, until the next answer: what the name had before no longer counts.
-    pub(super) is_reloaded: bool,
+    is_reloaded: bool,
     /// The wait until the next look-up while a line has several addresses and no connection at the used one.
     pub(super) tries_others: Option<Duration>,
     /// When the first look-up of this run began.
-    pub(super) first_asked: Option<Time>,
+    first_asked: Option<Time>,
     /// True once a look-up of this run has said what the name means, even if it has no address; or after [`ANSWER`]
     /// without such an answer.
     pub(super) asked: bool,
@@ -121,7 +121,7 @@ impl Configured {
     #[must_use]
     pub fn restore(saved: SavedNames, chosen: &SavedNames) -> Self {
         let names = saved.into_iter().map(|(name, addresses)| {
-            let saved = addresses.get(..1).unwrap_or_default().to_vec();
+            let saved = addresses.first().copied();
             (name, Name { addresses, saved, ..Name::default() })
         });
         let choices = chosen.iter().map(|(key, addresses)| (key.clone(), Choice::restore(addresses)));

@@ -56,10 +56,7 @@ impl Review {
             defaults,
             &Progress { live: &|_| false, arrived: &|_| false, held: &|_| false, attempts: &|_| 0 },
         );
-        let mut lines: BTreeMap<Tid, usize> = BTreeMap::new();
-        for (tid, line) in configured.lines(defaults) {
-            lines.entry(tid).or_insert(line);
-        }
+        let lines = configured.config_lines(defaults).lines;
         // An excluded controller is listed, and left out of what is connected.
         let is_used = |tid: &Tid| configured.allows(tid) && !configured.excludes(tid, &tid.host_iface);
         let listed = listed.into_iter().filter(|(tid, _)| is_used(tid));

@@ -42,24 +42,16 @@ pub(super) struct LoggedState {
 impl Configured {
     /// The configured controllers that are not connected because of the configuration itself, as of the last
     /// [`Configured::controllers`].
-    pub fn left_out<'a>(&'a self, parameters: &'a Parameters) -> impl Iterator<Item = MemberView<'a>> {
+    pub(crate) fn left_out<'a>(&'a self, parameters: &'a Parameters) -> impl Iterator<Item = MemberView<'a>> {
         self.left_out.iter().map(move |left_out| MemberView {
-            tid: &left_out.tid,
-            status: left_out.status,
-            kernel: None,
-            ownership: None,
             reason: Some(left_out.reason.clone()),
             next_attempt: left_out.next_attempt,
-            attempts: 0,
-            parameters,
-            pending: false,
-            trust: None,
-            alias_of: None,
+            ..MemberView::outside(&left_out.tid, left_out.status, parameters)
         })
     }
 
     /// The states of [`Configured::left_out`].
-    pub fn left_out_statuses(&self) -> impl Iterator<Item = Listed<'_>> {
+    pub(crate) fn left_out_statuses(&self) -> impl Iterator<Item = Listed<'_>> {
         self.left_out.iter().map(|left_out| {
             let status = left_out.status;
             Listed { tid: &left_out.tid, status, ctrl: None, announced_only: false }
@@ -68,7 +60,7 @@ impl Configured {
 
     /// Why a controller of [`Configured::left_out`] is not connected.
     #[must_use]
-    pub fn left_out_reason(&self, tid: &Tid) -> Option<&str> {
+    pub(crate) fn left_out_reason(&self, tid: &Tid) -> Option<&str> {
         self.left_out.iter().find(|left_out| left_out.tid == *tid).map(|left_out| left_out.reason.as_str())
     }
 

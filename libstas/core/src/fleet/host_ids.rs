@@ -21,17 +21,16 @@ impl Fleet {
         let identity = self.identity.as_ref()?;
         let host_nqn = if tid.host_nqn.is_empty() { &identity.nqn } else { &tid.host_nqn };
         Some(match self.other_host_id(identity, host_nqn) {
-            Some(other) => Arc::new(HostIdentity {
-                kernel_ids: [(host_nqn.clone(), other)].into(),
-                ..HostIdentity::clone(identity)
-            }),
+            Some(other) => {
+                Arc::new(HostIdentity { kernel_id: Some((host_nqn.clone(), other)), ..HostIdentity::clone(identity) })
+            }
             None => Arc::clone(identity),
         })
     }
 
     /// True for the present identity, whatever host IDs the kernel has.
     pub(super) fn is_identity(&self, identity: &HostIdentity) -> bool {
-        let configured = HostIdentity { kernel_ids: Default::default(), ..identity.clone() };
+        let configured = HostIdentity { kernel_id: None, ..identity.clone() };
         self.identity.as_deref() == Some(&configured)
     }
 

@@ -35,10 +35,10 @@ use uuid::Uuid;
 pub use view::{Listed, MemberView, Outlook, Status};
 
 /// After a network change waiting controllers are retried after this time, so that a burst of changes causes one retry.
-pub const RETRY_ALL_DELAY: Duration = Duration::from_millis(100);
+const RETRY_ALL_DELAY: Duration = Duration::from_millis(100);
 /// Minimum time between two early retries of all controllers, or of the same one, so that a burst of events causes few
 /// retries.
-pub const RETRY_ALL_GAP: Duration = Duration::from_millis(500);
+const RETRY_ALL_GAP: Duration = Duration::from_millis(500);
 
 /// The kind of controllers that a fleet manages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,8 @@ pub struct ConfigLines {
     pub file: String,
     /// The line that lists each controller.
     pub lines: BTreeMap<Tid, usize>,
+    /// The line that last listed each member that no line lists any more.
+    pub(crate) earlier: BTreeMap<Tid, usize>,
 }
 
 impl ConfigLines {
@@ -169,7 +171,16 @@ impl Fleet {
 
     /// Sets where the configuration lists controllers now.
     pub fn set_config_lines(&mut self, config_lines: ConfigLines) {
-        self.config_lines = config_lines;
+        let ConfigLines { lines, mut earlier, .. } = std::mem::replace(&mut self.config_lines, config_lines);
+        earlier.extend(lines);
+        earlier.retain(|tid, _| self.has(tid) && !self.config_lines.lines.contains_key(tid));
+        self.config_lines.earlier = earlier;
+    }
+
+    /// The line of the configuration that lists a controller, or last did.
+    pub(crate) fn config_line(&self, tid: &Tid) -> Option<usize> {
+        let ConfigLines { lines, earlier, .. } = &self.config_lines;
+        lines.get(tid).or_else(|| earlier.get(tid)).copied()
     }
 
     /// Sets the identity of this host and requests the first snapshot: nothing is connected before. Another identity

@@ -103,6 +103,26 @@ pub struct MemberView<'a> {
     pub alias_of: Option<&'a Tid>,
 }
 
+impl<'a> MemberView<'a> {
+    /// A controller that is not a member, without a connection.
+    #[must_use]
+    pub fn outside(tid: &'a Tid, status: Status, parameters: &'a Parameters) -> Self {
+        Self {
+            tid,
+            status,
+            kernel: None,
+            ownership: None,
+            reason: None,
+            next_attempt: None,
+            attempts: 0,
+            parameters,
+            pending: false,
+            trust: None,
+            alias_of: None,
+        }
+    }
+}
+
 /// The state of a listed controller, without details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed<'a> {

@@ -21,7 +21,9 @@ const UUID_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:";
 ///   SHA-256 over the 16 bytes of the host's own ID and the NQN.
 #[must_use]
 pub fn host_id_for(host_nqn: &str, identity: &HostIdentity) -> Option<Uuid> {
-    if let Some(id) = identity.kernel_ids.get(host_nqn) {
+    if let Some((nqn, id)) = &identity.kernel_id
+        && nqn == host_nqn
+    {
         return Some(*id);
     }
     let own = Uuid::parse_str(identity.id.trim()).ok()?;

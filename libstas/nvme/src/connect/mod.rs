@@ -38,22 +38,15 @@ pub struct HostIdentity {
     pub symname: Option<String>,
     /// Host IDs from the boot tables (NBFT), by host NQN.
     pub boot_ids: BTreeMap<String, Uuid>,
-    /// Host IDs of the kernel's existing connections, by host NQN. The kernel accepts no other ID for these NQNs.
-    pub kernel_ids: BTreeMap<String, Uuid>,
+    /// A host NQN with which the kernel has connections, and their host ID. The kernel accepts no other ID for this NQN.
+    pub kernel_id: Option<(String, Uuid)>,
 }
 
 impl HostIdentity {
     /// A host with the mandatory parts only: no secret, no symbolic name, no boot tables.
     #[must_use]
     pub fn new(nqn: impl Into<String>, id: impl Into<String>) -> Self {
-        Self {
-            nqn: nqn.into(),
-            id: id.into(),
-            key: None,
-            symname: None,
-            boot_ids: BTreeMap::new(),
-            kernel_ids: BTreeMap::new(),
-        }
+        Self { nqn: nqn.into(), id: id.into(), key: None, symname: None, boot_ids: BTreeMap::new(), kernel_id: None }
     }
 
     /// This identity, extended by the host ID of an existing kernel connection with `host_nqn`. `None` if that is the
@@ -62,7 +55,7 @@ impl HostIdentity {
     pub fn with_kernel_id(&self, host_nqn: &str, host_id: &str) -> Option<Self> {
         let id = Uuid::try_parse(host_id).ok().filter(|id| !id.is_nil())?;
         let is_other = host_id_for(host_nqn, self).is_some_and(|meant| meant != id);
-        is_other.then(|| Self { kernel_ids: [(host_nqn.to_owned(), id)].into(), ..self.clone() })
+        is_other.then(|| Self { kernel_id: Some((host_nqn.to_owned(), id)), ..self.clone() })
     }
 }
 

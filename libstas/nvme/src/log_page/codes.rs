@@ -182,7 +182,7 @@ pub struct EFlags(pub u16);
 
 impl EFlags {
     /// DUPRETINFO: all entries with this flag lead to the same discovery information.
-    pub const DUPRETINFO: Self = Self(1 << 0);
+    const DUPRETINFO: Self = Self(1 << 0);
     /// EPCSD: the discovery controller supports explicit persistent connections.
     pub const EPCSD: Self = Self(1 << 1);
     /// NCC: no DDC that describes this entry is connected to the CDC.

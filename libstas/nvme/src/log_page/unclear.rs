@@ -77,8 +77,7 @@ impl Unclear {
     }
 
     /// True if the entry has the NQN of this controller.
-    #[must_use]
-    pub fn has_nqn_of(&self, tid: &Tid) -> bool {
+    fn has_nqn_of(&self, tid: &Tid) -> bool {
         !self.subnqn.is_empty() && self.subnqn == tid.subsysnqn
     }
 

@@ -6,6 +6,18 @@ use super::record::{Availability, Discovery, Hfi, Host, Mac, Nbft, Priority, Ssn
 use super::tables::{BootTable, BootTables};
 use crate::Transport;
 
+/// The bytes of the shortest table: a header, and a control descriptor that is marked invalid.
+#[must_use]
+pub fn shortest_table() -> Vec<u8> {
+    let mut bytes = vec![0; 128];
+    bytes[..4].copy_from_slice(b"NBFT");
+    bytes[4] = 128;
+    bytes[8] = 1;
+    bytes[64..66].copy_from_slice(&[1, 1]);
+    bytes[9] = bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg();
+    bytes
+}
+
 impl Host {
     /// A host with an NQN set by an administrator, in the primary table.
     #[must_use]

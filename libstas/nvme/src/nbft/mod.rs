@@ -25,6 +25,7 @@ mod tables;
 mod tests;
 
 pub use address::BadUri;
+pub use fixtures::shortest_table;
 pub use layout::{BadTable, Defect};
 pub use parse::parse;
 pub use record::{

@@ -11,6 +11,7 @@ use libstas::bus::{
     BusError, Callers, Dict, OwnedName, STAC_NAME, STAC_PATH, STAC_ROOT_NAME, STAF_NAME, STAF_PATH, STAF_ROOT_NAME,
     key, own_name, public_at,
 };
+use libstas::core::daemon_core::DaemonCore as _;
 use libstas::core::{HostEvent, Links};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::Files;
@@ -96,7 +97,7 @@ pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
 pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Kernel) -> Daemon {
     use stafd::api::{Refreshes, Staf, StafDebug, StafRoot, announce};
     use stafd::finder::Event;
-    use stafd::shell::{StafdShell, configured};
+    use stafd::shell::StafdShell;
 
     let parse = libstas::conf::stafd::parse;
     let state_file = state_file(directory, "stafd");
@@ -120,7 +121,7 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let core = Finder::new(state_file.load().unwrap_or_default(), 1);
     let (announcements, inbox) = mpsc::unbounded_channel();
     tokio::spawn(announce(connection.clone(), root_connection.clone(), inbox));
-    let first = vec![configured(&files), Event::Host(HostEvent::Links(Arc::new(Links::default())))];
+    let first = vec![Finder::configured(files.settings()), Event::Host(HostEvent::Links(Arc::new(Links::default())))];
     let saver = Saver::start(state_file.clone()).unwrap();
     let shell = StafdShell {
         host: StafdHost(kernel.clone(), finder.clone()),
@@ -147,7 +148,7 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
 pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Kernel) -> Daemon {
     use stacd::api::{Stac, StacDebug, announce};
     use stacd::connector::Event;
-    use stacd::shell::{StacdShell, configured};
+    use stacd::shell::StacdShell;
 
     let parse = libstas::conf::stacd::parse;
     let state_file = state_file(directory, "stacd");
@@ -171,7 +172,8 @@ pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let (announcements, inbox) = mpsc::unbounded_channel();
     tokio::spawn(announce(connection.clone(), inbox));
     tokio::spawn(watch.watch(move |heard| watched.post(Event::from(heard))));
-    let first = vec![configured(&files), Event::Host(HostEvent::Links(Arc::new(Links::default())))];
+    let first =
+        vec![Connector::configured(files.settings()), Event::Host(HostEvent::Links(Arc::new(Links::default())))];
     let saver = Saver::start(state_file.clone()).unwrap();
     let shell = StacdShell {
         host: StacdHost(kernel.clone(), connector.clone()),

@@ -160,7 +160,7 @@ impl SysConf {
             key: optional(key, valid_key, no_key, Some(WITHHELD)).map(Secret::new),
             symname: self.symname.as_ref().and_then(|value| optional(value, valid_symname, no_symname, None)),
             boot_ids: Default::default(),
-            kernel_ids: Default::default(),
+            kernel_id: None,
         };
         Ok((identity, complaints))
     }

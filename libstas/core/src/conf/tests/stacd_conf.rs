@@ -17,7 +17,6 @@ fn an_empty_file_has_the_documented_defaults() {
         max_per_announced_dc: 4096,
         in_use: InUse::Keep,
         controllers: Vec::new(),
-        controller_lost: false,
         lost_line: None,
         exclusions: Vec::new(),
     };
