@@ -41,9 +41,9 @@ impl Stac {
 #[allow(missing_docs)]
 impl Stac {
     /// Returns the I/O controllers that stacd connects or keeps, and those that its configuration leaves out. With
-    /// `detailed`, each dictionary has more keys. If all of them are too long for an answer (16 MiB), controllers that only
-    /// announced discovery controllers list have only the most important ones. Fails with `LimitsExceeded` if the answer is
-    /// still too long (24 MiB).
+    /// `detailed`, each dictionary has more keys. If the list would be longer than 16 MiB, controllers that only
+    /// announced discovery controllers list have only the keys that identify them, and their state. Fails with
+    /// `LimitsExceeded` if the list is still longer than 24 MiB.
     #[zbus(name = "list_controllers", out_args("controller_list"))]
     async fn list_controllers(
         &self,

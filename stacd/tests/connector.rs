@@ -1271,7 +1271,7 @@ fn disconnects(host: &Host) -> Vec<String> {
 }
 
 #[test]
-fn a_path_that_is_excluded_is_no_other_path_even_while_its_disconnect_fails() {
+fn an_excluded_path_does_not_count_as_another_path_even_if_its_disconnect_fails() {
     let mut host = two_paths();
     host.hold(Op::Disconnect);
     host.configure("[Controllers]\nexclude=traddr=192.0.2.2\n");
@@ -1287,7 +1287,7 @@ fn a_path_that_is_excluded_is_no_other_path_even_while_its_disconnect_fails() {
 }
 
 #[test]
-fn a_path_is_not_disconnected_while_another_one_is_that_counted_on_it() {
+fn a_path_is_kept_while_a_path_whose_check_counted_it_is_disconnected() {
     for ends in [true, false] {
         let mut host = two_paths();
         host.hold(Op::Disconnect);
@@ -1300,7 +1300,7 @@ fn a_path_is_not_disconnected_while_another_one_is_that_counted_on_it() {
         if ends {
             host.release(Op::Disconnect);
         }
-        // A disconnect that hangs has made its check long ago.
+        // A disconnect that hangs no longer keeps the path.
         host.wait(120.0);
         assert_eq!(disconnects(&host)[..2], ["192.0.2.1", "192.0.2.2"]);
     }

@@ -181,8 +181,8 @@ proptest! {
 
 #[test]
 fn the_host_nqn_of_one_discovery_controller_changes_and_another_one_keeps_it() {
-    // stafd was restarted with another host NQN, which the first target does not know. The connection to the second one is
-    // live, and stafd keeps it.
+    // stafd was restarted with another host NQN, which the first target does not know. The connection to the second one
+    // is live, and stafd keeps it.
     for spared in [RemovalReason::Configuration, RemovalReason::ReferralGone] {
         let mut host = FakeHost::<Connector>::configured("").started();
         let second = |nqn: &str| as_host(nqn, &fake_host::dc("192.0.2.2"));

@@ -42,7 +42,7 @@ const UNKNOWN_MAX: usize = 64;
 /// host can announce discovery controllers with large pages.
 const ANSWER_MAX: usize = 16 << 20;
 
-/// Maximum number of signals that wait for the bus. Further ones are lost.
+/// Maximum number of signals that wait for the public connection. Further signals are lost.
 const UNSENT_MAX: usize = 10_000;
 
 /// Approximate length of an entry in an answer without its three strings, in bytes.
@@ -89,9 +89,9 @@ impl Staf {
 #[allow(missing_docs)]
 impl Staf {
     /// Returns the discovery controllers that stafd connects or keeps, and those that its configuration leaves out.
-    /// With `detailed`, each dictionary has more keys. If all of them are too long for an answer (16 MiB), controllers that only
-    /// announced discovery controllers list have only the most important ones. Fails with `LimitsExceeded` if the answer is
-    /// still too long (24 MiB).
+    /// With `detailed`, each dictionary has more keys. If the list would be longer than 16 MiB, discovery controllers
+    /// that depend on mDNS alone have only the keys that identify them, and their state. Fails with `LimitsExceeded` if
+    /// the list is still longer than 24 MiB.
     #[zbus(name = "list_controllers", out_args("controller_list"))]
     async fn list_controllers(
         &self,
@@ -216,8 +216,8 @@ impl Staf {
     }
 
     /// The log page of a discovery controller was read for the first time, has changed, or is stale; or there is a new
-    /// discovery controller that is not only announced by mDNS. A page is stale if the connection was lost or a reported
-    /// change was not read within 0.4 s, and if a removed controller is used again.
+    /// discovery controller that does not depend on mDNS alone. A page is stale if the connection was lost, a reported
+    /// change was not read within 0.4 s, or a removed controller is used again.
     /// The strings identify the controller; `device` is its device (`nvme?` without one).
     #[zbus(signal, name = "log_pages_changed")]
     async fn log_pages_changed(
@@ -287,7 +287,8 @@ impl Debuggable for Finder {
             ];
             Sample::new(PAGE_AGE, &labels, now.since(at).as_secs_f64())
         }));
-        // One value for all: any host can announce others all the time, and each would be a new series.
+        // One value for all announced ones: any host can announce new ones all the time, and each would be a new
+        // series.
         samples.extend(announced.into_iter().map(|(_, at)| at).min().map(|oldest| {
             let trust = Trust::AnnouncedDc.to_string();
             Sample::new(PAGE_AGE, &[(key::TRUST, &trust)], now.since(oldest).as_secs_f64())
@@ -470,8 +471,8 @@ pub enum Announcement {
 
 /// Sends the signals in order, until the bus connection is lost or the daemon stops.
 ///
-/// The bus may take no messages of the public connection as long as a user leaves answers unread. So stacd gets its signals
-/// from the connection that only root may call.
+/// While a user leaves answers unread, the bus may take no messages of the public connection. So stacd gets its signals
+/// from the connection to which only root may send.
 pub async fn announce(public: Connection, root: Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
     let (queue, queued) = mpsc::channel(UNSENT_MAX);
     tokio::spawn(announce_to_all(public, queued));
@@ -484,7 +485,7 @@ pub async fn announce(public: Connection, root: Connection, mut announcements: m
         if is_full && !was_full {
             tracing::warn!(
                 "the bus takes no more signals of {STAF_NAME}, probably because a user does not read the answers to \
-                 their calls: signals are lost. stacd does not depend on them"
+                 their calls: signals are lost. stacd is not affected: it gets its signals on another connection"
             );
         }
     }
@@ -507,7 +508,7 @@ async fn announce_to_stacd(root: &Connection, announcement: &Announcement) -> zb
     }
 }
 
-/// Sends a signal to one destination, or to all who want it.
+/// Sends a signal to one destination, or to all subscribers.
 async fn tell(
     connection: &Connection,
     destination: Option<BusName<'_>>,

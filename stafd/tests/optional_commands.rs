@@ -161,7 +161,7 @@ fn after_a_page_with_the_entries_of_all_ports_no_page_is_read_with_fewer() {
 }
 
 #[test]
-fn a_page_with_the_entries_of_one_port_is_followed_by_any() {
+fn after_a_page_with_the_entries_of_one_port_those_of_all_ports_may_be_read() {
     let mut host = Host::with(&[A]).page(A, vec![entry(A, "a")]).started();
     host.wait(10);
     assert_eq!(port_local(&host), [true]);

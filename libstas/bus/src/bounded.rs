@@ -1,8 +1,8 @@
 //! A socket to the bus through which other users cannot harm this process.
 //!
-//! Every user may send messages to a public name: of up to 128 MiB, and with header fields that zbus refuses, whereupon it
-//! closes the connection (dbus-broker delivers such fields). zbus keeps up to 64 unanswered messages in memory, and further
-//! ones in tasks that wait until the bus takes their answers, which it does not do while a user leaves answers unread.
+//! Every user may send messages of up to 128 MiB to a public name. dbus-broker also delivers header fields that zbus
+//! refuses: zbus would then close the connection. zbus keeps up to 64 unanswered messages in memory, and further ones
+//! in tasks that wait until the bus takes their answers. While a user leaves answers unread, the bus takes none.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -70,8 +70,9 @@ pub(crate) struct Reader {
 
 #[async_trait]
 impl socket::ReadHalf for Reader {
-    /// Receives the next message that zbus accepts. Of one that is too long, only the header: its method is then called
-    /// without arguments, which zbus refuses. Waits while the bus takes no answers.
+    /// Receives the next message that zbus accepts, and drops the others. Of a message that is too long, returns only
+    /// the header: zbus then answers that the arguments are missing. Drops a message whose header is too long. Waits
+    /// while the bus takes no answers.
     async fn receive_message(
         &mut self,
         sequence: u64,
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_handshake_has_received_is_the_begin_of_the_first_message() {
+    async fn what_the_handshake_has_received_begins_the_first_message() {
         let (mut bus, mut reader, _writer) = halves();
         let both = [call("A", 10), call("B", 20)].concat();
         for split in [0, 5, FIXED_HEADER, 40, both.len()] {

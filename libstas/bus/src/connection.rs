@@ -53,8 +53,8 @@ fn owner_text(pid: Option<u32>) -> String {
     pid.map_or_else(|| "(unknown)".to_owned(), |pid| pid.to_string())
 }
 
-/// Connects a tool to the system bus, or to the bus in DBUS_SYSTEM_BUS_ADDRESS. A call on this connection fails if it is
-/// not answered within [`CALL_TIMEOUT`].
+/// Connects a tool to the system bus, or to the bus in DBUS_SYSTEM_BUS_ADDRESS. A call on this connection fails if it
+/// is not answered within [`CALL_TIMEOUT`].
 ///
 /// # Errors
 /// [`BusError::Unreachable`] if the bus cannot be reached.
@@ -70,7 +70,7 @@ pub async fn for_root(limit: Duration) -> Result<Connection, BusError> {
     zbus::connection::Builder::system().method_timeout(limit).build().await.map_err(BusError::Unreachable)
 }
 
-/// As [`system`], for a name that every user may call: messages of more than 1 MiB are not received.
+/// As [`system`], for a name that every user may call. Of a message of more than 1 MiB, only the header is received.
 ///
 /// # Errors
 /// As [`system`].

@@ -119,7 +119,8 @@ pub const FAMILIES: [Family; 14] = [
         PATHS_WANTED,
         Kind::Gauge,
         "",
-        "Paths to a subsystem that are to be connected; those that only announced discovery controllers list are one series.",
+        "Paths to a subsystem that are to be connected; those that only announced discovery controllers list are one \
+         series.",
     ),
     family(
         PATHS_CONNECTED,
@@ -144,7 +145,8 @@ pub const FAMILIES: [Family; 14] = [
         PAGE_AGE,
         Kind::Gauge,
         "seconds",
-        "Time since the log page of a discovery controller was read; for all announced ones together, of the oldest.",
+        "Time since the log page of a discovery controller was read; announced ones are one series, with the longest \
+         time.",
     ),
     family(LOST_EVENTS, Kind::Counter, "", "Times that kernel events were lost because too many came at once."),
 ];

@@ -1,4 +1,4 @@
-//! What the cores of both daemons have in common: their shells, the plan of a reload and the tests use it.
+//! The common interface of both cores: the shells, the plan of a reload and the tests use it.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub trait DaemonCore: Machine + Clone {
     /// The settings in force; `None` before the first configuration.
     fn settings(&self) -> Option<&Settings<Self::Conf>>;
 
-    /// The sources, and the controllers as members.
+    /// The reconciler: the sources, and the members of the fleet.
     fn reconciler(&self) -> &Reconciler<Self::Claim>;
 
     /// The state of each controller that is shown.

@@ -11,8 +11,8 @@ use stas_nvme::{Tid, tid};
 pub struct Exclusions(Vec<(Exclusion, Vec<IpAddr>)>);
 
 impl Exclusions {
-    /// The exclusion that matches a controller: the first one without a host name, otherwise the first one. `found_on` is
-    /// the interface on which it was found.
+    /// The exclusion that matches a controller. Exclusions without a host name come first, then the order of the file
+    /// decides. `found_on` is the interface on which the controller was found.
     #[must_use]
     pub fn matching(&self, tid: &Tid, found_on: &str) -> Option<&Exclusion> {
         let matching =

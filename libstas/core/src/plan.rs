@@ -86,7 +86,7 @@ struct Outcome {
     last_lines: BTreeMap<Tid, String>,
 }
 
-/// What a reload with this configuration would do. Empty before the first configuration. The core itself is not changed.
+/// What a reload with this configuration would do. Empty before the first configuration. Does not change the core.
 pub fn plan<C: DaemonCore>(core: &C, now: Time, conf: C::Conf, addresses: &Addresses) -> Vec<Planned> {
     let Some(settings) = core.settings() else { return Vec::new() };
     let configured = C::configured(Settings { conf, identity: settings.identity.clone() });

@@ -558,10 +558,10 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.drop_retired();
     }
 
-    /// Drops the claims of a source on controllers for which `is_needed` is false, whatever is proved. To be called
-    /// before each page of an announced discovery controller, which may list other controllers each time: until it has
-    /// settled, no page proves the absence of those that it listed before. A claim on a controller without a connection
-    /// protects nothing.
+    /// Drops the claims of a source on controllers for which `is_needed` is false, also without a proof of absence.
+    /// Call it before each page of an announced discovery controller is applied: each page may list other controllers,
+    /// and until the page has settled, it proves the absence of none, so that the claims would pile up. A claim on a
+    /// controller without a connection protects nothing.
     pub fn forget_unneeded(&mut self, id: &SourceId, is_needed: impl Fn(&Tid) -> bool) {
         if let Some(source) = self.sources.get_mut(id) {
             source.claims.retain(|tid, _| is_needed(tid));

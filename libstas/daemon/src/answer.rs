@@ -1,18 +1,20 @@
 //! Bounds the lists of controllers that are sent on the bus.
 //!
 //! The bus disconnects a daemon that sends a message longer than its `max_message_size`: 32 MiB in dbus-daemon. Any
-//! host can announce discovery controllers, which list thousands of controllers. What is known of these is left out
-//! first, so that they do not hide the trusted ones.
+//! host can announce discovery controllers, which list thousands of controllers. Details of these controllers
+//! are left out first, so that the trusted controllers are still listed completely.
 
 use stas_bus::{Dict, key};
 use stas_core::trust::Trust;
 use zbus::fdo;
 
-/// If a list is longer than this many bytes, controllers that depend on mDNS alone have only the keys of [`SHORT`].
+/// If a list is longer than this many bytes, it is shortened: controllers that depend on mDNS alone have only the keys
+/// of
+/// [`SHORT`].
 const COMPLETE_MAX: usize = 16 << 20;
-/// Longest list in bytes.
+/// Length of the longest list that is sent, in bytes.
 const LIST_MAX: usize = 24 << 20;
-/// Longest overhead of a key with its value on the bus, in bytes: two lengths, two NULs and the alignment.
+/// Maximum overhead of a key with its value on the bus, in bytes: two lengths, two NULs and the alignment.
 const OVERHEAD: usize = 24;
 /// The keys that identify a controller, and those on which commands depend.
 const SHORT: [&str; 11] = [
@@ -29,16 +31,16 @@ const SHORT: [&str; 11] = [
     "state",
 ];
 
-/// The length of a dictionary on the bus, in bytes: at least that.
+/// An upper bound of the length of a dictionary on the bus, in bytes.
 fn length(dict: &Dict) -> usize {
     OVERHEAD + dict.iter().map(|(key, value)| OVERHEAD + key.len() + value.len()).sum::<usize>()
 }
 
-/// The list, short enough for the bus. Of controllers that depend on mDNS alone it may have only the most important
-/// keys: the last ones first.
+/// Shortens a list for the bus. If it is too long, controllers that depend on mDNS alone keep only the keys of
+/// [`SHORT`], beginning at the end of the list, until it is short enough.
 ///
 /// # Errors
-/// `LimitsExceeded` if it is still too long.
+/// `LimitsExceeded` if the list is still longer than 24 MiB.
 pub fn list(mut controllers: Vec<Dict>) -> fdo::Result<Vec<Dict>> {
     let announced = Trust::AnnouncedDc.to_string();
     let mut total: usize = controllers.iter().map(length).sum();
@@ -54,8 +56,8 @@ pub fn list(mut controllers: Vec<Dict>) -> fdo::Result<Vec<Dict>> {
         return Ok(controllers);
     }
     let text = format!(
-        "the list of {} controllers is longer than {} MiB, which is too long for the bus; request a list without details, \
-         or one controller (controller_info of the debug interface)",
+        "the list of {} controllers is longer than {} MiB, which is too long for the bus; request the list without \
+         details, or each controller by itself (controller_info of the debug interface)",
         controllers.len(),
         LIST_MAX >> 20
     );

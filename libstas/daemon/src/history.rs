@@ -22,8 +22,8 @@ const LINES: usize = 64;
 const LINE_MAX: usize = 1024;
 /// Maximum number of controllers that are no longer listed.
 const REMOVED: usize = 256;
-/// Maximum size in memory of all lines together in bytes, about. Any host can announce discovery controllers, which list
-/// thousands of controllers: lines about these are dropped first, the oldest ones first.
+/// Approximate maximum of the memory for all lines together, in bytes. Any host can announce discovery controllers,
+/// which list thousands of controllers: lines about these are dropped first, the oldest line first.
 const ALL_LINES_MAX: usize = 16 << 20;
 /// Approximate size in memory of a line without its text, in bytes.
 const LINE_OVERHEAD: usize = 72;
@@ -71,16 +71,16 @@ struct Records {
     lines: LineIndex,
 }
 
-/// What all lines take together, and where the oldest ones are.
+/// The size of all lines together, and an index of the controllers by their oldest line.
 #[derive(Debug, Default)]
 struct LineIndex {
-    /// Their size in memory in bytes.
+    /// The size of all lines in memory, in bytes.
     size: usize,
     /// The number of lines that were ever written.
     written: u64,
-    /// The controllers with lines, by the number of their oldest line: those that depend on mDNS alone.
+    /// The controllers that depend on mDNS alone and have lines, by the number of their oldest line.
     announced: BTreeMap<u64, Tid>,
-    /// The same for the others.
+    /// All other controllers that have lines, likewise.
     trusted: BTreeMap<u64, Tid>,
 }
 
@@ -100,7 +100,7 @@ impl Line {
 #[derive(Debug, Default)]
 struct Record {
     lines: VecDeque<Line>,
-    /// True if it does not depend on mDNS alone. False until it was listed.
+    /// True if the controller does not depend on mDNS alone. False until it is listed.
     is_trusted: bool,
     /// `None` while it is not listed.
     status: Option<Status>,
@@ -459,9 +459,9 @@ mod tests {
         let of_each: Vec<usize> = announced.iter().map(|tid| history.of(tid).len()).collect();
         assert!(of_each.iter().all(|number| (14..=16).contains(number)), "{of_each:?}");
         let of_one = history.of(&announced[7]);
-        assert!(of_one.last().is_some_and(|line| line.text.starts_with("39 ")), "the newest ones stay");
+        assert!(of_one.last().is_some_and(|line| line.text.starts_with("39 ")), "the newest lines stay");
         assert!(history.lock().lines.size > ALL_LINES_MAX - 2 * LINE_MAX, "nothing is dropped without need");
-        // The others have a limit, too.
+        // Lines about trusted controllers have the same limit.
         let all = announced.iter().map(|tid| listed(tid, false));
         history.compare(all, |_| "x".into(), |_| None);
         announced.iter().for_each(|tid| note(&history, tid, &"y".repeat(LINE_MAX)));

@@ -42,7 +42,7 @@ type Job = Box<dyn FnOnce(Result<&Roots, AdminError>) + Send>;
 pub struct Admin {
     roots: Roots,
     waiting: Arc<Mutex<HashMap<CtrlRef, VecDeque<Job>>>>,
-    /// For the pages of announced discovery controllers.
+    /// The memory limit for the pages of announced discovery controllers.
     room: ReadRoom,
 }
 
@@ -61,8 +61,8 @@ impl Admin {
     }
 
     /// Reads the discovery log page. `lsp` is 0 or [`stas_nvme::log_page::LSP_PLEO`]. `answer` is called once, on
-    /// another thread, after the controller has answered. It is never called if the controller never answers. If only
-    /// mDNS `announced` the controller, the read fails when too many long pages of such ones are being read.
+    /// another thread, after the controller has answered. It is never called if the controller never answers. With
+    /// `announced` (only mDNS announces the controller), a long read fails while other such reads take too much memory.
     pub fn read_discovery_log(
         &self,
         ctrl: CtrlRef,
@@ -79,7 +79,7 @@ impl Admin {
                 match reader.next() {
                     Step::Done(result) => return Ok(result?),
                     Step::Read { offset, len } => {
-                        // The first entries: of an earlier attempt, nothing is left.
+                        // The first entries are read: the reader has dropped those of an earlier attempt.
                         if offset == HEADER_LEN as u64 {
                             held.restart();
                         }

@@ -12,7 +12,7 @@
 //! | [`disconnect`] | disconnects exactly one controller |
 //! | [`usage`] | whether storage behind a controller is in use |
 //! | [`admin`] | admin commands to a live controller |
-//! | `read_room` | limits what log pages take that are being read |
+//! | `read_room` | limits the memory of log pages that are being read |
 //! | `waiting` | whether the other daemon waits for connections |
 //! | [`uevents`] | the kernel's events about controllers |
 //! | [`links`] | network interfaces, addresses, routes |

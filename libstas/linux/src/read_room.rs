@@ -1,28 +1,30 @@
-//! Limits what the log pages take that are being read.
+//! Limits the memory of log pages that are being read.
 //!
-//! A page is in memory while it is read, and its discovery controller decides how long that takes. Any host can announce
-//! discovery controllers with the longest page each.
+//! A page is in memory while it is read, and its discovery controller decides how long that takes. Any host can
+//! announce discovery controllers with the longest page each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Maximum number of bytes that all limited reads together have got, except for short pages. Four of the longest pages.
+/// Maximum number of bytes that all limited reads have received together, except for short pages: four of the longest
+/// pages.
 const ALL_MAX: usize = 64 << 20;
-/// A read that has got no more than that is never refused, so that some that hang do not keep others out.
+/// A read that has received at most this many bytes is never refused: reads that hang must not prevent reads of short
+/// pages.
 const SHORT: usize = 256 << 10;
 
-/// What all limited reads under way have got. Clones share it.
+/// The number of bytes that all limited reads under way have received. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadRoom(Arc<AtomicUsize>);
 
 impl ReadRoom {
-    /// A read begins.
+    /// Begins a read.
     pub(super) fn begin(&self) -> Held {
         Held { room: self.clone(), bytes: 0 }
     }
 }
 
-/// What one read has got so far. It is released when this is dropped.
+/// The number of bytes that one read has received. They are released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     room: ReadRoom,
@@ -30,14 +32,14 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// The read is about to get that many bytes more. False if there is no room for them: the read must end.
+    /// Reserves the bytes that the read requests next. False if there is no room for them: the read must end.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
         let all = self.room.0.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         self.bytes = self.bytes.saturating_add(bytes);
         all <= ALL_MAX || self.bytes <= SHORT
     }
 
-    /// The read begins again: what it has got is dropped.
+    /// Releases the bytes, because the read begins again without them.
     pub(super) fn restart(&mut self) {
         self.room.0.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
@@ -85,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_that_hang_refuse_long_pages_only() {
+    fn while_reads_hang_only_long_pages_are_refused() {
         let room = ReadRoom::default();
         let mut hanging: Vec<Held> = (0..4).map(|_| room.begin()).collect();
         assert!(hanging.iter_mut().all(|held| held.take(ALL_MAX / 4)));

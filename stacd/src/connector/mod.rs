@@ -117,7 +117,7 @@ impl Connector {
         let reload = self.settings.is_some();
         match reload {
             false => self.stafd.await_report(ctx.now),
-            // stafd may have been reloaded, too: it may have new discovery controllers, whose pages it has not read yet.
+            // stafd may have been reloaded, too, and have new discovery controllers whose pages it has not read yet.
             true => self.ask_again(ctx),
         }
         let ignored_iface = self.settings.as_ref().map(|before| before.conf.ignore_iface);
@@ -320,7 +320,8 @@ impl Connector {
         (!self.reconciler.configured.allows(tid)).then(|| (self.removal_policy(), cause()))
     }
 
-    /// How an excluded connection is removed. A resolver may be wrong: storage in use is kept if only a host name matches.
+    /// How an excluded connection is removed. If only a host name matches, storage in use is kept (unless
+    /// `in-use=disconnect`), because the answer of a resolver may be wrong.
     fn policy_of(&self, exclusion: &Exclusion) -> RemovalPolicy {
         let in_use = self.settings.as_ref().map(|settings| settings.conf.in_use);
         match exclusion.is_name && in_use != Some(InUse::Disconnect) {

@@ -394,7 +394,7 @@ impl Connector {
             }
         }
         self.log_of_own_address(ctx, &dc, names.keys());
-        // A page that was never read, or has no room in stafd's memory, replaces nothing.
+        // A page that was never read, or that stafd dropped for lack of room, replaces nothing.
         if report.announced_only && state != PageState::Never {
             self.reconciler.forget_replaced(&id, |tid| names.contains_key(tid));
         }
@@ -509,10 +509,10 @@ fn demands_encryption(claim: &IocClaim) -> bool {
     matches!(claim, IocClaim::Entry(entry) if Requirement::of(entry).is_some())
 }
 
-/// Maps each former host NQN of stafd to the present one. A host NQN is former if stafd has removed a discovery controller
-/// with it, and lists the same one with another host NQN. Other discovery controllers may still have the former one: those
-/// that stafd keeps because they are live, and those whose host NQN is configured. Pages read with a former host NQN prove
-/// no absence.
+/// Maps each former host NQN of stafd to the present one. A host NQN is former if stafd has removed a discovery
+/// controller with it, and lists the same discovery controller with another host NQN. Other discovery controllers may
+/// still have the former host NQN: those that stafd keeps because they are live, and those whose host NQN is
+/// configured. Pages that were read with a former host NQN prove no absence.
 fn former_host_nqns(listed: &BTreeSet<Tid>, removed: &[RemovedDc]) -> BTreeMap<String, String> {
     let renamed = removed.iter().filter_map(|RemovedDc { dc, .. }| {
         let now = listed.iter().find(|other| hostnqn_change::same_but_for_the_host(other, dc))?;

@@ -284,7 +284,7 @@ impl StafdClient {
                     }
                     hear(Watched::DcRemoved);
                 }
-                // A stafd with the name for root sends each of its signals there, too.
+                // A stafd that owns the name for root sends these two signals from that connection, too.
                 signal = next(&mut public_changes) => {
                     let Some(signal) = signal else { return Ok(()) };
                     if !self.calls_root().await

@@ -229,8 +229,8 @@ impl Finder {
         }
     }
 
-    /// Signals new discovery controllers, so that stacd does not remove what their pages may list. Anybody can announce
-    /// many controllers: stacd learns of those when their page is read.
+    /// Signals new discovery controllers, so that stacd does not remove controllers that their pages may list. Any host
+    /// can announce many discovery controllers: stacd learns of these only when their page is read.
     fn signal_new(&self, ctx: &mut Context<'_>, wanted: &[(Tid, Want)]) {
         let fleet = &self.reconciler.fleet;
         for (tid, _) in wanted.iter().filter(|(tid, want)| !want.trust.is_announced_only() && !fleet.has(tid)) {

@@ -1,9 +1,9 @@
 //! A limit on the memory that the log pages of announced discovery controllers take together.
 //!
 //! mDNS is unauthenticated: any host can announce discovery controllers with the longest page each. A page that does
-//! not fit is a failed read, never an empty page: the last one is kept, and it is read again later. Pages that are not
-//! of use now, because their discovery controllers are not connected, make room. The log pages of trusted discovery
-//! controllers are not limited, and take no room.
+//! not fit is a failed read, never an empty page: the last one is kept, and it is read again later. Pages of discovery
+//! controllers that are not connected are dropped to make room. The log pages of trusted discovery controllers are not
+//! limited and do not count.
 
 use libstas::core::{HostEffect, Level, LogRecord};
 use libstas::nvme::Tid;
@@ -24,15 +24,15 @@ pub(super) fn size(page: &LogPage) -> usize {
     page.memory() + referrals * REFERRAL
 }
 
-/// A page that another page may displace, or not.
+/// A page in memory.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     size: usize,
     may_be_dropped: bool,
 }
 
-/// The positions of the pages to drop, so that a new page fits beside the others. `None` if it does not fit. A page that
-/// is no larger than the one that it replaces always fits.
+/// The positions of the pages to drop so that a new page fits beside the others: the largest first. `None` if it does
+/// not fit. A page that is no larger than the page that it replaces always fits.
 fn make_room(new: usize, replaced: usize, others: &[Held]) -> Option<Vec<usize>> {
     let total = others.iter().map(|held| held.size).fold(new, usize::saturating_add);
     let mut excess = total.saturating_sub(ANNOUNCED_PAGES_MAX);
@@ -87,15 +87,16 @@ impl Finder {
         Ok(page)
     }
 
-    /// Drops the page of a discovery controller that is not connected. It proved nothing, and its referrals stay listed:
-    /// the same as after a restart with a state that was too long for it.
+    /// Drops the page of a discovery controller that is not connected. This proves no absence, and its referrals stay
+    /// listed, as after a restart whose saved state had no room for the page.
     fn drop_page(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         (dc.page, dc.page_size) = (None, 0);
         // stacd may still use entries of this page, so a later removal must be signalled.
         dc.was_removed = true;
-        let text = "its last log page is dropped to make room for that of a connected discovery controller: only mDNS \
-                    announces both. What it listed stays listed until its page is read again";
+        let text = "its last log page is dropped: this discovery controller is not connected, and the log pages of \
+                    connected discovery controllers that only mDNS announces need the memory. The controllers that \
+                    the page lists are kept until it is read again";
         ctx.log(LogRecord { level: Level::Info, tid: Some(tid.clone()), ctrl: None, text: text.to_owned() });
         ctx.host(HostEffect::Save);
     }

@@ -185,8 +185,8 @@ impl Finder {
 
     fn saved_dc(&self, dc: &Tid, known: &DiscoveryController, trusted: &BTreeSet<Tid>) -> SavedDc {
         let id = SourceId::Page(dc.clone());
-        // An announced discovery controller may refer to any number of others that are refused. If these were saved, the
-        // state could become too large to be saved at all.
+        // An announced discovery controller may refer to any number of discovery controllers that are refused. If these
+        // were saved, the state could become too large to be saved at all.
         let fleet = &self.reconciler.fleet;
         let saves_all = trusted.contains(dc) || !fleet.is_announced_only(dc);
         let is_saved = |tid: &Tid| saves_all || fleet.has(tid) || self.dcs.contains_key(tid);

@@ -117,8 +117,8 @@ impl Finder {
     }
 
     /// True when each line of the configuration is valid, each host name has a known address, announcements have been
-    /// received, no interface of a boot table is missing, and no referral was refused because of a limit. That announced
-    /// controllers are refused is not signalled, because anybody can change it at any time.
+    /// received, no interface of a boot table is missing, and no referral was refused because of a limit. Refused
+    /// announced controllers do not count: a change is signalled, and any host could cause changes all the time.
     pub(super) fn lists_all_but_announced(&self) -> bool {
         self.settings.is_some()
             && self.reconciler.configured.why_kept().is_none()

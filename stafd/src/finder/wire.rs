@@ -112,10 +112,11 @@ pub enum ReadFailure {
     /// The admin command failed.
     #[error(transparent)]
     Admin(#[from] AdminError),
-    /// Only mDNS announces the discovery controller, and the pages of all such ones exceed [`ANNOUNCED_PAGES_MAX`].
+    /// Only mDNS announces the discovery controller, and the pages of all announced ones would exceed
+    /// [`ANNOUNCED_PAGES_MAX`].
     #[error(
-        "together with those of the other discovery controllers that only mDNS announces, it needs more than {} MiB of \
-         memory. To have it read, configure this discovery controller with controller= in stafd.conf",
+        "the log pages of the discovery controllers that only mDNS announces would need more than {} MiB of memory \
+         together. To use this page, add a controller= line for this discovery controller to stafd.conf",
         ANNOUNCED_PAGES_MAX >> 20
     )]
     NoRoom,

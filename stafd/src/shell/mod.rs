@@ -39,7 +39,8 @@ pub trait DiscoveryHost: Host<Effect = HostEffect> {
     /// Sends a request to the mDNS browser; its events are sent to the finder.
     fn browse(&self, command: BrowseCommand);
 
-    /// Starts to read the discovery log page, port-local entries only if `pleo`. `announced`: only mDNS announces it.
+    /// Starts to read the discovery log page, port-local entries only if `pleo`. `announced`: only mDNS announces the
+    /// controller.
     fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, announced: bool, done: Done<LogPage>);
 
     /// Starts to register this host.

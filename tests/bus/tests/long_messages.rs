@@ -1,4 +1,5 @@
-//! An unprivileged user sends the daemons messages of almost 32 MiB, the longest that dbus-daemon delivers. This test has a process of its own: it measures memory.
+//! An unprivileged user sends the daemons messages of 31 MiB; dbus-daemon delivers at most 32 MiB. This test has a
+//! process of its own, because it measures memory.
 #![allow(clippy::unwrap_used)]
 
 // This test needs a part of what the other tests need.

@@ -1,5 +1,5 @@
-//! An unprivileged user leaves so many answers unread that the bus takes no more messages of stafd's public connection. This
-//! test has a process of its own: others would wait for it.
+//! An unprivileged user leaves so many answers unread that the bus takes no more messages of stafd's public connection.
+//! This test has a process of its own: other tests would wait for it.
 #![allow(clippy::unwrap_used)]
 
 // This test needs a part of what the other tests need.
@@ -21,7 +21,7 @@ use crate::attacker::{Attacker, Flood};
 use crate::kernel::Kernel;
 use crate::stage::{connect, etc, start_stacd, start_stafd, until};
 
-/// They make the answers long.
+/// Number of subsystems: enough to make the answers long.
 const SUBSYSTEMS: usize = 1000;
 /// How much of one connection the bus stores before it takes no more of its messages. The default is 127 MiB.
 const LIMIT: &str = r#"<limit name="max_incoming_bytes">8000000</limit>"#;

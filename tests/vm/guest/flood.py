@@ -1,11 +1,10 @@
 #!/usr/bin/python3
 """Floods the services of the system bus with calls whose answers it never reads.
 
-`flood.py SOCKET CONNECTIONS CALLS LENGTH HOLD DESTINATION PATH INTERFACE MEMBER …`: opens CONNECTIONS connections to the
-bus, sends CALLS calls on each, keeps the connections open for HOLD seconds, and begins again, until its standard input
-ends. The argument of each call is a string of LENGTH bytes, or false if LENGTH is 0. With several destinations, the
-connections take turns. Prints the number of calls sent and the
-number of connections that the bus refused or closed.
+`flood.py SOCKET CONNECTIONS CALLS LENGTH HOLD DESTINATION PATH INTERFACE MEMBER …`: opens CONNECTIONS connections to
+the bus, sends CALLS calls on each, keeps the connections open for HOLD seconds, and begins again, until its standard
+input ends. The argument of each call is a string of LENGTH bytes, or false if LENGTH is 0. With several destinations,
+the connections take turns. Prints the number of calls sent and the number of connections that the bus refused or closed.
 """
 
 import contextlib

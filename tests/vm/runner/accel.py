@@ -8,9 +8,9 @@ import subprocess
 # second processor starts. Without RDRAND the kernel patches its code for that (static key crng_is_ready) while user
 # space already runs; the one recorded crash happened there, in getrandom(2): a processor executed an int3 instruction
 # that the kernel had placed to patch its code, after the other processor had removed it. Crashes while booting the
-# initramfs, in 60 boots each: Nehalem-v1: 1 (and 1 of 24 earlier ones); with maxcpus=1: 0; with thread=single: 0, in 1.4
-# times the time; with RDRAND: 0. These numbers do not prove that RDRAND helps: without it, 60 boots pass in one of three
-# such series.
+# initramfs, in 60 boots each: Nehalem-v1: 1 (and 1 of 24 earlier ones); with maxcpus=1: 0; with thread=single: 0, in
+# 1.4 times the time; with RDRAND: 0. These numbers do not prove that RDRAND helps: without it, one in three such series
+# of 60 boots has no crash.
 TCG = ["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "Nehalem-v1,+rdrand"]
 KVM = ["-accel", "kvm", "-cpu", "host"]
 # Time limit of the trial boot with KVM in seconds. It takes 2 on ordinary hardware.

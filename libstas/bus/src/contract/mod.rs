@@ -235,8 +235,8 @@ pub struct StafdView {
     /// Discovery controllers that stafd removed. `None` if stafd does not say (the stafd of nvme-stas).
     pub removed: Option<Vec<RemovedDc>>,
     /// True if `dcs` contains every discovery controller that any source of stafd lists. False while a line of its
-    /// configuration is invalid, a host name is not resolved, announcements may not have been received yet, the interface of
-    /// a boot table is missing, or a limit refuses some; and if stafd does not say.
+    /// configuration is invalid, a host name is not resolved, announcements may not have been received yet, the
+    /// interface of a boot table is missing, or a limit refuses some; and if stafd does not say.
     pub is_complete: bool,
     /// Discovery controllers whose pages are left out because they are too long for one answer.
     pub left_out: Vec<Tid>,

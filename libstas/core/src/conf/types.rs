@@ -185,8 +185,8 @@ pub struct StafConf {
     pub polls_without_epcsd: bool,
     /// controller=: the configured discovery controllers, in the order of the file.
     pub controllers: Vec<ControllerEntry>,
-    /// The first line that is a `controller=`, or may have been one, and could not be read. If there is any, the absence
-    /// of a controller from the file does not prove that the administrator removed it.
+    /// The first line that is a `controller=`, or may have been one, and could not be read. If there is any, the
+    /// absence of a controller from the file does not prove that the administrator removed it.
     pub lost_line: Option<usize>,
     /// exclude= and blacklist=: controllers never to connect to.
     pub exclusions: Vec<Exclusion>,
@@ -216,8 +216,8 @@ pub struct StacConf {
     pub in_use: InUse,
     /// controller=: the configured I/O controllers, in the order of the file.
     pub controllers: Vec<ControllerEntry>,
-    /// The first line that is a `controller=`, or may have been one, and could not be read. If there is any, the absence
-    /// of a controller from the file does not prove that the administrator removed it.
+    /// The first line that is a `controller=`, or may have been one, and could not be read. If there is any, the
+    /// absence of a controller from the file does not prove that the administrator removed it.
     pub lost_line: Option<usize>,
     /// exclude= and blacklist=: controllers never to connect to.
     pub exclusions: Vec<Exclusion>,

@@ -219,7 +219,7 @@ impl Fleet {
     /// The controllers that do not count as other paths when `ctrl` is removed.
     fn not_counted(&self, ctrl: CtrlRef) -> Vec<CtrlRef> {
         let mut not_counted: Vec<CtrlRef> = self.disconnecting.values().copied().collect();
-        // Those that are disconnected without a check, sooner or later.
+        // Paths that are disconnected without a check, now or at a later attempt.
         let going = |member: &&Member| matches!(member.removal, Some((RemovalPolicy::Disconnect, _)));
         not_counted.extend(self.members.values().filter(going).filter_map(Member::ctrl).filter(|other| *other != ctrl));
         // mDNS is unauthenticated: what it alone finds does not take the place of a trusted path.
@@ -252,8 +252,8 @@ impl Fleet {
         })
     }
 
-    /// True while another path to the same storage is disconnected that had this one as its other path. When that
-    /// disconnect ends, the removals continue.
+    /// True while another path to the same subsystem is being disconnected whose check for use counted this path as
+    /// another path. When that disconnect ends or hangs, the removals continue.
     pub(super) fn is_counted_by_disconnect(&self, ctrl: CtrlRef) -> bool {
         let nqn = |ctrl| self.inventory.get(ctrl).map(|kernel: &KernelController| kernel.subsysnqn.as_str());
         let is_checked = |going: CtrlRef| {

@@ -38,7 +38,8 @@ pub struct HostIdentity {
     pub symname: Option<String>,
     /// Host IDs from the boot tables (NBFT), by host NQN.
     pub boot_ids: BTreeMap<String, Uuid>,
-    /// A host NQN with which the kernel has connections, and their host ID. The kernel accepts no other ID for this NQN.
+    /// A host NQN with which the kernel has connections, and their host ID. The kernel accepts no other ID for this
+    /// NQN.
     pub kernel_id: Option<(String, Uuid)>,
 }
 

@@ -139,7 +139,8 @@ impl LogPage {
         self.dropped.iter().filter(|malformed| !malformed.reason.is_gap()).map(|malformed| &malformed.unclear)
     }
 
-    /// Approximate size in memory in bytes. The daemons keep copies of what dropped entries may mean: these count, too.
+    /// Approximate size in memory in bytes, including the copies that the daemons keep of what dropped entries may
+    /// mean.
     #[must_use]
     pub fn memory(&self) -> usize {
         let entries: usize = self.entries.iter().map(Entry::heap).sum();

@@ -24,8 +24,8 @@ pub(crate) struct Flood {
 pub(crate) struct Attacker(Child);
 
 impl Attacker {
-    /// Each service is its bus name, an object, an interface and a method. `None`, with the reason printed, if the machine
-    /// lacks a program.
+    /// Each service is its bus name, an object, an interface and a method. `None`, with the reason printed, if the
+    /// machine lacks a program.
     pub(crate) fn start(bus: &PrivateBus, flood: &Flood, services: &[[&str; 4]]) -> Option<Self> {
         if let Some(lacking) = ["/usr/bin/setpriv", PYTHON].iter().find(|path| !Path::new(path).exists()) {
             eprintln!("skipped: {lacking} is not installed");

@@ -54,8 +54,8 @@ pub(super) struct EntryFields<'t> {
     pub(super) unknown: Vec<UnknownPart>,
     /// True if the entry has a key that asks for an encrypted connection and that is not supported.
     pub(super) secure_channel: bool,
-    /// True if the entry may mean another controller: it has an unknown part that may identify one, or has two values for
-    /// a key that does.
+    /// True if the entry may mean another controller: it has an unknown part that may identify one, or two values for a
+    /// key that identifies one.
     pub(super) is_doubtful: bool,
     /// True if a misspelled key may have a secret.
     pub(super) lacks_secret: bool,

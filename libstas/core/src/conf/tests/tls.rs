@@ -8,7 +8,7 @@ const LINE: &str = "controller=transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=n
 /// The obstacle of the only controller of a stacd.conf, and whether an error names this line.
 fn controller(text: &str, line: usize) -> (Option<Obstacle>, bool) {
     let (conf, complaints) = stacd::parse(text.as_bytes(), "stacd.conf");
-    assert!(conf.lost_line.is_none(), "the line is understood: what is taken out elsewhere goes");
+    assert!(conf.lost_line.is_none(), "the line is understood: it holds no removal back");
     let [entry] = conf.controllers.as_slice() else { panic!("{text}") };
     let is_reported = |c: &crate::conf::Complaint| c.severity.is_error() && c.line == line && c.text.contains("TLS");
     (entry.parameters.over(&conf.parameters).obstacle(), complaints.iter().any(is_reported))
