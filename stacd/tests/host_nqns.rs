@@ -202,3 +202,23 @@ fn the_host_nqn_of_one_discovery_controller_changes_and_another_one_keeps_it() {
         assert_eq!(host.disconnected(), [""; 0]);
     }
 }
+
+#[test]
+fn a_second_line_with_a_host_nqn_of_its_own_is_no_change_of_the_host_nqn() {
+    const OTHER: &str = NQNS[2];
+    let mut host = FakeHost::<Connector>::configured("").started();
+    let second = as_host(OTHER, &fake_host::dc("192.0.2.2"));
+    let page = |dc: &Tid, name: &str, now| dc_page(dc, now, vec![entry(&dc.traddr, name)]);
+    let view = |dcs, removed| StafdView { dcs, removed: Some(removed), is_complete: true, left_out: Vec::new() };
+    let a = page(&dc(HOST), "a", host.now);
+    let c = page(&second, "c", host.now);
+    host.stafd_is(":1.1", view(vec![a.clone(), page(&dc(OTHER), "b", host.now), c.clone()], Vec::new()));
+    host.wait(60);
+    assert_eq!(host.nqns(), ["a", "b", "c"]);
+    // The line with the other host NQN is removed. That of the second discovery controller stays.
+    let removed = RemovedDc { dc: dc(OTHER), reason: RemovalReason::Configuration };
+    host.peer.view = Some(view(vec![a, c], vec![removed]));
+    host.feed(Event::DcRemoved);
+    host.wait(60);
+    assert_eq!(host.disconnected(), ["b"]);
+}

@@ -476,13 +476,14 @@ pub enum Announcement {
 pub async fn announce(public: Connection, root: Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
     let (queue, queued) = mpsc::channel(UNSENT_MAX);
     tokio::spawn(announce_to_all(public, queued));
-    let mut is_full = false;
+    let mut is_warned = false;
     while let Some(announcement) = announcements.recv().await {
+        // Once for each time that the bus takes none, however many it takes meanwhile.
+        is_warned &= queue.capacity() < queue.max_capacity();
         if let Err(error) = announce_to_stacd(&root, &announcement).await {
             tracing::warn!("cannot send a signal to stacd on D-Bus: {error}");
         }
-        let was_full = std::mem::replace(&mut is_full, queue.try_send(announcement).is_err());
-        if is_full && !was_full {
+        if queue.try_send(announcement).is_err() && !std::mem::replace(&mut is_warned, true) {
             tracing::warn!(
                 "the bus takes no more signals of {STAF_NAME}, probably because a user does not read the answers to \
                  their calls: signals are lost. stacd is not affected: it gets its signals on another connection"

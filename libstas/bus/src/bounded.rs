@@ -29,14 +29,15 @@ const FIXED_HEADER: usize = 16;
 pub(crate) async fn connect(address: &Address, longest: usize) -> zbus::Result<Bounded> {
     let Transport::Unix(unix) = address.transport() else { return Err(zbus::Error::Unsupported) };
     let stream = match unix.path() {
-        UnixSocket::File(path) => UnixStream::connect(path).await?,
+        UnixSocket::File(path) => UnixStream::connect(path).await,
         // tokio takes a path that begins with NUL as an abstract name.
         UnixSocket::Abstract(name) => {
             let path = [b"\0", name.as_bytes()].concat();
-            UnixStream::connect(std::ffi::OsStr::from_bytes(&path)).await?
+            UnixStream::connect(std::ffi::OsStr::from_bytes(&path)).await
         }
         _ => return Err(zbus::Error::Unsupported),
     };
+    let stream = stream.map_err(|error| zbus::Error::Connection(Arc::new(error), Box::new(address.clone())))?;
     Ok(Bounded { stream, longest })
 }
 

@@ -298,8 +298,9 @@ impl Connector {
             let id = SourceId::Page(dc.clone());
             match removed {
                 Some(Some(removed)) => {
-                    if let Some(now) = former_nqns.get(&dc.host_nqn) {
-                        self.keep_what_earlier_nqn_found(ctx, &dc, now);
+                    let now = former_nqns.get(&dc.host_nqn).cloned().or_else(|| self.renamed_host_of(&dc, &listed));
+                    if let Some(now) = now {
+                        self.keep_what_earlier_nqn_found(ctx, &dc, &now);
                     }
                     self.reconciler.sources.retire(&id, removed.reason.spares_live());
                 }
@@ -314,6 +315,18 @@ impl Connector {
         self.stafd.signalled.retain(|dc, signalled| *signalled > op || left_out.contains(dc));
         self.stafd.read_again.retain(|dc, _| listed.contains(dc));
         self.overtake_pages_in_flight(ctx, &listed);
+    }
+
+    /// The host NQN with which stafd lists a discovery controller that it has removed with the host NQN of stacd: stafd has
+    /// been restarted with another one, and stacd has not. Other discovery controllers may still have the earlier one,
+    /// because stafd keeps those that are live.
+    fn renamed_host_of(&self, removed: &Tid, listed: &BTreeSet<Tid>) -> Option<String> {
+        let own = self.settings.as_ref().map(|settings| settings.identity.nqn.as_str());
+        if own != Some(removed.host_nqn.as_str()) {
+            return None;
+        }
+        let same = listed.iter().find(|other| hostnqn_change::same_but_for_the_host(other, removed))?;
+        Some(same.host_nqn.clone())
     }
 
     /// The page of this discovery controller was too long for the full answer: fetches it alone. Until then it proves
@@ -509,12 +522,12 @@ fn demands_encryption(claim: &IocClaim) -> bool {
     matches!(claim, IocClaim::Entry(entry) if Requirement::of(entry).is_some())
 }
 
-/// Maps each former host NQN of stafd to the present one. A host NQN is former if stafd has removed a discovery
-/// controller with it, and lists the same discovery controller with another host NQN. Other discovery controllers may
-/// still have the former host NQN: those that stafd keeps because they are live, and those whose host NQN is
-/// configured. Pages that were read with a former host NQN prove no absence.
+/// Maps each former host NQN of stafd to the present one. A host NQN is former if stafd lists no discovery controller
+/// with it any more, but lists a removed one with another host NQN. Pages read with a former host NQN prove no absence.
 fn former_host_nqns(listed: &BTreeSet<Tid>, removed: &[RemovedDc]) -> BTreeMap<String, String> {
-    let renamed = removed.iter().filter_map(|RemovedDc { dc, .. }| {
+    let present: BTreeSet<&str> = listed.iter().map(|dc| dc.host_nqn.as_str()).collect();
+    let former = removed.iter().map(|removed| &removed.dc).filter(|dc| !present.contains(dc.host_nqn.as_str()));
+    let renamed = former.filter_map(|dc| {
         let now = listed.iter().find(|other| hostnqn_change::same_but_for_the_host(other, dc))?;
         Some((dc.host_nqn.clone(), now.host_nqn.clone()))
     });

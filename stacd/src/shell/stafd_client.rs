@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use libstas::bus::contract::{DcPage, StafdView, VERSION, dictionary, wire};
-use libstas::bus::{CALL_TIMEOUT, ControllerId, STAF_NAME, STAF_ROOT_NAME, StafProxy, next};
+use libstas::bus::{CALL_TIMEOUT, ControllerId, LogPagesChanged, STAF_NAME, STAF_ROOT_NAME, StafProxy, next};
 use libstas::core::OpId;
 use libstas::daemon::event_loop::Handle;
 use libstas::nvme::Tid;
@@ -196,23 +196,13 @@ impl StafdClient {
     }
 
     async fn proxy(&self) -> Result<StafProxy<'static>, FetchError> {
-        let name = self.name().await.map_err(failed)?;
-        StafProxy::at(&self.connection, name).await.map_err(failed)
-    }
-
-    /// True if the running stafd has [`STAF_ROOT_NAME`].
-    async fn calls_root(&self) -> bool {
-        self.name().await.is_ok_and(|name| name == STAF_ROOT_NAME)
-    }
-
-    /// The name to call, for the present owner of [`STAF_NAME`].
-    async fn name(&self) -> zbus::Result<&'static str> {
         let owners = self.owners.load(Ordering::Relaxed);
         let mut known = self.name.lock().await;
-        match *known {
-            Some((of, name)) if of == owners => Ok(name),
-            _ => Ok(known.insert((owners, self.find_name().await?)).1),
-        }
+        let name = match *known {
+            Some((of, name)) if of == owners => name,
+            _ => known.insert((owners, self.find_name().await.map_err(failed)?)).1,
+        };
+        StafProxy::at(&self.connection, name).await.map_err(failed)
     }
 
     async fn public_proxy(&self) -> Result<StafProxy<'static>, FetchError> {
@@ -262,47 +252,52 @@ impl StafdClient {
             hear(watched);
         };
         hear(Watched::Owner(current_owner(&bus).await?));
+        // A stafd with the name for root sends these signals twice. No call of the bus here: its answer would wait behind
+        // signals that nobody takes meanwhile.
+        let mut is_root_heard = false;
         loop {
             tokio::select! {
                 // Report a new owner before its signals.
                 biased;
                 signal = next(&mut owners) => {
                     let Some(signal) = signal else { return Ok(()) };
+                    is_root_heard = false;
                     if let Ok(args) = signal.args() {
                         hear(Watched::Owner(args.new_owner.as_ref().map(ToString::to_string)));
                     }
                 }
                 signal = next(&mut changes) => {
                     let Some(signal) = signal else { return Ok(()) };
-                    if let Some(tid) = signal.args().ok().and_then(|args| self.note(args.controller_id())) {
-                        hear(Watched::PageChanged(tid));
-                    }
+                    is_root_heard = true;
+                    self.page_changed(&signal).map(&hear);
                 }
                 signal = next(&mut losses) => {
                     if signal.is_none() {
                         return Ok(());
                     }
+                    is_root_heard = true;
                     hear(Watched::DcRemoved);
                 }
-                // A stafd that owns the name for root sends these two signals from that connection, too.
                 signal = next(&mut public_changes) => {
                     let Some(signal) = signal else { return Ok(()) };
-                    if !self.calls_root().await
-                        && let Some(tid) = signal.args().ok().and_then(|args| self.note(args.controller_id()))
-                    {
-                        hear(Watched::PageChanged(tid));
+                    if !is_root_heard {
+                        self.page_changed(&signal).map(&hear);
                     }
                 }
                 signal = next(&mut public_losses) => {
                     if signal.is_none() {
                         return Ok(());
                     }
-                    if !self.calls_root().await {
+                    if !is_root_heard {
                         hear(Watched::DcRemoved);
                     }
                 }
             }
         }
+    }
+
+    fn page_changed(&self, signal: &LogPagesChanged) -> Option<Watched> {
+        self.note(signal.args().ok()?.controller_id()).map(Watched::PageChanged)
     }
 }
 

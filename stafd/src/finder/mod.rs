@@ -41,11 +41,11 @@ use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
 pub use announced_dcs::SavedAnnounced;
 use discovery_controller::{Connection, DiscoveryController};
-pub use page_room::ANNOUNCED_PAGES_MAX;
 pub use saved::{Saved, SavedDc};
 use wire::Context;
 pub use wire::{
-    DcView, Effect, Event, NotRegistered, ReadFailure, RefreshError, RegisterError, RegisterRequest, Removed, Settings,
+    ANNOUNCED_PAGES_MAX, DcView, Effect, Event, NotRegistered, ReadFailure, RefreshError, RegisterError,
+    RegisterRequest, Removed, Settings,
 };
 
 /// A page that loses all its live referrals is doubtful even if there was only one: all storage behind a page may

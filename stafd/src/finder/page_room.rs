@@ -9,12 +9,9 @@ use libstas::core::{HostEffect, Level, LogRecord};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::{LogPage, Subtype};
 
-use super::wire::ReadFailure;
+use super::wire::{ANNOUNCED_PAGES_MAX, ReadFailure};
 use super::{Context, Finder};
 
-/// Maximum size in memory in bytes of the log pages of all announced discovery controllers together. This is about two
-/// pages of the maximum length ([`libstas::nvme::log_page::MAX_RECORDS`]), or 65,000 entries of usual length.
-pub const ANNOUNCED_PAGES_MAX: usize = 32 << 20;
 /// Approximate size in memory in bytes of a listed referral beside its entry.
 const REFERRAL: usize = 1024;
 

@@ -27,8 +27,8 @@ pub(super) struct Refused {
     pub(super) announced: usize,
     /// Because of `max-referrals`.
     pub(super) referrals: usize,
-    /// True if a trusted log page refers to a refused one: the warning about it is not limited.
-    by_trusted: bool,
+    /// True if a trusted log page refers to a refused one.
+    pub(super) by_trusted: bool,
 }
 
 impl Finder {

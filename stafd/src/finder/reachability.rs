@@ -41,7 +41,7 @@ impl Finder {
         let all = std::mem::take(news).into_iter();
         let (far, near): (Vec<_>, Vec<_>) = all.partition(|new| is_new(new) && !within.contains(&new.0));
         *news = near;
-        self.refers_too_deep = !far.is_empty();
+        self.refers_too_deep = far.iter().any(|(_, want)| !want.trust.is_announced_only());
         for (tid, _) in far {
             self.log_max_depth(ctx, &tid);
         }

@@ -196,6 +196,7 @@ impl Finder {
     }
 
     fn take_page(&mut self, ctx: &mut Context<'_>, tid: &Tid, page: LogPage, began: Time) {
+        let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let Some(connection) = dc.connection else { return };
         let must_signal = !dc.was_read() || dc.stale;
@@ -204,7 +205,7 @@ impl Finder {
         dc.stale = dc.changed;
         let is_overtaken = dc.changed;
         dc.optional.survived();
-        dc.lists_all_ports |= !dc.requests_port_local;
+        dc.lists_all_ports |= pleo_wanted && !dc.requests_port_local;
         dc.failure = None;
         dc.backoff.reset();
         // A new generation with the same entries shows that an entry was removed and added again meanwhile.

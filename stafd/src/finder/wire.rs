@@ -14,8 +14,6 @@ use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{HostIdentity, Tid};
 use serde::{Deserialize, Serialize};
 
-use super::page_room::ANNOUNCED_PAGES_MAX;
-
 /// The configuration files.
 pub type Settings = libstas::core::daemon_core::Settings<StafConf>;
 
@@ -105,6 +103,10 @@ pub enum RegisterError {
     #[error(transparent)]
     Admin(#[from] AdminError),
 }
+
+/// Maximum size in memory in bytes of the log pages of all announced discovery controllers together. This is about two
+/// pages of the maximum length ([`libstas::nvme::log_page::MAX_RECORDS`]), or 65,000 entries of usual length.
+pub const ANNOUNCED_PAGES_MAX: usize = 32 << 20;
 
 /// Why a log page could not be read, or is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -278,8 +278,10 @@ fn the_daemons_differ_in_what_they_do_and_not_in_how_they_are_run() {
         unit(daemon)
             .lines()
             .filter(|line| !line.starts_with('#') && !line.is_empty() && !line.starts_with("Description="))
-            // stafd overrides a udev rule, and sends admin commands. stacd needs its helper that opens block devices.
-            .filter(|line| !line.starts_with("CapabilityBoundingSet="))
+            // stafd overrides a udev rule, sends admin commands and reads the host name. stacd needs its helper that opens
+            // block devices.
+            .filter(|line| !line.starts_with("CapabilityBoundingSet=") && *line != "DeviceAllow=char-nvme r")
+            .filter(|line| *line != "ProtectHostname=yes")
             .filter(|line| !line.ends_with("=stas-in-use.socket"))
             .filter(|line| !line.contains("/stas-udev-rule "))
             .map(|line| line.replace(" avahi-daemon.service", "").replace(name, "DAEMON").replace(bus, "BUS"))
