@@ -1,4 +1,4 @@
-"""A controller that is removed from the configuration is disconnected at a reload; all other connections are not touched."""
+"""A controller that is removed from the configuration is disconnected at a reload; all other connections are not touched. A subsystem whose line becomes unclear, or that moves to the page of a new DC, stays connected."""
 
 import os
 
@@ -9,6 +9,8 @@ FIRST = "transport=tcp;traddr=::1;trsvcid=8009"
 SECOND = "transport=tcp;traddr=::1;trsvcid=8010"
 BY_HAND = "nqn.2014-08.org.nvmexpress:scene:by-hand"
 LONELY = "nqn.2014-08.org.nvmexpress:scene:configured"
+MOVED = "nqn.2014-08.org.nvmexpress:scene:moved"
+THIRD = "transport=tcp;traddr=::1;trsvcid=4421"
 
 
 def play():
@@ -44,6 +46,24 @@ def play():
         stays(lambda: len(host.iocs()) == 4, 5, "the three of the first DC and the one connected by hand")
     check(len(host.dcs()) == 1, "one DC", host.picture())
 
+    # In the line of a subsystem = is mistyped, which would mean another port. Then the subsystem moves to a new DC.
+    target.port(4, trsvcid="4421")
+    target.subsystem(MOVED, ports=(4,))
+    line = f"[Controllers]\ncontroller={THIRD};nqn={MOVED}\n"
+    daemons.stacd.configure(line)
+    daemons.stacd.reload()
+    host.wait_live(MOVED)
+    with host.nothing_lost():
+        daemons.stacd.configure(line.replace("trsvcid=", "trsvcid:"))
+        daemons.stacd.reload()
+        stays(lambda: host.live(MOVED), 15, "the subsystem of the unclear line is connected")
+    with host.nothing_lost():
+        daemons.configure(FIRST, THIRD)
+        for each in daemons.BOTH:
+            each.reload()
+        host.wait_dc(2)
+        stays(lambda: host.live(MOVED), 15, "the subsystem that has moved to a new DC is connected")
+
     # A reload without changes, and one with an unreadable file, disconnect nothing.
     with host.nothing_lost():
         for each in daemons.BOTH:
@@ -51,5 +71,5 @@ def play():
         host.run("mv", daemons.stafd.conf, daemons.stafd.conf + ".away")
         os.mkdir(daemons.stafd.conf)
         host.run("systemctl", "reload", "stafd", check=False)
-        stays(lambda: len(host.controllers()) == 5, 5, "everything is there without a readable configuration")
+        stays(lambda: len(host.controllers()) == 7, 5, "everything is there without a readable configuration")
         check(daemons.stafd.active(), "stafd is active without a readable configuration")
