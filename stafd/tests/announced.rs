@@ -1115,3 +1115,23 @@ fn an_exclusion_ends_a_connection_of_ours_that_no_controller_uses() {
         assert_eq!(host.ctrls(), expected, "ours: {ends}");
     }
 }
+
+#[test]
+fn an_exclusion_that_is_taken_back_leaves_a_kept_controller_connected() {
+    for (persistence_for, excluded_for, connected) in
+        [("-1", 0.2, true), ("-1", 60.0, true), ("600", 60.0, true), ("30", 60.0, false)]
+    {
+        let mut host = started(&persistence(persistence_for));
+        hear(&mut host, announcement("x", "tcp", &[(1, A)]));
+        host.wait(20.0);
+        hear(&mut host, BrowseEvent::Gone("x".into()));
+        host.wait(5.0);
+        assert_eq!(members(&host), 1);
+        host.configure(&format!("{}[Controllers]\nexclude=host-iface=eth1\n", persistence(persistence_for)));
+        host.wait(excluded_for);
+        host.configure(&persistence(persistence_for));
+        host.wait(120.0);
+        let case = format!("kept for {persistence_for} s, excluded for {excluded_for} s");
+        assert_eq!(host.kernel.len(), usize::from(connected), "{case}");
+    }
+}

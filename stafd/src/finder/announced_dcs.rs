@@ -702,11 +702,13 @@ impl AnnouncedDcs {
         self.dcs.get(tid).into_iter().flat_map(|dc| dc.found_on.iter().map(String::as_str))
     }
 
-    /// Handles the removal of a controller: forgets it, unless it is announced now.
-    pub(super) fn dc_removed(&mut self, tid: &Tid) {
+    /// Handles the removal of a controller: forgets it, unless it is announced now. One that is kept although it is not
+    /// announced stays kept if an exclusion removes it: the exclusion may be taken back.
+    pub(super) fn dc_removed(&mut self, tid: &Tid, is_excluded: bool) {
         self.aged.remove(tid);
         match self.dcs.get_mut(tid) {
             Some(dc) if dc.announced => (dc.proven, dc.proven_since) = (false, None),
+            Some(_) if is_excluded => {}
             _ => drop(self.dcs.remove(tid)),
         }
     }

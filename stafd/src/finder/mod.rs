@@ -501,7 +501,7 @@ impl Finder {
         let cause = self.cause_of(tid, reason);
         let reports = self.reconciler.fleet.remove(ctx, tid, RemovalPolicy::Disconnect, cause);
         self.reported(ctx, reports);
-        self.announced.dc_removed(tid);
+        self.announced.dc_removed(tid, reason == RemovalReason::Excluded);
         if news && !is_unpublished {
             ctx.push(Effect::DcRemoved);
             ctx.host(HostEffect::Save);
