@@ -1,11 +1,14 @@
 //! Tests of stacd with a host and a stafd that answer every request at once.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, HOST, Op, RENAMED, TARGET, as_host, controller, dc_page, entry, io, on_iface};
+use fake_host::{
+    Connector, FakeHost, HOST, Op, RENAMED, TARGET, as_host, controller, dc_page, entry, interface, io, on_iface,
+};
 use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, FamilyOrder, InUse, StacConf};
 use libstas::core::fleet::Status;
 use libstas::core::{
-    CtrlState, CtrlType, DisconnectError, HostEffect, HostEvent, Level, OpId, OsError, ResolveError, UeventKind, Usage,
+    CtrlState, CtrlType, DisconnectError, HostEffect, HostEvent, Level, Links, OpId, OsError, ResolveError, UeventKind,
+    Usage,
 };
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::Entry;
@@ -1303,5 +1306,34 @@ fn a_path_is_kept_while_a_path_whose_check_counted_it_is_disconnected() {
         // A disconnect that hangs no longer keeps the path.
         host.wait(120.0);
         assert_eq!(disconnects(&host)[..2], ["192.0.2.1", "192.0.2.2"]);
+    }
+}
+
+#[test]
+fn a_connection_that_two_controllers_have_used_is_removed_after_any_number_of_restarts() {
+    let line =
+        |more: &str| format!("[Controllers]\ncontroller=transport=tcp;traddr={TARGET};trsvcid=4420;nqn=s{more}\n");
+    for restarts in 0..3 {
+        let mut host = Host::configured(&line(";host-iface=eth1"));
+        host.links = Some(Links(vec![interface(3, "eth1", &["192.0.2.51"])]));
+        host.start();
+        host.wait(60.0);
+        host.configure(&line(""));
+        host.wait(60.0);
+        assert_eq!((host.nqns(), host.gone.len()), (vec!["s"], 0), "it is used as it is");
+        host.in_use.insert("s".into());
+        host.configure("");
+        host.wait(60.0);
+        for _ in 0..restarts {
+            host.restart();
+            host.wait(1.0);
+            // This saves the state.
+            host.configure("[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.2;trsvcid=4420;nqn=other\n");
+        }
+        host.wait(60.0);
+        assert!(host.nqns().contains(&"s"), "{restarts} restarts");
+        host.in_use.clear();
+        host.wait(600.0);
+        assert_eq!(host.disconnected(), ["s"], "{restarts} restarts");
     }
 }

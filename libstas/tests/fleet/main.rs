@@ -427,7 +427,7 @@ fn the_trust_of_a_path_survives_a_restart() {
         scene.host.send_snapshot();
         scene.want(&on("eth1", "a"), wanted_with(before));
         assert_eq!(scene.next(), None);
-        let saved = scene.fleet().instances();
+        let saved = scene.fleet().instances(&std::collections::BTreeSet::new());
         let mut next = Scene::new();
         next.host.links = scene.host.links.take();
         next.host.kernel = scene.host.kernel.clone();

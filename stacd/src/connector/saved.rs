@@ -128,7 +128,7 @@ impl Connector {
                 })
                 .collect(),
             members: members.collect(),
-            instances: self.reconciler.fleet.instances(),
+            instances: self.reconciler.fleet.instances(&self.reconciler.restored),
             configured: self.reconciler.saved_configured(),
             names: self.reconciler.configured.saved(),
             chosen_addresses: self.reconciler.configured.chosen_addresses(),

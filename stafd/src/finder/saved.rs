@@ -130,7 +130,7 @@ impl Finder {
             polls: self.polls().chain(self.old_polls.iter().copied()).collect(),
             encrypted: self.reconciler.fleet.encrypted().cloned().collect(),
             secured: self.reconciler.secured.clone(),
-            instances: self.reconciler.fleet.instances(),
+            instances: self.reconciler.fleet.instances(&self.reconciler.restored),
         }
     }
 

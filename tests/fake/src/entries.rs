@@ -4,7 +4,7 @@ use libstas::conf::ControllerEntry;
 use libstas::nvme::log_page::{EFlags, Entry, SecType, Treq, Tsas};
 use libstas::nvme::{DISCOVERY_NQN, Parameters, Transport};
 
-/// The address of [`line`]; in tests of stacd also of stafd's discovery controller and of the subsystems on its page.
+/// The address of [`line()`]; in tests of stacd also of stafd's discovery controller and of the subsystems on its page.
 pub const TARGET: &str = "192.0.2.1";
 
 /// A valid secret for DH-HMAC-CHAP.

@@ -37,15 +37,18 @@ impl Fleet {
     }
 
     /// The connections that are ours, to be saved; `None` until the state of an earlier version has been resolved.
+    /// `restored`: the controllers of the saved state that are no members yet. They stay holders, or their removal after
+    /// another restart would not find the connection.
     #[must_use]
-    pub fn instances(&self) -> Option<Vec<Instance>> {
+    pub fn instances(&self, restored: &BTreeSet<Tid>) -> Option<Vec<Instance>> {
         if !self.ours_by_name.is_empty() {
             return None;
         }
         let with_holders = |instance: &Instance| {
             let now = self.holders(instance.ctrl).into_iter().cloned();
-            // Before the first snapshot no member holds its connection yet: save the restored holders.
-            let before = instance.holders.iter().filter(|_| !self.has_snapshot()).cloned();
+            // Before the first snapshot no member holds its connection yet.
+            let before = instance.holders.iter();
+            let before = before.filter(|tid| !self.has_snapshot() || restored.contains(*tid)).cloned();
             let announced_only = self.path_trust.get(&instance.ctrl).map(|level| level.is_announced_only());
             Instance { holders: now.chain(before).collect(), announced_only, ..instance.clone() }
         };
