@@ -37,9 +37,9 @@ use crate::finder::{DcView, Finder, RefreshError};
 /// removed.
 const UNKNOWN_MAX: usize = 64;
 
-/// Maximum length of an answer with all pages, in bytes. A request for listed controllers has no limit: stacd requests
-/// one at a time. The bus disconnects a daemon that sends more than its `max_message_size`: 32 MiB in dbus-daemon. Any
-/// host can announce discovery controllers with large pages.
+/// Maximum length of an answer with all pages, in bytes. An answer to a request that names its controllers has no
+/// limit: stacd requests one at a time. The bus disconnects a daemon that sends more than its `max_message_size`, in
+/// dbus-daemon 32 MiB. Any host can announce discovery controllers with large pages.
 const ANSWER_MAX: usize = 16 << 20;
 
 /// Maximum number of signals that wait for the public connection. Further signals are lost.
@@ -451,7 +451,7 @@ impl Refreshes {
     }
 }
 
-/// A signal to send on the bus.
+/// A D-Bus signal to send. It is unrelated to announcements by mDNS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Announcement {
     /// The signal `log_pages_changed`.
@@ -471,14 +471,15 @@ pub enum Announcement {
 
 /// Sends the signals in order, until the bus connection is lost or the daemon stops.
 ///
-/// While a user leaves answers unread, the bus may take no messages of the public connection. So stacd gets its signals
-/// from the connection to which only root may send.
+/// Each signal is sent to all users on the public connection. The signals that stacd needs are also sent to stacd on
+/// the connection to which only root may send: while a user leaves answers unread, the bus may take no messages of the
+/// public one.
 pub async fn announce(public: Connection, root: Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
     let (queue, queued) = mpsc::channel(UNSENT_MAX);
     tokio::spawn(announce_to_all(public, queued));
     let mut is_warned = false;
     while let Some(announcement) = announcements.recv().await {
-        // Once for each time that the bus takes none, however many it takes meanwhile.
+        // The next warning follows only after the queue was empty again.
         is_warned &= queue.capacity() < queue.max_capacity();
         if let Err(error) = announce_to_stacd(&root, &announcement).await {
             tracing::warn!("cannot send a signal to stacd on D-Bus: {error}");

@@ -41,7 +41,7 @@ pub(crate) async fn connect(address: &Address, longest: usize) -> zbus::Result<B
     Ok(Bounded { stream, longest })
 }
 
-/// A connected socket.
+/// A connected socket. `longest`: maximum length of a received message, in bytes.
 #[derive(Debug)]
 pub(crate) struct Bounded {
     stream: UnixStream,
@@ -65,7 +65,7 @@ impl socket::Socket for Bounded {
 pub(crate) struct Reader {
     stream: BufReader<ReadHalf<UnixStream>>,
     longest: usize,
-    /// Locked during a write.
+    /// The sending half. It stays locked while a write waits for the bus; reads then wait, too.
     writes: Arc<Mutex<WriteHalf<UnixStream>>>,
 }
 
@@ -150,7 +150,7 @@ struct Lengths {
 }
 
 impl Lengths {
-    /// Reads them from the first [`FIXED_HEADER`] bytes of a message.
+    /// Reads the lengths from the first [`FIXED_HEADER`] bytes of a message.
     fn of(bytes: &[u8]) -> Self {
         let number = |at: usize| {
             let four = bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).unwrap_or_default();

@@ -16,11 +16,11 @@ use super::connection::caller_uid;
 
 /// How much time the answers to one user may take in a row.
 const BUDGET: Duration = Duration::from_secs(2);
-/// While a second passes, 1/SHARE s of the spent time is forgotten: in the long run, the answers to one user take at
-/// most a quarter of the time.
+/// Each second reduces the spent time of a user by 1/SHARE s: in the long run, the answers to one user take at most a
+/// quarter of the time.
 const SHARE: u32 = 4;
-/// Maximum number of connections whose user is remembered. Beyond this number of users, those that have spent no time
-/// lately are forgotten.
+/// Maximum number of connections whose user is remembered: when it is reached, all are forgotten. If this many users
+/// have an account, the accounts without spent time are dropped.
 const REMEMBERED: usize = 1024;
 
 /// The unprivileged callers of a daemon. Without a bus there are none: the default admits every call.
@@ -29,10 +29,11 @@ pub struct Callers(Option<Arc<Shared>>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Asks the bus for the users. On the public connection, the answers would wait behind all calls.
+    /// The connection on which the bus is asked for the users of connections. On the public connection, its answers
+    /// would wait behind all calls.
     bus: Connection,
-    /// Users by the unique name of their connection. `None`: it has left the bus. The bus never gives a unique name to
-    /// another connection.
+    /// Users by the unique name of their connection. `None`: the connection has left the bus. The bus never assigns a
+    /// unique name twice.
     users: Mutex<BTreeMap<String, Option<u32>>>,
     spent: Mutex<Accounts>,
 }
@@ -122,7 +123,8 @@ impl Shared {
         }
         let user = match caller_uid(&self.bus, header).await {
             Ok(user) => Some(user),
-            // Remembered, too: hundreds of its calls may still wait, and each question to the bus takes time.
+            // This is remembered, too: hundreds of calls of this connection may wait, and each query of the bus takes
+            // time.
             Err(zbus::Error::FDO(error)) if matches!(*error, fdo::Error::NameHasNoOwner(_)) => None,
             Err(error) => return Err(error),
         };
@@ -145,7 +147,7 @@ struct Accounts(BTreeMap<u32, Account>);
 
 #[derive(Clone, Copy, Debug)]
 struct Account {
-    /// The time that is not forgotten yet, at `at`.
+    /// The spent time at the moment `at`. [`SHARE`] says how it decreases after that.
     spent: Duration,
     at: Instant,
 }

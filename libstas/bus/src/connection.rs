@@ -44,7 +44,8 @@ pub enum BusError {
     NameLost(String),
 }
 
-/// The name of the policy file: that of root's name is that of the daemon's other name.
+/// The name of the policy file without `.conf`. One file covers both names of a daemon: the one for all users, and the
+/// one for root, which ends in `.root`.
 fn policy(name: &str) -> &str {
     name.trim_end_matches(".root")
 }
@@ -129,7 +130,7 @@ async fn owner_pid(bus: &DBusProxy<'_>, name: &str) -> Option<u32> {
 }
 
 impl OwnedName {
-    /// Waits until the name or the bus is lost. Returns which.
+    /// Waits until the name or the bus is lost. Returns [`BusError::NameLost`] or [`BusError::Lost`].
     pub async fn lost(mut self) -> BusError {
         let name_lost = async {
             while let Some(signal) = next(&mut self.losses).await {

@@ -29,16 +29,16 @@ pub trait DaemonCore: Machine + Clone {
     /// Reads its configuration file. `file` is the name for the complaints.
     fn parse(text: &[u8], file: &str) -> (Self::Conf, Vec<Complaint>);
 
-    /// The event for configuration files that were read.
+    /// The event that passes the configuration files to the core.
     fn configured(settings: Settings<Self::Conf>) -> Self::Event;
 
-    /// The event for boot tables that were read. It must precede [`DaemonCore::configured`].
+    /// The event that passes the boot tables to the core. It must precede [`DaemonCore::configured`].
     fn boot_tables(tables: Arc<BootTables>) -> Self::Event;
 
     /// Wraps an event of the host.
     fn host_event(event: HostEvent) -> Self::Event;
 
-    /// The request to the host; `None` for other effects.
+    /// Unwraps a request to the host. `None` for other effects.
     fn host_effect(effect: &Self::Effect) -> Option<&HostEffect>;
 
     /// The settings in force; `None` before the first configuration.

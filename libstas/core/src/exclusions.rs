@@ -52,7 +52,7 @@ pub(super) fn matches(exclusion: &Exclusion, addresses: &[IpAddr], tid: &Tid, fo
         && exclusion.host_iface.as_ref().is_none_or(on_iface)
 }
 
-/// True when both addresses are the same. An excluded address without a scope matches in every scope.
+/// True when both addresses are the same. An excluded address without a scope (`%eth0`) matches in every scope.
 fn same_address(excluded: &str, address: &str) -> bool {
     match (tid::parse_ip(excluded), tid::parse_ip(address)) {
         (Some((ip, scope)), Some((has, has_scope))) => ip == has && (scope.is_none() || scope == has_scope),

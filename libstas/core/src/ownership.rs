@@ -211,7 +211,8 @@ impl Cause {
         Self::new(Why::Barred, text)
     }
 
-    /// The cause for a controller that an exclusion matches.
+    /// The cause for a controller that an exclusion matches. Whether it also matches the connection (`matched`) is
+    /// found out at each decision.
     #[must_use]
     pub fn excluded(text: impl Into<String>) -> Self {
         Self::new(Why::Excluded { matched: false }, text)

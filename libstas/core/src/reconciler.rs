@@ -62,8 +62,8 @@ pub struct Reconciler<P> {
 }
 
 impl<P: ClaimPayload> Reconciler<P> {
-    /// Creates it without controllers. `names` are the last known addresses of the configured host names, `chosen` those
-    /// of [`Configured::chosen_addresses`].
+    /// Creates it without controllers. `names` are the last known addresses of the configured host names, `chosen`
+    /// those of [`Configured::chosen_addresses`].
     #[must_use]
     pub fn new(sources: Sources<P>, fleet: Fleet, names: SavedNames, chosen: &SavedNames) -> Self {
         Self {
@@ -90,8 +90,8 @@ impl<P: ClaimPayload> Reconciler<P> {
         ctx.host(HostEffect::Save);
     }
 
-    /// Makes the controllers of the configuration claims of the configuration source. A configuration that is not
-    /// `whole` proves no removal.
+    /// Makes the controllers of the configuration claims of the configuration source. `whole` is false if a line that
+    /// may be a `controller=` line is invalid: such a configuration proves no removal.
     pub fn list_configured(&mut self, ctx: &mut Context<'_>, defaults: &Defaults<'_>, whole: bool) {
         let (fleet, sources) = (&self.fleet, &self.sources);
         let progress = Progress {
@@ -116,9 +116,9 @@ impl<P: ClaimPayload> Reconciler<P> {
         }
     }
 
-    /// Keeps the controllers of the saved state that no source lists, if the configuration may list them: it is not
-    /// `whole`, or waits for a host name ([`Configured::awaits_a_name`]). Controllers for which `has_another_source` is
-    /// true are left out.
+    /// Keeps the controllers of the saved state that no source lists, if the configuration may list them. This is so if
+    /// it is not `whole` (see [`Reconciler::list_configured`]) or waits for a host name
+    /// ([`Configured::awaits_a_name`]). Controllers for which `has_another_source` is true are left out.
     pub fn keep_what_may_be_meant(
         &mut self,
         whole: bool,
@@ -148,9 +148,9 @@ impl<P: ClaimPayload> Reconciler<P> {
         self.sources.listed().filter(move |(id, tid, _)| counts(id, tid))
     }
 
-    /// True for a new controller at an address of this host. mDNS, and discovery controllers that only mDNS announces,
-    /// must not make this host connect to itself. A controller that is known already stays, even if its address becomes
-    /// one of this host later.
+    /// True for a new controller at an address of this host, and for every new IP controller while the interfaces are
+    /// unknown. mDNS, and discovery controllers that only mDNS announces, must not make this host connect to itself. A
+    /// known controller is kept, even if its address becomes an address of this host later.
     #[must_use]
     pub fn is_new_at_own_address(&self, tid: &Tid) -> bool {
         let is_known = self.fleet.has(tid) || self.restored.contains(tid);
@@ -195,7 +195,8 @@ impl<P: ClaimPayload> Reconciler<P> {
         wanted_again
     }
 
-    /// The verdict of the sources, unless a host name of the configuration may use the controller next.
+    /// The verdict of the sources. A removal is not proved while the configuration may use the controller next as
+    /// another address of a host name ([`Configured::may_use`]).
     #[must_use]
     pub fn unless_a_name_may_use_it(&self, tid: &Tid, verdict: Verdict) -> Verdict {
         match verdict {

@@ -19,8 +19,8 @@ use unclear::UnclearEntries;
 pub const SETTLING: Duration = Duration::from_secs(30);
 /// Such an absence also needs a page that was read at least this long after the connection came up (a settled page).
 pub const SETTLED_READ: Duration = Duration::from_secs(28);
-/// A page is doubtful if at least `doubtful_loss` live controllers are missing from it that it listed before, and it
-/// lists no live one. A doubtful page is read again after this time.
+/// A doubtful page is read again after this time. A page is doubtful if it lists no live controller, and at least
+/// `doubtful_loss` live controllers are missing that its source listed before.
 pub const DOUBT: Duration = Duration::from_secs(5);
 /// Default minimum number of missing live controllers that makes a page doubtful ([`Sources::doubting`]).
 pub const DOUBTFUL_LOSS: usize = 2;
@@ -77,7 +77,8 @@ struct Claim<P> {
     listed: bool,
     /// True if an entry of the newest page yields it, or if it is restored or configured.
     has_entry: bool,
-    /// The connection on which it was last listed; `None`: before this run, or the source is not a log page.
+    /// The connection on which it was last listed, identified by the time when it came up. `None`: before this run, or
+    /// the source is not a log page.
     listed_on: Option<Time>,
 }
 
@@ -105,7 +106,7 @@ struct Source<P> {
     knowledge: Knowledge,
     claims: BTreeMap<Tid, Claim<P>>,
     doubt: Option<Doubt>,
-    /// When a page was last read, if known.
+    /// [`SourcePage::read`] of the newest page that has one.
     read: Option<Time>,
     /// When the connection came up on which the newest page was read. Kept while that page is stale: a confirmed page
     /// is not doubted again when it is read on the same connection.
@@ -197,8 +198,8 @@ pub struct SourcePage<P> {
     pub connected_since: Time,
     /// The controllers that it lists.
     pub controllers: BTreeMap<Tid, P>,
-    /// When it was read, or a time before that, if it was read on request; `None`: at an unknown time of its
-    /// connection. Only a page that was read on request can confirm a doubtful page.
+    /// The page was read at this time or later. Known only for a page that was read on request; `None`: at any time of
+    /// the connection. A page without this time cannot confirm a doubtful page, and is not settled by itself.
     pub read: Option<Time>,
     /// The entries that yield no controller. Several may be equal.
     pub unclear: Vec<Unclear>,
@@ -388,9 +389,9 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.verdict_of(tid, now, live, |_| true, true)
     }
 
-    /// Whether a controller is still listed. This is the only place that decides on removal. Only sources for which
-    /// `counts` is true are asked. If `may_be_meant` is true, an unclear entry also protects a controller on which its
-    /// source has no claim.
+    /// Whether a controller is still listed. No other function decides whether a removal is proved. Only sources for
+    /// which `counts` is true are asked. If `may_be_meant` is true, an unclear entry also protects a controller on
+    /// which its source has no claim.
     #[must_use]
     pub fn verdict_of(
         &self,
@@ -499,7 +500,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.get(id).is_some_and(|source| source.knowledge == Knowledge::Gone { aged_out: true })
     }
 
-    /// All sources that have ever claimed a controller, including removed ones.
+    /// All known sources, including removed ones whose claims are not dropped yet.
     pub fn ids(&self) -> impl Iterator<Item = &SourceId> {
         self.sources.keys()
     }
@@ -519,8 +520,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         })
     }
 
-    /// True when the list of every source is complete or current, and every log page is settled, not doubtful, and has
-    /// no new damaged entries ([`Sources::want_settled_pages_of_all`]).
+    /// True when no source is stale, and every log page is settled, not doubtful, and has no new damaged entries
+    /// ([`Sources::want_settled_pages_of_all`]). Removed sources do not count.
     #[must_use]
     pub fn all_settled(&self, now: Time) -> bool {
         self.sources.values().all(|source| match source.knowledge {
@@ -589,12 +590,14 @@ impl<P: Clone + PartialEq> Sources<P> {
 /// Delays removals until the sources are quiet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Debounce {
+    /// The first change of the present period; `None` if removals wait for no change.
     first: Option<Time>,
+    /// The last change.
     last: Time,
 }
 
 impl Debounce {
-    /// A source has changed. If the sources were quiet before, a new period begins.
+    /// Notes that a source has changed. If the sources were quiet before, a new period begins.
     pub fn restart(&mut self, now: Time) {
         if self.first.is_none() || self.last + DEBOUNCE <= now {
             self.first = Some(now);

@@ -1,16 +1,15 @@
 //! Bounds the lists of controllers that are sent on the bus.
 //!
 //! The bus disconnects a daemon that sends a message longer than its `max_message_size`: 32 MiB in dbus-daemon. Any
-//! host can announce discovery controllers, which list thousands of controllers. Details of these controllers
-//! are left out first, so that the trusted controllers are still listed completely.
+//! host can announce discovery controllers, which list thousands of controllers. Details of these controllers are left
+//! out first, so that the trusted controllers are still listed completely.
 
 use stas_bus::{Dict, key};
 use stas_core::trust::Trust;
 use zbus::fdo;
 
 /// If a list is longer than this many bytes, it is shortened: controllers that depend on mDNS alone have only the keys
-/// of
-/// [`SHORT`].
+/// of [`SHORT`].
 const COMPLETE_MAX: usize = 16 << 20;
 /// Length of the longest list that is sent, in bytes.
 const LIST_MAX: usize = 24 << 20;

@@ -66,7 +66,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Records {
     of: BTreeMap<Tid, Record>,
-    /// Number of the last comparison.
+    /// Number of the last comparison ([`History::compare`]).
     round: u64,
     lines: LineIndex,
 }
@@ -109,11 +109,11 @@ struct Record {
     since: Timestamp,
     /// Its state when the last run of the daemon ended; `None` once its state in this run is known.
     before: Option<Before>,
-    /// The comparison in which it was listed last, or the round of its last line.
+    /// Number of the comparison in which it was listed last, or that preceded its last line.
     round: u64,
-    /// True if its last line was written since its last change of state.
+    /// True if its last line was written since its last change of state: that line is the cause of the next change.
     has_news: bool,
-    /// Why it is being removed.
+    /// Why it is being removed or kept; empty in other states.
     removal: String,
 }
 
@@ -132,7 +132,7 @@ impl Record {
         self.status.is_none() && self.before.is_none()
     }
 
-    /// The last line since the last change of state; empty if there is none.
+    /// The last line since the last change of state; empty if there is none. A second call returns nothing.
     fn take_news(&mut self) -> String {
         let last = self.lines.back().filter(|_| std::mem::take(&mut self.has_news));
         last.map(|line| line.entry.text.clone()).unwrap_or_default()
@@ -177,8 +177,8 @@ impl History {
         self.0.changed.notify_one();
     }
 
-    /// Compares the states with those of the last call. `source` says which source lists a controller, `reason` why it
-    /// is not connected or is kept.
+    /// Compares the states with those of the last call, and returns the changes. `source` says which source lists a
+    /// controller, `reason` why it is not connected or is kept.
     pub fn compare<'a>(
         &self,
         listed: impl Iterator<Item = Listed<'a>>,
@@ -331,16 +331,20 @@ impl LineIndex {
         self.announced.values().next().or_else(|| self.trusted.values().next()).cloned()
     }
 
+    /// The index that lists a controller, by its trust.
     fn class_of(&mut self, record: &Record) -> &mut BTreeMap<u64, Tid> {
         if record.is_trusted { &mut self.trusted } else { &mut self.announced }
     }
 
+    /// Adds a controller to the index. Call it when its oldest line or its trust has changed, after
+    /// [`LineIndex::unlist`].
     fn list(&mut self, tid: &Tid, record: &Record) {
         if let Some(line) = record.lines.front() {
             self.class_of(record).insert(line.number, tid.clone());
         }
     }
 
+    /// Removes a controller from the index.
     fn unlist(&mut self, record: &Record) {
         if let Some(line) = record.lines.front() {
             self.class_of(record).remove(&line.number);

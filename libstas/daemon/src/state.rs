@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// Largest saved state in bytes, both when it is written and when it is read. 64 discovery controllers with 1,024
 /// entries each take 25 MiB.
 const STATE_MAX: usize = 32 << 20;
-/// Minimum time between two writes.
+/// Minimum time between two writes of a file. The daemons save their state less often than that (`SAVE_PACE`).
 const PACE: Duration = Duration::from_millis(200);
 /// First and longest back-off after a failed write.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -368,6 +368,7 @@ impl Shared {
         }
     }
 
+    /// Waits for a state, and takes it out of the queue.
     fn take(&self) -> Vec<u8> {
         let mut pending = self.lock();
         loop {
@@ -379,7 +380,7 @@ impl Shared {
         }
     }
 
-    /// Queues a state again after a failed write, unless a newer state is waiting.
+    /// Notes that a write has ended. If it failed, queues its state again, unless a newer state is waiting.
     fn put_back(&self, bytes: Vec<u8>, failed: bool) {
         let mut pending = self.lock();
         pending.writing = false;
@@ -389,6 +390,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// Waits for this time, or only 50 ms if the process is about to end.
     fn pause(&self, length: Duration) {
         let end = Instant::now() + length;
         let mut pending = self.lock();

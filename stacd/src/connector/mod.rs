@@ -39,17 +39,18 @@ pub use saved::{Saved, SavedBoot, SavedClaim, SavedSource};
 use wire::Context;
 pub use wire::{Effect, Event, FetchError, IocView, Settings};
 
-/// Maximum number of I/O controllers of all discovery controllers that were found by mDNS alone, or
-/// 1024 more than `max-controllers-per-announced-dc` if that is larger. Any host on the network
-/// segment can announce many discovery controllers.
+/// Maximum number of I/O controllers of all discovery controllers that were found by mDNS alone, or 1024 more than
+/// `max-controllers-per-announced-dc` if that is larger. Any host on the network segment can announce many discovery
+/// controllers.
 pub const MAX_IOCS_OF_ANNOUNCED_DCS: usize = 16_384;
 
-/// The last places of that limit are for discovery controllers with few controllers: some large ones cannot use it up.
+/// This part of the limit is reserved for discovery controllers with fewer than [`SMALL`] I/O controllers, so that a
+/// few large ones cannot use up the limit.
 const RESERVED_FOR_SMALL: usize = 1024;
-/// A discovery controller with fewer I/O controllers may use these places.
+/// A discovery controller with fewer I/O controllers than this may use the reserved part.
 const SMALL: usize = 64;
-/// A page may exceed its limit by this many paths for each of its subsystems, if all earlier paths to the subsystem are
-/// kept only because storage is in use: the target has moved.
+/// A page may exceed its limit by this many paths for each of its subsystems. This applies to subsystems of which all
+/// earlier paths are kept only because storage is in use: their target has moved to another address.
 const MOVES: usize = 2;
 /// Refused controllers of announced discovery controllers are checked again after this time.
 const RECHECK_REFUSED_AFTER: Duration = Duration::from_secs(5);
@@ -87,6 +88,7 @@ pub struct Connector {
     hostnqn_change: hostnqn_change::HostNqnChange,
     /// How many controllers of announced discovery controllers were refused last because of a limit.
     refused: usize,
+    /// Limits the log lines that untrusted input causes.
     lines: LineBudgets,
 }
 
@@ -191,8 +193,8 @@ impl Connector {
         excluded
     }
 
-    /// How a controller of the saved state is wanted that no source has listed in this run: no less securely than it
-    /// was configured.
+    /// How a controller of the saved state is wanted if no source has listed it in this run. It is connected no less
+    /// securely than it was configured.
     fn restored_want(&self, tid: &Tid) -> Want {
         let parameters = self.settings.as_ref().map(|settings| settings.conf.parameters.clone());
         let parameters = self.as_secure_as_with_earlier_nqn(tid, parameters.unwrap_or_default());
@@ -361,7 +363,8 @@ impl Connector {
         if self.nbft.record_of(tid).is_some() { Trust::Firmware } else { Trust::AnnouncedDc }
     }
 
-    /// Stops using connections that match an exclusion, although the controller that uses them is not excluded.
+    /// Disconnects, or stops using, connections that match an exclusion although no excluded controller uses them
+    /// ([`Fleet::end_excluded`]).
     fn end_excluded(&mut self, ctx: &mut Context<'_>) {
         let nbft = &self.nbft;
         let reports = self.reconciler.fleet.end_excluded(ctx, |tid| nbft.record_of(tid).is_some());
@@ -432,7 +435,8 @@ impl Connector {
         let audited = self.audited();
         let members = fleet.tids().chain(&self.reconciler.restored);
         let others = members.filter(|tid| !audited.contains(*tid) && !excluded.contains_key(*tid));
-        // For members being removed only the removal policy can have changed: no proof and no quiet sources are needed.
+        // These members are being removed already: the removal was proved and the sources were quiet when it began.
+        // They are marked again, because the removal policy may have changed.
         let (removed, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_removed_for_good(tid));
         let may_be_live = |tid: &Tid| fleet.may_be_live(tid) || !fleet.has(tid);
         let verdict = |tid: &Tid| self.verdict(ctx.now, tid, may_be_live(tid));

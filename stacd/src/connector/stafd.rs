@@ -31,8 +31,8 @@ struct DcReport {
 /// What an answer of stafd proves.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
-    /// It is the newest state of the page. `requested`: when stafd was asked to read it again; it was read then or
-    /// later.
+    /// It is the newest state of the page. `requested`: when stafd was asked to read it again, if it was; the page was
+    /// read then or later.
     New { requested: Option<Time> },
     /// A change was signalled after the page was requested: the answer may be older.
     Outdated,
@@ -43,34 +43,35 @@ enum Answer {
 pub(super) struct Stafd {
     /// The unique name of stafd on the bus, and when it got that name.
     owner: Option<(String, Time)>,
-    /// The full fetch in flight, and whether another one is pending.
+    /// The full fetch in flight.
     all: Option<OpId>,
+    /// True if another full fetch is to follow the one in flight.
     fetch_all_pending: bool,
-    /// A full fetch has succeeded since this owner appeared.
+    /// True once a full fetch has succeeded since this owner appeared.
     pub(super) fetched: bool,
-    /// In the last full fetch, stafd knew the address of every configured discovery controller
+    /// True if the last full fetch contained every discovery controller that a source of stafd lists
     /// ([`StafdView::is_complete`]).
     complete: bool,
     /// After a start, a reload and each change of stafd's owner, removals wait for the next report until this time.
     report_awaited_until: Option<Time>,
-    /// Fetches of single pages in flight, and those pending. For a page that stafd is to read again: when that was
-    /// requested.
+    /// Fetches of single pages in flight. For a page that stafd is to read again: when that was requested.
     pages: BTreeMap<OpId, (Tid, Option<Time>)>,
+    /// Fetches that are to follow those in flight of the same page, likewise.
     pages_owed: BTreeMap<Tid, Option<Time>>,
-    /// For each applied page, and each page in flight that a full fetch has overtaken: the newest operation at that
-    /// time. The answer to an older operation may be stale.
+    /// For each page: the newest operation when the page was applied, or when a full fetch that does not list its
+    /// discovery controller overtook the fetch in flight. The answer to an older operation may be stale.
     applied: BTreeMap<Tid, OpId>,
     /// The pages whose change was signalled, and the newest operation at that time. The answer to an older operation
     /// may have been sent before that signal: it proves nothing.
     signalled: BTreeMap<Tid, OpId>,
-    /// Pages that stafd has read again on request, with an answer that may be older than a signal. Contains the time of
-    /// the request: the page of the next answer was read then or later.
+    /// Pages that stafd has read again on request, but whose answer may be older than a signal. The value is the time
+    /// of the request: the page of the next answer was read then or later.
     read_again: BTreeMap<Tid, Time>,
     /// Discovery controllers that the present process of a Python stafd (nvme-stas 2) has published with entries.
     published_with_entries: BTreeSet<Tid>,
     /// What stafd last reported about each discovery controller that it publishes, or published before its restart.
     dc_reports: BTreeMap<Tid, DcReport>,
-    /// The discovery controllers that stafd publishes.
+    /// The discovery controllers that stafd published last.
     shown: BTreeSet<Tid>,
     pub(super) replacements: Replacements,
     /// Discovery controllers that were logged because they list an address of this host.
@@ -95,7 +96,7 @@ impl Stafd {
         self.pages.values().any(|(fetched, _)| fetched == dc)
     }
 
-    /// stafd reported in an earlier run that more than an announcement lists that discovery controller.
+    /// Restores that stafd reported, in an earlier run, that more than an announcement lists that discovery controller.
     pub(super) fn restore_trusted(&mut self, dc: Tid) {
         self.dc_reports.insert(dc, DcReport { announced_only: false, generation: None });
     }
@@ -123,7 +124,7 @@ impl Stafd {
 }
 
 impl Connector {
-    /// stafd appeared, stopped or was replaced: everything known of it is stale.
+    /// Handles the start, the end or a restart of stafd: everything known of it is stale.
     pub(super) fn stafd_owner(&mut self, ctx: &mut Context<'_>, owner: Option<String>) {
         let before = self.stafd.owner.take();
         if before.as_ref().map(|(name, _)| name) == owner.as_ref() && owner.is_some() {
@@ -167,8 +168,8 @@ impl Connector {
         ctx.push(Effect::FetchAll(op));
     }
 
-    /// `ignore-iface` has changed, and with it the controllers that the entries of all pages mean: the pages are
-    /// fetched again, and prove nothing until then.
+    /// Fetches all pages again, because `ignore-iface` has changed, and with it the controllers that their entries
+    /// mean. They prove nothing until then.
     pub(super) fn list_pages_anew(&mut self, ctx: &mut Context<'_>) {
         self.mark_pages_stale();
         self.fetch_all(ctx);
@@ -182,8 +183,8 @@ impl Connector {
         }
     }
 
-    /// stafd signals that a page has changed or is stale, or that it uses a removed discovery controller again. The
-    /// known page is stale until it is fetched.
+    /// Handles stafd's signal that a page has changed or is stale, or that it uses a removed discovery controller
+    /// again. The known page is stale until it is fetched.
     pub(super) fn page_changed(&mut self, ctx: &mut Context<'_>, dc: Tid) {
         self.reconciler.sources.mark_stale_even_if_removed(&SourceId::Page(dc.clone()));
         let now = ctx.next_op();
@@ -241,8 +242,9 @@ impl Connector {
         self.reconcile(ctx);
     }
 
-    /// A fetch of one page, or of everything, has failed: fetches everything soon. Further failures do not defer that.
-    /// An announced discovery controller can make the fetch of its page fail at any time: that is no failure of stafd.
+    /// Handles the failed fetch of one page, or of everything: fetches everything soon. Further failures do not defer
+    /// that. An announced discovery controller can make the fetch of its page fail at any time: that is no failure of
+    /// stafd.
     fn fetch_failed(&mut self, ctx: &mut Context<'_>, dc: Option<Tid>, text: String) {
         let is_announced = dc.as_ref().is_some_and(|dc| self.stafd.publishes_as_announced(dc));
         let wait = match is_announced {
@@ -311,15 +313,16 @@ impl Connector {
             }
         }
         self.stafd.own_address_logged.retain(|dc| listed.contains(dc));
-        // The answer in flight of a page that is left out may have been sent before such a signal.
+        // A left-out page was not applied. The answer of its fetch in flight may have been sent before its signal, so
+        // that signal still counts.
         self.stafd.signalled.retain(|dc, signalled| *signalled > op || left_out.contains(dc));
         self.stafd.read_again.retain(|dc, _| listed.contains(dc));
         self.overtake_pages_in_flight(ctx, &listed);
     }
 
-    /// The host NQN with which stafd lists a discovery controller that it has removed with the host NQN of stacd: stafd has
-    /// been restarted with another one, and stacd has not. Other discovery controllers may still have the earlier one,
-    /// because stafd keeps those that are live.
+    /// The new host NQN of a removed discovery controller, if stafd was restarted with another host NQN and stacd was
+    /// not. stafd then has removed the controller with the host NQN of stacd, and lists it with the new one. Other
+    /// discovery controllers may still have the earlier one, because stafd keeps those that are live.
     fn renamed_host_of(&self, removed: &Tid, listed: &BTreeSet<Tid>) -> Option<String> {
         let own = self.settings.as_ref().map(|settings| settings.identity.nqn.as_str());
         if own != Some(removed.host_nqn.as_str()) {
@@ -329,8 +332,8 @@ impl Connector {
         Some(same.host_nqn.clone())
     }
 
-    /// The page of this discovery controller was too long for the full answer: fetches it alone. Until then it proves
-    /// nothing, and removals wait for what it may list.
+    /// Fetches a page alone that was too long for the full answer. Until then it proves nothing, and removals wait for
+    /// what it may list.
     fn fetch_left_out(&mut self, ctx: &mut Context<'_>, page: &DcPage) {
         let generation = self.stafd.dc_reports.get(&page.dc).and_then(|report| report.generation);
         let report = DcReport { announced_only: page.is_announced_only(), generation };
@@ -342,8 +345,8 @@ impl Connector {
         }
     }
 
-    /// A page in flight of a discovery controller that stafd does not list may have been sent before the controller
-    /// was removed: it is fetched again, not applied.
+    /// Marks the fetches in flight of discovery controllers that stafd does not list as overtaken. Their pages may have
+    /// been sent before the controllers were removed: they are fetched again, not applied.
     fn overtake_pages_in_flight(&mut self, ctx: &mut Context<'_>, listed: &BTreeSet<Tid>) {
         let in_flight: BTreeSet<&Tid> = self.stafd.pages.values().map(|(dc, _)| dc).collect();
         self.stafd.applied.retain(|dc, _| listed.contains(dc) || in_flight.contains(dc));
@@ -352,8 +355,8 @@ impl Connector {
         self.stafd.applied.extend(unlisted.map(|dc| (dc.clone(), now)));
     }
 
-    /// True while the removal of an I/O controller waits for the first report of stafd, or for a newly listed
-    /// controller that may replace it.
+    /// True while the removal of an I/O controller waits for the next report of stafd ([`Stafd::await_report`]), or for
+    /// a newly listed controller that may replace it.
     pub(super) fn awaits_replacement(&mut self, now: Time, removed: &Tid) -> bool {
         if self.stafd.report_awaited_until.is_some_and(|until| now < until) && !self.stafd.has_reported() {
             return true;
@@ -366,7 +369,8 @@ impl Connector {
         waits
     }
 
-    /// True when a page of that discovery controller was applied after the operation was issued.
+    /// True when a page of that discovery controller was applied, or its fetch overtaken, after the operation was
+    /// issued.
     fn is_overtaken(&self, asked: OpId, dc: &Tid) -> bool {
         self.stafd.applied.get(dc).is_some_and(|applied| *applied > asked)
     }
@@ -376,7 +380,7 @@ impl Connector {
         self.stafd.signalled.get(dc).is_some_and(|signalled| *signalled > asked)
     }
 
-    /// A page has just changed: retries its controllers that are not connected.
+    /// Retries the controllers of a page that are not connected, because the page was just read.
     fn retry_controllers_of(&mut self, ctx: &mut Context<'_>, dc: &Tid) {
         let id = SourceId::Page(dc.clone());
         let waiting: Vec<Tid> =

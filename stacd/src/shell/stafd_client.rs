@@ -21,7 +21,7 @@ use zbus::fdo::{self, DBusProxy};
 
 use crate::connector::{Connector, Event, FetchError};
 
-/// Longer than the 60 s within which stafd reports the success or failure of a read.
+/// Time limit of a request to read a page again. Longer than the 60 s within which stafd reports success or failure.
 pub const REFRESH_LIMIT: Duration = Duration::from_secs(90);
 
 /// Maximum number of pages that are fetched at the same time: many can change at once, and each can have 16 MiB.
@@ -54,9 +54,9 @@ impl From<Watched> for Event {
 #[derive(Clone, Debug)]
 pub struct StafdClient {
     connection: Connection,
-    /// The bus name that is called, and the number of owners of stafd's name when it was found out.
+    /// The bus name that is called, with the value of `owners` when it was found out: it may differ for another owner.
     name: Arc<tokio::sync::Mutex<Option<(u64, &'static str)>>>,
-    /// True if stafd had the contract in its last answer.
+    /// True if stafd's last full answer had the format of the contract.
     has_contract: Arc<AtomicBool>,
     /// The exact strings that stafd uses for its discovery controllers: nvme-stas compares text, not addresses.
     wire_ids: Arc<Mutex<BTreeMap<Tid, ControllerId>>>,
@@ -64,7 +64,7 @@ pub struct StafdClient {
     permits: Arc<Semaphore>,
     /// The same for announced discovery controllers.
     announced_permits: Arc<Semaphore>,
-    /// Counts the owners of stafd's name: fetches that wait for their turn end when it changes.
+    /// Number of reported owners of stafd's name. A fetch that waits for its turn fails if it changes.
     owners: Arc<AtomicU64>,
 }
 
@@ -93,8 +93,8 @@ impl StafdClient {
         });
     }
 
-    /// Starts the fetch of one page; the answer is [`Event::PageFetched`]. `announced`: only mDNS announces the discovery
-    /// controller.
+    /// Starts the fetch of one page; the answer is [`Event::PageFetched`]. `announced`: only mDNS announces the
+    /// discovery controller.
     pub fn start_page(&self, op: OpId, dc: Tid, refresh: bool, announced: bool, connector: &Handle<Connector>) {
         let (client, connector) = (self.clone(), connector.clone());
         tokio::spawn(async move {
@@ -137,9 +137,9 @@ impl StafdClient {
 
     /// Fetches everything from a stafd without the contract: nvme-stas, or an earlier version of ours.
     ///
-    /// The removed controllers are fetched second: a controller that is removed in between is in both answers, and one
-    /// that is added again in between is in neither. In the other order the latter would count as removed here while
-    /// stafd has it.
+    /// The removed controllers are fetched second. A controller that is removed between both calls is then in both
+    /// answers, and a controller that is added again between them is in neither. In the other order, the controller
+    /// that is added again would be in both, and would count as removed although stafd has it.
     async fn fetch_all_dictionaries(&self) -> Result<StafdView, FetchError> {
         let staf = self.public_proxy().await?;
         let json = staf.get_all_log_pages(true).await.map_err(failed)?;
@@ -252,8 +252,9 @@ impl StafdClient {
             hear(watched);
         };
         hear(Watched::Owner(current_owner(&bus).await?));
-        // A stafd with the name for root sends these signals twice. No call of the bus here: its answer would wait behind
-        // signals that nobody takes meanwhile.
+        // A stafd with the name for root sends these signals on both connections: after the first one from the root
+        // connection, those from the public one are ignored. The bus is not asked which kind of stafd it is: the answer
+        // would wait behind signals that this loop does not take meanwhile.
         let mut is_root_heard = false;
         loop {
             tokio::select! {

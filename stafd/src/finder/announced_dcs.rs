@@ -56,6 +56,7 @@ const RECONFIRM_AT_ONCE: usize = 4;
 struct Service {
     offer: ServiceOffer,
     endpoints: Vec<Endpoint>,
+    /// When it was last received.
     received: Time,
     /// The time of the browser's last restart, if the service was not received since then.
     unreceived_since: Option<Time>,
@@ -70,8 +71,8 @@ struct Service {
 /// One discovery controller that is or was announced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Dc {
-    /// The interfaces on which it was announced: up to 64 collected ones if it has or may have been connected, otherwise
-    /// the current ones.
+    /// The interfaces on which it was announced: up to 64 collected ones if it has or may have been connected,
+    /// otherwise the current ones.
     found_on: BTreeSet<String>,
     announced: bool,
     /// True if it has been connected since it was last removed.
@@ -96,9 +97,9 @@ impl Dc {
         is_new
     }
 
-    /// Notes the interfaces on which it is announced now. They replace those of a controller that was never connected. A
-    /// controller that has or may have been connected keeps its interfaces, and new ones are added: so no host on an
-    /// excluded interface can make it excluded. A restored one may have been connected before stafd was killed.
+    /// Notes the interfaces on which it is announced now. They replace the earlier ones if it was never connected. If
+    /// it has or may have been connected, they are added: a host on an excluded interface must not be able to make it
+    /// excluded. A restored controller may have been connected before stafd was killed.
     ///
     /// Returns true if that must be saved: otherwise stafd could exclude the controller after it was killed.
     fn announced_on(&mut self, current: BTreeSet<String>) -> bool {
@@ -129,7 +130,7 @@ pub struct SavedAnnounced {
     /// True if it has been connected since it was last removed. Earlier versions saved no others.
     #[serde(default = "was_connected")]
     pub proven: bool,
-    /// When stafd first saw it connected. `None`, from an earlier version, counts as the earliest time.
+    /// When stafd first saw it connected. `None`: never, or in an earlier version, which counts as the earliest time.
     #[serde(default)]
     pub proven_since: Option<Time>,
 }
@@ -214,7 +215,8 @@ pub(super) struct AnnouncedDcs {
     changed: bool,
     /// True if a controller that has been connected is announced on an interface that the saved state lacks.
     unsaved: bool,
-    /// Interfaces on which controllers were announced and that have been absent since a reload. Contains its time.
+    /// Interfaces on which controllers were announced and that have been absent since a reload, with the time of that
+    /// reload.
     absent_at_reload: BTreeMap<String, Time>,
     /// When unresponsive controllers were last searched for.
     searched: Option<Time>,
@@ -264,8 +266,8 @@ impl AnnouncedDcs {
         };
     }
 
-    /// Notes that mDNS browsing begins. If it was off for a moment, the controllers that have aged out because of that
-    /// and are not removed yet are kept as those of the saved state are.
+    /// Notes that mDNS browsing begins. If it was off for a moment, controllers have aged out because of that: those
+    /// that are not removed yet are treated like controllers of the saved state.
     pub(super) fn begin(&mut self, now: Time) {
         self.began = Some(now);
         self.grace = Some(now + RECEIVED_AGAIN);
@@ -275,8 +277,8 @@ impl AnnouncedDcs {
         self.dcs.extend(proven.into_iter().map(|(tid, dc)| (tid, Dc { restored: true, absent: None, ..dc })));
     }
 
-    /// The host was suspended, or stafd was stopped for a while, and received no announcements. This time counts as
-    /// absence, but no absent controller is removed for the next [`RECEIVED_AGAIN`], so that its announcement can be
+    /// Handles a time without announcements: the host was suspended, or the stafd process was stopped. This time counts
+    /// as absence, but no absent controller is removed for the next [`RECEIVED_AGAIN`], so that its announcement can be
     /// received again.
     pub(super) fn resumed(&mut self, now: Time) {
         if self.began.is_some() {
@@ -287,8 +289,9 @@ impl AnnouncedDcs {
     /// Records that a discovery controller has or had a connection. Returns true if that is new.
     pub(super) fn was_connected(&mut self, now: Time, tid: &Tid) -> bool {
         let known = self.dcs.get_mut(tid).or_else(|| self.aged.get_mut(tid));
-        // Its service may have been evicted, or may be queued: another source lists it, and it had failed. All services
-        // are queried now, unless that was done a short time ago: those at its address have precedence.
+        // If it is not announced, another source lists it. Its service may have been evicted after it had failed, or
+        // may be queued. A service at an address in use has precedence, so all services are queried again, but not too
+        // often.
         let is_crowded = !self.evicted.is_empty() || !self.admission_queue.is_empty();
         if is_crowded
             && known.as_ref().is_none_or(|dc| !dc.announced)
@@ -299,18 +302,18 @@ impl AnnouncedDcs {
         known.is_some_and(|dc| dc.prove(now))
     }
 
-    /// The configuration or the interfaces have changed.
+    /// Notes that the configuration or the interfaces have changed.
     pub(super) fn inputs_changed(&mut self) {
         self.changed = true;
     }
 
-    /// The configuration was read again. Services that were evicted because it excluded their controllers may be wanted
+    /// Handles a reload. Services that were evicted because the configuration excluded their controllers may be wanted
     /// now: they are queried again at once.
     pub(super) fn reloaded(&mut self, now: Time) {
         self.retry = self.retry.map(|_| now);
     }
 
-    /// Browsing ends: no controller counts as announced any more.
+    /// Notes that browsing ends: no controller counts as announced any more.
     pub(super) fn end(&mut self) {
         self.changed = true;
         self.services.clear();
@@ -585,7 +588,8 @@ impl AnnouncedDcs {
         lines
     }
 
-    /// Drops controllers that were absent for too long. `snapshot_taken` says whether the kernel's controllers are
+    /// Ages out controllers that were absent for too long, and those that are not announced and never were connected:
+    /// moves them to `aged`, and the finder removes them. `snapshot_taken` says whether the kernel's controllers are
     /// known; `connection` whether a controller has a connection, and whether that is live. Returns true when the state
     /// must be saved.
     pub(super) fn age(&mut self, now: Time, snapshot_taken: bool, connection: impl Fn(&Tid) -> Option<bool>) -> bool {
@@ -637,7 +641,8 @@ impl AnnouncedDcs {
             !over
         });
         while self.proven().count() > KEPT {
-            // Drops the absent controller whose first connection is the latest: false ones come after the genuine one.
+            // Drops the absent controller that was first connected last. If a host announces false ones to displace the
+            // genuine one, they were connected after it.
             let absent = self.dcs.iter().filter_map(|(tid, dc)| Some((dc.proven_since, Reverse(dc.absent?), tid)));
             let Some(newest) = absent.max().map(|(.., tid)| tid.clone()) else { break };
             let dc = self.dcs.remove(&newest).unwrap_or_default();
@@ -702,8 +707,8 @@ impl AnnouncedDcs {
         self.dcs.get(tid).into_iter().flat_map(|dc| dc.found_on.iter().map(String::as_str))
     }
 
-    /// Handles the removal of a controller: forgets it, unless it is announced now. One that is kept although it is not
-    /// announced stays kept if an exclusion removes it: the exclusion may be taken back.
+    /// Handles the removal of a controller: forgets it, unless it is announced now. A controller that is not announced
+    /// is not forgotten either if an exclusion removes it: the exclusion may be taken back.
     pub(super) fn dc_removed(&mut self, tid: &Tid, is_excluded: bool) {
         self.aged.remove(tid);
         match self.dcs.get_mut(tid) {

@@ -66,12 +66,15 @@ pub struct Finder {
     removed: BTreeMap<Tid, Removed>,
     announced: announced_dcs::AnnouncedDcs,
     nbft: nbft::NbftDcs,
+    /// True while the mDNS browser is to run.
     browsing: bool,
+    /// Limits the log lines that untrusted input causes.
     lines: LineBudgets,
+    /// Kernel events of discovery controllers that no member holds, not handled yet.
     unmanaged: Vec<unmanaged_dcs::UnmanagedEvent>,
-    /// Discovery controllers that aged out. A controller stays in this set while it is a member, and while a controller
-    /// to which it referred is kept because that one is live. If the two refer to each other, the controller that aged
-    /// out becomes a member again. This set then shows that neither of them may be removed while it is live.
+    /// Discovery controllers that aged out. Such a controller stays in this set while it is a member, and while its
+    /// referrals are kept because their targets are live. If a target refers back to it, it becomes a member again. The
+    /// set then still shows that it aged out: neither of them may be removed while it is live.
     aged_out: BTreeSet<Tid>,
     /// Discovery controllers that a boot table listed before this run.
     was_booted: BTreeSet<Tid>,
@@ -82,7 +85,7 @@ pub struct Finder {
     was_complete: bool,
     /// True if the configuration has been applied.
     is_configured: bool,
-    /// The candidates that were refused last.
+    /// How many discovery controllers are refused because of a limit.
     refused: quotas::Refused,
     /// True if log pages refer to controllers that are reached by too many referrals in a row.
     refers_too_deep: bool,
@@ -264,15 +267,15 @@ impl Finder {
         removed.is_some()
     }
 
-    /// A removed controller is wanted again. Marks its page as stale, and signals this, because stacd counts the
-    /// controller as removed.
+    /// Handles a removed controller that is wanted again: marks its page as stale, and signals this, because stacd
+    /// counts the controller as removed.
     fn use_again(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         self.reconciler.sources.mark_stale_even_if_removed(&SourceId::Page(tid.clone()));
         ctx.push(Effect::PagesChanged { dc: tid.clone(), ctrl: None });
     }
 
-    /// A removed controller is wanted again before its disconnect. Its state never changed, so the fleet does not
-    /// report it as live: do it here.
+    /// Handles the live connection of a controller that is wanted again before its disconnect. Its state never changed,
+    /// so the fleet does not report it as live.
     fn report_if_live(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let is_new = self.dcs.get(tid).is_some_and(|dc| dc.connection.is_none());
         let live = self.reconciler.fleet.kernel(tid).filter(|kernel| is_new && kernel.is_live());
@@ -338,7 +341,9 @@ impl Finder {
         let is_of_use = |tid: &Tid| {
             self.reconciler.fleet.has(tid) || self.reconciler.sources.has_aged_out(&SourceId::Page(tid.clone()))
         };
-        // While the interfaces are unknown, a boot table record is matched to every interface that it may mean.
+        // A controller that a source other than a log page lists again, directly or by referrals, no longer counts as
+        // aged out. While the interfaces are unknown, this is not decided: a record of a boot table then lists a
+        // controller on every interface that the record may mean.
         let is_rooted = |tid: &Tid| !self.reconciler.fleet.links().0.is_empty() && reachability.rooted.contains(tid);
         self.aged_out.retain(|tid| !is_rooted(tid) && is_of_use(tid));
         for (tid, reason) in going {
@@ -444,8 +449,8 @@ impl Finder {
         fleet.is_announced_only(tid) && !is_trusted
     }
 
-    /// Disconnects connections that match an exclusion, although the controller that uses them is not excluded, or no
-    /// controller uses them.
+    /// Disconnects, or stops using, connections that match an exclusion although no excluded controller uses them
+    /// ([`Fleet::end_excluded`]).
     fn end_excluded(&mut self, ctx: &mut Context<'_>) {
         let reports = self.reconciler.fleet.end_excluded(ctx, |_| false);
         self.reported(ctx, reports);
@@ -485,8 +490,8 @@ impl Finder {
                 self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: ctx.now, announced_only });
             }
             while self.removed.len() > REMOVED_KEPT {
-                // Announced controllers and their referrals can fill the list while stacd is down: so these are displaced
-                // before the others.
+                // Announced controllers and their referrals can fill the list while stacd is down: so these are
+                // displaced before the others.
                 let oldest = self.removed.values().min_by_key(|removed| (!removed.announced_only, removed.at));
                 let Some(oldest) = oldest.map(|removed| removed.dc.clone()) else { break };
                 self.removed.remove(&oldest);

@@ -21,15 +21,15 @@ pub(super) fn size(page: &LogPage) -> usize {
     page.memory() + referrals * REFERRAL
 }
 
-/// A page in memory.
+/// The page of another announced discovery controller, in memory.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     size: usize,
     may_be_dropped: bool,
 }
 
-/// The positions of the pages to drop so that a new page fits beside the others: the largest first. `None` if it does
-/// not fit. A page that is no larger than the page that it replaces always fits.
+/// Which of the `others` to drop so that a new page fits beside them: their positions, the largest page first. `None`
+/// if it does not fit. A page that is no larger than the page that it replaces always fits. Sizes in bytes.
 fn make_room(new: usize, replaced: usize, others: &[Held]) -> Option<Vec<usize>> {
     let total = others.iter().map(|held| held.size).fold(new, usize::saturating_add);
     let mut excess = total.saturating_sub(ANNOUNCED_PAGES_MAX);
@@ -62,6 +62,7 @@ impl Finder {
         if !self.reconciler.fleet.is_announced_only(tid) {
             return Ok(page);
         }
+        // The fleet learns only at the next reconciliation that a trusted source lists a controller.
         let trusted = self.listed_by_more_than_announcements();
         let is_limited = |dc: &Tid| self.reconciler.fleet.is_announced_only(dc) && !trusted.contains(dc);
         if !is_limited(tid) {

@@ -27,7 +27,8 @@ impl Finder {
         self.read_next(ctx, tid);
     }
 
-    /// A discovery controller reports that its page has changed: the known one proves nothing until it is read again.
+    /// Handles a discovery controller's report that its page has changed: the known page proves nothing until it is
+    /// read again.
     pub(super) fn handle_page_change(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         self.reconciler.sources.mark_stale(&SourceId::Page(tid.clone()));
         if let Some(dc) = self.dcs.get_mut(tid) {
@@ -37,15 +38,15 @@ impl Finder {
         self.read_soon(ctx, tid);
     }
 
-    /// A page was not read in time after a change, or after the connection was lost.
+    /// Notes that a page was not read in time after a change, or after the connection was lost.
     pub(super) fn mark_stale_page(&mut self, tid: &Tid) {
         if let Some(dc) = self.dcs.get_mut(tid).filter(|dc| dc.changed || !dc.is_fresh()) {
             dc.stale = true;
         }
     }
 
-    /// Signals the pages that were fresh and have been stale for [`SIGNAL_STALE_AFTER`], so that stacd stops the removals
-    /// that they proved. A page that is read is signalled when it is read.
+    /// Signals the pages that were fresh and have been stale for [`SIGNAL_STALE_AFTER`], so that stacd stops the
+    /// removals that they proved. A page that is read is signalled when it is read.
     pub(super) fn signal_withdrawn_proofs(&mut self, ctx: &mut Context<'_>) {
         if self.stopping {
             return;
@@ -65,8 +66,8 @@ impl Finder {
         }
     }
 
-    /// Starts the next read, if one is pending and none is in flight. A hanging read of the same device blocks it. Reads
-    /// of a discovery controller that depends on mDNS alone have a minimum interval.
+    /// Starts the next read, if one is pending and none is in flight. A hanging read of the same device blocks it.
+    /// Reads of a discovery controller that depends on mDNS alone have a minimum interval.
     fn read_next(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let is_announced = self.reconciler.fleet.is_announced_only(tid);
         let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
@@ -163,7 +164,7 @@ impl Finder {
         self.connection_lost(ctx, &tid);
     }
 
-    /// Handles the loss of a connection.
+    /// Logs the optional commands after which the connection was lost: they are not sent again.
     pub(super) fn connection_lost(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
@@ -200,7 +201,7 @@ impl Finder {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let Some(connection) = dc.connection else { return };
         let must_signal = !dc.was_read() || dc.stale;
-        // A read that began before the last change of the page is followed by another one.
+        // If the page changed after this read began, another read is pending, and the change is still unread.
         dc.changed &= dc.read_pending;
         dc.stale = dc.changed;
         let is_overtaken = dc.changed;
@@ -253,7 +254,7 @@ impl Finder {
             let at_stake =
                 self.reconciler.sources.claimed_by(&id).filter(|tid| self.counts_as_live(ctx.now, tid)).filter(alone);
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
-            // Not logged, as in stacd: a referral carries no storage.
+            // Unlike stacd, stafd does not log which controllers an unclear entry keeps: a referral carries no storage.
             let _ = self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| at_stake.contains(tid));
             if is_overtaken {
                 self.reconciler.sources.mark_stale(&id);
@@ -269,7 +270,8 @@ impl Finder {
         }
     }
 
-    /// The discovery controllers that a page refers to, with the host side of the referring one where it applies.
+    /// The discovery controllers that a page refers to. They are connected from the same host address, interface and
+    /// host NQN as the referring one ([`Entry::controller`]).
     pub(super) fn referrals(&self, dc: &Tid, page: &LogPage) -> Referrals {
         let parameters = self.settings.as_ref().map(|settings| settings.conf.parameters.clone()).unwrap_or_default();
         let mut referrals = Referrals { unclear: page.unclear().cloned().collect(), ..Referrals::default() };

@@ -34,7 +34,8 @@ pub const VERSION: u32 = 1;
 pub enum PageState {
     /// The page was never read.
     Never,
-    /// The page was read on an earlier connection, or incompletely.
+    /// The page was read on an earlier connection, or incompletely, or a reported change is unread. As it is sent, also
+    /// a fresh page with unreadable entries ([`PageState::sent`]).
     Saved,
     /// The page was read completely on the present connection, and no reported change is unread.
     Fresh,
@@ -113,7 +114,8 @@ impl Origin {
         }
     }
 
-    /// True if only an announcement (mDNS) lists a discovery controller with this origin, directly or by referrals.
+    /// True if only an announcement (mDNS) lists a discovery controller with this origin, directly or by referrals. An
+    /// unknown origin counts as that. `follows_configured`: as in [`DcPage`].
     #[must_use]
     pub fn is_announced_only(self, follows_configured: bool) -> bool {
         self != Self::Configured && !follows_configured

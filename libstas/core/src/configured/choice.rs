@@ -1,4 +1,5 @@
-//! At which addresses of a host name a `controller=` line is connected.
+//! At which addresses of a host name a `controller=` line is connected. The *answer* is the list of addresses that the
+//! resolver returned last.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,8 +17,8 @@ const ATTEMPTS: u32 = 5;
 pub(super) struct Choice {
     /// The address that is used.
     pub(super) used: Option<IpAddr>,
-    /// Addresses used before, oldest first. They stay until the controller has arrived at the address used now. The name
-    /// may change its address again before that.
+    /// Addresses used before, oldest first. They stay until the controller has arrived at the address used now. The
+    /// name may change its address again before that.
     pub(super) before: Vec<IpAddr>,
     /// Addresses at which the controller was live while they were used. They are in the answer, or left it less than
     /// [`super::EXCLUDED_AFTER`] ago. They stay connected beside the used one: what a discovery controller that is down
@@ -44,7 +45,7 @@ pub(super) struct Seen<'a> {
 }
 
 impl Choice {
-    /// The choice before a restart: the used address, then others that were connected.
+    /// Restores a choice from what [`Choice::saved`] returned before a restart.
     pub(super) fn restore(saved: &[IpAddr]) -> Self {
         let (used, before) =
             saved.split_first().map_or((None, Vec::new()), |(used, rest)| (Some(*used), rest.to_vec()));
@@ -52,7 +53,7 @@ impl Choice {
         Self { used, before, was_live, ..Self::default() }
     }
 
-    /// The part that a restart must not forget.
+    /// The addresses to be saved: the used one, then the others at which the controller was live.
     pub(super) fn saved(&self) -> Vec<IpAddr> {
         let were_live = self.before.iter().filter(|address| self.was_live.contains(address));
         self.used.iter().chain(were_live).chain(&self.kept).copied().collect()

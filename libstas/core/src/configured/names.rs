@@ -1,4 +1,4 @@
-//! Looks up host names.
+//! Looks up host names. The *answer* is the list of addresses that the resolver returned last.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,8 +17,9 @@ pub const REFRESH: Duration = Duration::from_secs(60);
 /// A look-up without an answer after this time counts as failed.
 pub const ANSWER: Duration = Duration::from_secs(30);
 
-/// Wait between look-ups of a name with several addresses while the used one has no connection and was never live, and
-/// one of them has no failed attempt.
+/// Wait until the next look-up, after which another address may be tried. Applies to a name with several addresses
+/// while the used one has no connection and was never live, and at least one has no failed attempt. Otherwise:
+/// [`REFRESH`].
 pub(super) const NEXT_ADDRESS: Duration = Duration::from_secs(10);
 /// An address that left the answer stays excluded, and stays connected beside the used one, for this time, and then
 /// until the next successful look-up. The log repeats that an address left only after this time.
@@ -34,13 +35,14 @@ pub type SavedNames = BTreeMap<String, Vec<IpAddr>>;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gone {
     since: Time,
-    /// True for [`EXCLUDED_AFTER`], unless there was a reload.
+    /// True while it still counts as an address of the name, for `exclude=` and for connections beside the used one:
+    /// for [`EXCLUDED_AFTER`], or until a reload.
     pub(super) counts: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Name {
-    /// In the resolver's order.
+    /// The answer, in the resolver's order.
     pub(super) addresses: Vec<IpAddr>,
     /// The first saved address. Lines without a saved choice start with it.
     pub(super) saved: Option<IpAddr>,
@@ -52,9 +54,9 @@ pub(super) struct Name {
     pub(super) failed: Option<String>,
     /// Addresses that are no longer in the answer.
     pub(super) gone: BTreeMap<IpAddr, Gone>,
-    /// Addresses of which the log said that they are no longer in the answer, and when.
+    /// Addresses that the log has reported as no longer in the answer, and when.
     told: BTreeMap<IpAddr, Time>,
-    /// True after a reload, until the next answer: what the name had before no longer counts.
+    /// True after a reload, until the next answer: addresses that are missing in it do not count ([`Gone::counts`]).
     is_reloaded: bool,
     /// The wait until the next look-up while a line has several addresses and no connection at the used one.
     pub(super) tries_others: Option<Duration>,
@@ -80,7 +82,7 @@ impl Name {
         self.told.len() < GONE && self.told.insert(address, now).is_none()
     }
 
-    /// Remembers the addresses that are not in the new answer. Returns those that count.
+    /// Remembers the addresses that are not in the new answer. Returns those that count ([`Gone::counts`]).
     fn leave_out_all_but(&mut self, answer: &[IpAddr], now: Time) -> Vec<IpAddr> {
         self.gone.retain(|address, _| !answer.contains(address));
         let counts = !std::mem::take(&mut self.is_reloaded);
@@ -89,7 +91,8 @@ impl Name {
         if counts { left } else { Vec::new() }
     }
 
-    /// Expires addresses that left the answer [`EXCLUDED_AFTER`] ago. Returns true if there are any.
+    /// Makes addresses that left the answer [`EXCLUDED_AFTER`] ago no longer count, and forgets surplus addresses.
+    /// Returns true if any stopped counting.
     fn forget_gone(&mut self, now: Time) -> bool {
         let mut is_over = false;
         for gone in self.gone.values_mut().filter(|gone| gone.counts && gone.since + EXCLUDED_AFTER <= now) {
@@ -103,7 +106,7 @@ impl Name {
         is_over
     }
 
-    /// After a reload, what the name had before no longer counts.
+    /// Handles a reload: addresses that have left the answer no longer count, and neither do those missing in the next.
     pub(super) fn reload(&mut self) {
         self.gone.values_mut().for_each(|gone| gone.counts = false);
         self.is_reloaded = true;
@@ -201,8 +204,8 @@ impl Configured {
         changed
     }
 
-    /// Takes the answer to a look-up. Returns true when it changed something, when it is the first answer of this run, or
-    /// when another address may be tried.
+    /// Takes the answer to a look-up. Returns true when it changed something, when it is the first answer of this run,
+    /// or when another address may be tried.
     pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, ResolveError>) -> bool {
         let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
         state.is_late = matches!(result, Err(ResolveError::NoAnswer));

@@ -52,9 +52,9 @@ pub enum Kind {
 /// What happened to a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// It has a live connection.
+    /// Its connection is live now.
     Live(Tid, CtrlRef),
-    /// Its connection is down or gone; the fleet restores it.
+    /// Its connection is down or gone, or is no longer used for it. The fleet restores or replaces the connection.
     Lost(Tid, CtrlRef),
     /// It was removed and is no longer a member.
     Left(Tid),
@@ -66,7 +66,8 @@ pub struct Fleet {
     kind: Kind,
     identity: Option<Arc<HostIdentity>>,
     members: BTreeMap<Tid, Member>,
-    /// The members that the current event has removed ([`Fleet::forget_just_removed`]): its log lines may be about them.
+    /// The members that the current event has removed ([`Fleet::forget_just_removed`]): its log lines may be about
+    /// them.
     just_removed: BTreeMap<Tid, Want>,
     inventory: Inventory,
     links: Arc<Links>,
@@ -129,7 +130,7 @@ impl ConfigLines {
     }
 }
 
-/// Records the trust level of a member that holds a connection.
+/// Records the trust level of a member that holds a connection. The smaller level is the more trusted one.
 fn raise_trust(path_trust: &mut BTreeMap<CtrlRef, Trust>, ctrl: CtrlRef, level: Trust) {
     path_trust.entry(ctrl).and_modify(|before| *before = level.min(*before)).or_insert(level);
 }
@@ -192,7 +193,7 @@ impl Fleet {
             member.attempts = 0;
             member.state = ConnState::Idle;
         }
-        // Its secret may have changed.
+        // The DH-HMAC-CHAP secret of the host may have changed.
         self.dirty.extend(self.members.keys().cloned());
         if !self.inventory.has_snapshot() {
             self.request_snapshot(ctx);
@@ -435,7 +436,7 @@ impl Fleet {
         self.members.get(tid).is_some_and(|member| !member.is_wanted())
     }
 
-    /// True for a member that only announced discovery controllers list, or listed last.
+    /// True for a member that depends on mDNS alone, or did when it was last listed ([`Trust::is_announced_only`]).
     #[must_use]
     pub fn is_announced_only(&self, tid: &Tid) -> bool {
         self.members.get(tid).is_some_and(Member::is_announced_only)
@@ -514,7 +515,8 @@ impl Fleet {
         !self.has_snapshot() || self.kernel(tid).is_some_and(may_be)
     }
 
-    /// Re-examines members until no further changes follow. Returns what happened to them.
+    /// Re-examines the dirty members until none is left, then starts what may start now. Returns what happened to
+    /// members.
     fn work(&mut self, ctx: &mut Context<'_>) -> Vec<Report> {
         while let Some(tid) = self.dirty.pop_first() {
             let Some(member) = self.members.get(&tid) else { continue };
@@ -561,6 +563,7 @@ impl Fleet {
             None => new.up,
             Some(old) => new.up && (!old.up || new.addresses.iter().any(|address| !old.addresses.contains(address))),
         });
+        // The interfaces were unknown until now: members may have waited for them.
         if self.links.0.is_empty() {
             self.dirty.extend(self.members.keys().cloned());
         }

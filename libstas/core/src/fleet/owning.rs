@@ -83,7 +83,7 @@ impl Fleet {
         }
     }
 
-    /// Removes connections that no longer exist from `ours`.
+    /// Drops what is recorded about connections that no longer exist.
     pub(super) fn forget_what_is_gone(&mut self) {
         self.ours.retain(|ctrl, _| self.inventory.get(*ctrl).is_some());
         self.path_trust.retain(|ctrl, _| self.inventory.get(*ctrl).is_some());
@@ -97,7 +97,8 @@ impl Fleet {
         self.ours.insert(ctrl, instance);
     }
 
-    /// Claims the connection of a member if it has no owner and the member may claim it.
+    /// Makes the connection of a member ours, in memory and in the registry, if it has no owner and the member is
+    /// trusted enough ([`Ownership::may_be_claimed`]). This is unrelated to the claims of sources on controllers.
     pub(super) fn claim(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         let Some(member) = self.members.get(tid).filter(|member| member.is_wanted()) else { return };
         if !self.ownership(ctrl).may_be_claimed(member.want.trust) {
@@ -108,7 +109,8 @@ impl Fleet {
         ctx.host(HostEffect::Save);
     }
 
-    /// The parameters that a connection was made with for this very controller, if known.
+    /// The parameters with which a connection was made. `None` if they are unknown, or if the connection was made for
+    /// another controller.
     pub(super) fn made_with(&self, tid: &Tid, ctrl: CtrlRef, wanted: &Parameters) -> Option<Parameters> {
         let instance = self.ours.get(&ctrl).filter(|instance| instance.tid == *tid)?;
         Some(instance.parameters.as_ref()?.with_secrets_of(wanted))
@@ -121,8 +123,8 @@ impl Fleet {
             && matching::may_be_adopted(kernel, ours, &self.links)
     }
 
-    /// True, while the interfaces are unknown, for a connection of another program that is not live and is bound to an
-    /// interface: it may be adopted only if that interface is up.
+    /// True if it cannot be decided yet whether a connection of another program may be adopted: it is not live and is
+    /// bound to an interface, and the interfaces are unknown. It may be adopted only if its interface is up.
     pub(super) fn depends_on_links(&self, ctrl: CtrlRef) -> bool {
         let is_bound = |kernel: &KernelController| !kernel.host_iface.is_empty() && !kernel.is_live();
         self.links.0.is_empty()
@@ -249,7 +251,7 @@ impl Fleet {
         self.work(ctx)
     }
 
-    /// The members that are removed only because no source lists them, with their connections.
+    /// The members that the audit removes because no source lists them ([`Why::Unclaimed`]), with their connections.
     #[must_use]
     pub fn unclaimed(&self) -> Vec<(Tid, CtrlRef)> {
         let unclaimed =

@@ -17,7 +17,7 @@ use stas_nvme::Tid;
 
 /// A check that takes longer than this is logged.
 const CHECK_DEADLINE: Duration = Duration::from_secs(30);
-/// A disconnect that takes longer than this is reported.
+/// A disconnect that takes longer than this is logged.
 const DISCONNECT_DEADLINE: Duration = Duration::from_secs(30);
 /// Log text: how a connection that is kept for storage in use is disconnected.
 const UNTIL_FREE: &str = "; it is disconnected when the storage is no longer in use or has another path, or by \
@@ -129,10 +129,12 @@ impl Fleet {
         }
     }
 
-    /// Undoes the exclusion of a member whose connection no exclusion matches, and restores the state from before it.
-    /// Returns true if it was restored: a removal continues, a wanted member waits for [`Fleet::want`]. Returns false
-    /// if there is nothing to restore, or if an exclusion still matches the member: the caller then calls
-    /// [`Fleet::remove_without_disconnect`].
+    /// Handles an excluded member whose connection no exclusion matches. Returns true if the member stays in the fleet:
+    /// - If it was being removed before the exclusion, that removal continues.
+    /// - If it was wanted, and no exclusion matches it any more, nothing is done: the next [`Fleet::want`] or
+    ///   [`Fleet::exclusion_is_gone`] makes it wanted again.
+    ///
+    /// Returns false otherwise: the caller then calls [`Fleet::remove_without_disconnect`].
     fn take_exclusion_back(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> bool {
         let Some(member) = self.members.get_mut(tid) else { return false };
         match &member.before_exclusion {
@@ -181,8 +183,8 @@ impl Fleet {
         if need_it.is_empty() { Others::None } else { Others::NeedIt(need_it) }
     }
 
-    /// Keeps the connection for these members: they may take it over. It is disconnected when they have live
-    /// connections of their own.
+    /// Keeps the connection for these members, and re-examines those without a connection: they may adopt it. It is
+    /// disconnected when they have live connections of their own.
     fn keep_for(&mut self, tid: &Tid, others: BTreeSet<Tid>) {
         if let Some(member) = self.members.get_mut(tid) {
             member.kept = others.first().map(|other| Kept::NeededBy(Box::new(other.clone())));
@@ -252,8 +254,8 @@ impl Fleet {
         })
     }
 
-    /// True while another path to the same subsystem is being disconnected whose check for use counted this path as
-    /// another path. When that disconnect ends or hangs, the removals continue.
+    /// True while another path to the same subsystem is being disconnected, and its check for use may have counted this
+    /// path as the remaining one. When that disconnect ends or hangs, the removals continue.
     pub(super) fn is_counted_by_disconnect(&self, ctrl: CtrlRef) -> bool {
         let nqn = |ctrl| self.inventory.get(ctrl).map(|kernel: &KernelController| kernel.subsysnqn.as_str());
         let is_checked = |going: CtrlRef| {
@@ -297,12 +299,13 @@ impl Fleet {
         let found = self.checked_by(op).map(|(tid, member)| (tid.clone(), member.ctrl()));
         if let Some((tid, Some(ctrl))) = found {
             match usage {
-                // A stranger may do this again and again: the devices are not opened each time.
+                // Any host can announce further paths while each check runs. The wait limits how often the block
+                // devices are opened.
                 Usage::Free if self.announced_path_began => {
                     self.check_again(tid, RemovalState::Refused(ctx.now + REFUSED_WAIT));
                 }
-                // It may have become needed while the check ran, or another path that the check counted was lost, or
-                // its disconnect has begun.
+                // While the check ran, another member may have come to need this connection, or a path that the check
+                // counted was lost or is being disconnected.
                 Usage::Free if self.check_is_overtaken || self.others(&tid, ctrl) != Others::None => {
                     self.check_again(tid, RemovalState::Asked);
                 }
@@ -310,7 +313,7 @@ impl Fleet {
                     let cause = self.cause_of(&tid);
                     let not_counted = self.not_counted(ctrl);
                     if self.disconnect(ctx, ctrl, false, &cause, Some(not_counted)).is_err() {
-                        // Its owner or the scope has changed while the check ran.
+                        // The owner of the connection, or the scope, has changed while the check ran.
                         self.check_again(tid, RemovalState::Asked);
                     }
                 }
@@ -322,8 +325,8 @@ impl Fleet {
                 }
             }
         }
-        // An announced path that has waited for this check is connected before the next check: otherwise checks without
-        // end would keep it out.
+        // An announced path that has waited for this check is connected before the next check begins: otherwise a
+        // series of checks could delay it forever.
         self.start_next_write(ctx);
         self.mark_unchecked_dirty();
     }

@@ -31,12 +31,19 @@ const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(10);
 /// Snapshots in flight and pending.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshots {
+    /// The snapshot in flight.
     op: Option<OpId>,
+    /// True if another one is to be requested after the one in flight.
     pending: bool,
+    /// True once a snapshot has been requested.
     started: bool,
+    /// When the last answer arrived.
     last: Option<Time>,
+    /// The newest kernel event that requires a snapshot, by its sequence number.
     hinted: u64,
+    /// True if the snapshot in flight has exceeded [`SNAPSHOT_DEADLINE`].
     hangs: bool,
+    /// When lost events were last logged.
     overrun_logged: Option<Time>,
 }
 
@@ -183,7 +190,8 @@ impl Fleet {
         }
     }
 
-    /// Re-examines members whose connection has no owner: its owner may have been unknown, and it may be claimed now.
+    /// Re-examines members whose connection has no owner: the owner may have been unknown before, and the connection
+    /// may become ours now ([`Fleet::claim`]).
     fn mark_unclaimed_dirty(&mut self) {
         let held =
             self.members.iter().filter(|(_, member)| member.is_wanted() && !member.want.trust.is_announced_only());
@@ -195,6 +203,7 @@ impl Fleet {
         self.dirty.extend(unclaimed);
     }
 
+    /// The members that hold a connection.
     pub(super) fn holding(&self, ctrl: crate::CtrlRef) -> Vec<Tid> {
         self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).map(|(tid, _)| tid.clone()).collect()
     }
