@@ -36,7 +36,7 @@ fn length(dict: &Dict) -> usize {
 }
 
 /// Shortens a list for the bus. If it is too long, controllers that depend on mDNS alone keep only the keys of
-/// [`SHORT`], beginning at the end of the list, until it is short enough.
+/// `SHORT`, beginning at the end of the list, until it is short enough.
 ///
 /// # Errors
 /// `LimitsExceeded` if the list is still longer than 24 MiB.
