@@ -571,7 +571,7 @@ fn a_controller_removed_from_the_configuration_while_stacd_was_down_is_disconnec
 }
 
 /// A controller= line moves from stacd.conf to the log page of a discovery controller that is new as well.
-fn moved_to_a_page(restarts: bool) -> (Host, Tid) {
+fn moved_to_a_page(restarts: bool) -> Host {
     let mut host = started();
     host.conf.controllers.push(configured("x"));
     host.reload();
@@ -581,81 +581,78 @@ fn moved_to_a_page(restarts: bool) -> (Host, Tid) {
         true => host.restart(),
         false => host.reload(),
     }
-    (host, dc())
+    host
+}
+
+/// What stafd publishes with these discovery controllers.
+fn published(dcs: Vec<DcPage>) -> StafdView {
+    StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() }
+}
+
+/// A discovery controller whose page has not been read yet.
+fn unread(host: &Host) -> DcPage {
+    DcPage { state: PageState::Never, connected_since: None, ..dc_page(&dc(), host.now, Vec::new()) }
+}
+
+/// stafd reads the page of this discovery controller after 8 s: it lists x.
+fn page_is_read(host: &mut Host) {
+    host.wait(8.0);
+    let page = host.peer.first();
+    (page.state, page.connected_since, page.entries) = (PageState::Fresh, Some(host.now), vec![listed("x")]);
+    host.feed(Event::PageChanged(dc()));
+    host.wait(600.0);
 }
 
 #[test]
 fn a_controller_that_moves_from_the_configuration_to_a_new_page_is_kept_by_a_restart_as_by_a_reload() {
     for restarts in [false, true] {
-        let (mut host, dc) = moved_to_a_page(restarts);
-        let mut page = dc_page(&dc, host.now, Vec::new());
-        (page.state, page.connected_since) = (PageState::Never, None);
-        host.stafd_is(
-            ":1.5",
-            StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() },
-        );
-        host.wait(8.0);
-        let page = host.peer.first();
-        (page.state, page.connected_since, page.entries) = (PageState::Fresh, Some(host.now), vec![listed("x")]);
-        host.feed(Event::PageChanged(dc));
-        host.wait(600.0);
+        let mut host = moved_to_a_page(restarts);
+        host.stafd_is(":1.5", published(vec![unread(&host)]));
+        page_is_read(&mut host);
         assert_eq!(host.nqns(), ["x"], "restarts: {restarts}");
         assert!(host.disconnected().is_empty(), "restarts: {restarts}");
     }
+}
+
+/// x is configured and connected, and stafd has no discovery controller.
+fn with_idle_stafd() -> Host {
+    let mut host = started();
+    host.stafd_is(":1.4", published(Vec::new()));
+    host.conf.controllers.push(configured("x"));
+    host.reload();
+    host.wait(60.0);
+    host
 }
 
 #[test]
 fn a_reload_asks_stafd_for_new_discovery_controllers_before_it_removes() {
     // The administrator moves x to the page of a new discovery controller, and reloads both daemons, in either order.
     for stafd_first in [false, true] {
-        let mut host = started();
-        let view = |dcs| StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() };
-        host.stafd_is(":1.5", view(Vec::new()));
-        host.conf.controllers.push(configured("x"));
-        host.reload();
-        host.wait(60.0);
+        let mut host = with_idle_stafd();
         host.conf.controllers.clear();
-        let mut page = dc_page(&dc(), host.now, Vec::new());
-        (page.state, page.connected_since) = (PageState::Never, None);
         if !stafd_first {
             host.reload();
             host.wait(0.1);
         }
-        host.peer.view = Some(view(vec![page]));
+        host.peer.view = Some(published(vec![unread(&host)]));
         match stafd_first {
             true => host.reload(),
             false => host.feed(Event::PageChanged(dc())),
         }
-        host.wait(8.0);
-        let page = host.peer.first();
-        (page.state, page.connected_since, page.entries) = (PageState::Fresh, Some(host.now), vec![listed("x")]);
-        host.feed(Event::PageChanged(dc()));
-        host.wait(600.0);
+        page_is_read(&mut host);
         assert_eq!((host.nqns(), host.disconnected()), (vec!["x"], vec![]), "stafd first: {stafd_first}");
     }
 }
 
 #[test]
 fn a_reload_during_a_restart_of_stafd_waits_for_its_report() {
-    let mut host = started();
-    let view = |dcs| StafdView { dcs, removed: Some(Vec::new()), is_complete: true, left_out: Vec::new() };
-    host.stafd_is(":1.4", view(Vec::new()));
-    host.conf.controllers.push(configured("x"));
-    host.reload();
-    host.wait(60.0);
+    let mut host = with_idle_stafd();
     host.stafd_vanishes();
     host.conf.controllers.clear();
     host.reload();
     host.wait(3.0);
-    let dc = dc();
-    let mut page = dc_page(&dc, host.now, Vec::new());
-    (page.state, page.connected_since) = (PageState::Never, None);
-    host.stafd_is(":1.5", view(vec![page]));
-    host.wait(8.0);
-    let page = host.peer.first();
-    (page.state, page.connected_since, page.entries) = (PageState::Fresh, Some(host.now), vec![listed("x")]);
-    host.feed(Event::PageChanged(dc));
-    host.wait(600.0);
+    host.stafd_is(":1.5", published(vec![unread(&host)]));
+    page_is_read(&mut host);
     assert_eq!((host.nqns(), host.disconnected()), (vec!["x"], vec![]));
 }
 
@@ -666,7 +663,7 @@ fn a_restart_waits_for_stafd_before_it_removes_what_is_no_longer_configured() {
         ("still looks up its own names", false, Some(1), 9),
         ("does not appear", false, None, 9),
     ] {
-        let (mut host, _) = moved_to_a_page(true);
+        let mut host = moved_to_a_page(true);
         if let Some(seconds) = appears_after {
             host.wait(seconds);
             let view = StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete, left_out: Vec::new() };

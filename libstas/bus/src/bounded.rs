@@ -19,6 +19,8 @@ use zbus::export::async_trait::async_trait;
 
 /// Maximum length of a received message, in bytes: the longest argument is a configuration file (plan_reload).
 pub(crate) const LONGEST_MESSAGE: usize = 1024 * 1024;
+/// Size of the receive buffer, in bytes: most messages fit into it, and are then received by one system call.
+const BUFFER: usize = 4096;
 /// Length of the part of a header that tells how long a message is.
 const FIXED_HEADER: usize = 16;
 
@@ -55,7 +57,7 @@ impl socket::Socket for Bounded {
     fn split(self) -> Split<Reader, Writer> {
         let (read, write) = tokio::io::split(self.stream);
         let write = Arc::new(Mutex::new(write));
-        let stream = BufReader::with_capacity(4096, read);
+        let stream = BufReader::with_capacity(BUFFER, read);
         Split::new(Reader { stream, longest: self.longest, writes: Arc::clone(&write) }, Writer(write))
     }
 }
@@ -244,11 +246,14 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_received_while_the_bus_takes_no_answers() {
         let (mut bus, mut reader, mut writer) = halves();
-        let fill = tokio::spawn(async move { while writer.sendmsg(&[0; 65_536], &[]).await.is_ok() {} });
-        bus.write_all(&call("A", 10)).await.unwrap();
-        // The socket is full at some time during this second.
         let limit = std::time::Duration::from_secs(1);
-        tokio::time::sleep(limit).await;
+        // Until the socket is full.
+        while tokio::time::timeout(limit, writer.sendmsg(&[0; 65_536], &[])).await.is_ok() {}
+        let fill = tokio::spawn(async move { while writer.sendmsg(&[0; 65_536], &[]).await.is_ok() {} });
+        while reader.writes.try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        bus.write_all(&call("A", 10)).await.unwrap();
         let mut received = Box::pin(next(&mut reader));
         assert!(tokio::time::timeout(limit, &mut received).await.is_err());
         let drain = async { while bus.read(&mut [0; 65_536]).await.is_ok_and(|length| length > 0) {} };

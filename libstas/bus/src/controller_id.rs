@@ -34,6 +34,8 @@ pub mod key {
     pub const HOST_IFACE: &str = "host-iface";
     /// Host NQN of the connection. Empty: the host's own.
     pub const HOST_NQN: &str = "host-nqn";
+    /// The keys of a list without details.
+    pub const BASIC: [&str; 8] = [TRANSPORT, TRADDR, TRSVCID, SUBSYSNQN, HOST_TRADDR, HOST_IFACE, HOST_NQN, DEVICE];
     /// Source that lists the controller: `configured`, `discovered`, `referral` or `nbft`.
     pub const ORIGIN: &str = "origin";
     /// How far the most trusted source is trusted: `administrator`, `firmware`, `configured-dc` or `announced-dc`.

@@ -12,18 +12,6 @@ use super::{kernel, table};
 use stas_bus::{Dict, key};
 use stas_nvme::shown;
 
-/// The keys of a short answer.
-const BASIC: [&str; 8] = [
-    key::TRANSPORT,
-    key::TRADDR,
-    key::TRSVCID,
-    key::SUBSYSNQN,
-    key::HOST_TRADDR,
-    key::HOST_IFACE,
-    key::HOST_NQN,
-    key::DEVICE,
-];
-
 /// The options of `ls`.
 #[derive(Clone, Debug, Args)]
 pub struct Ls {
@@ -69,7 +57,9 @@ impl Ls {
         }
         let down: Vec<String> = controllers.iter().filter(|controller| is_down(controller)).map(line).collect();
         if !self.listing.needs_detail() {
-            controllers.iter_mut().for_each(|controller| controller.retain(|key, _| BASIC.contains(&key.as_str())));
+            controllers
+                .iter_mut()
+                .for_each(|controller| controller.retain(|key, _| key::BASIC.contains(&key.as_str())));
         }
         let mut controllers: Vec<Value> = controllers.iter().map(|controller| json!(controller)).collect();
         // The notation of nvme-stas keeps its members.

@@ -9,34 +9,27 @@ use stas_core::trust::Trust;
 use zbus::fdo;
 
 /// If a list is longer than this many bytes, it is shortened: controllers that depend on mDNS alone have only the keys
-/// of [`SHORT`].
+/// of a list without details, and those on which commands depend.
 const COMPLETE_MAX: usize = 16 << 20;
 /// Length of the longest list that is sent, in bytes.
 const LIST_MAX: usize = 24 << 20;
 /// Maximum overhead of a key with its value on the bus, in bytes: two lengths, two NULs and the alignment.
 const OVERHEAD: usize = 24;
-/// The keys that identify a controller, and those on which commands depend.
-const SHORT: [&str; 11] = [
-    key::DEVICE,
-    key::TRANSPORT,
-    key::TRADDR,
-    key::TRSVCID,
-    key::SUBSYSNQN,
-    key::HOST_TRADDR,
-    key::HOST_IFACE,
-    key::HOST_NQN,
-    key::TRUST,
-    "connected",
-    "state",
-];
+/// Keys on which commands depend: a shortened controller has them beside [`key::BASIC`].
+const NEEDED: [&str; 3] = [key::TRUST, "connected", "state"];
+
+/// True for a key that a shortened controller keeps.
+fn is_kept(key: &str) -> bool {
+    key::BASIC.contains(&key) || NEEDED.contains(&key)
+}
 
 /// An upper bound of the length of a dictionary on the bus, in bytes.
 fn length(dict: &Dict) -> usize {
     OVERHEAD + dict.iter().map(|(key, value)| OVERHEAD + key.len() + value.len()).sum::<usize>()
 }
 
-/// Shortens a list for the bus. If it is too long, controllers that depend on mDNS alone keep only the keys of
-/// `SHORT`, beginning at the end of the list, until it is short enough.
+/// Shortens a list for the bus. If it is too long, controllers that depend on mDNS alone keep only the keys of a list
+/// without details and those on which commands depend, beginning at the end of the list, until it is short enough.
 ///
 /// # Errors
 /// `LimitsExceeded` if the list is still longer than 24 MiB.
@@ -48,7 +41,7 @@ pub fn list(mut controllers: Vec<Dict>) -> fdo::Result<Vec<Dict>> {
             break;
         }
         total -= length(dict);
-        dict.retain(|key, _| SHORT.contains(&key.as_str()));
+        dict.retain(|key, _| is_kept(key));
         total += length(dict);
     }
     if total <= LIST_MAX {
@@ -74,7 +67,9 @@ mod tests {
     /// A detailed controller with values of that length.
     fn controllers(number: usize, trust: Trust, length: usize) -> Vec<Dict> {
         let mut dict = Dict::from([(key::TRUST.to_owned(), trust.to_string())]);
-        for key in SHORT.iter().chain(&["dlpe", "serial", "reason"]).filter(|key| **key != key::TRUST) {
+        for key in
+            key::BASIC.iter().chain(&NEEDED).chain(&["dlpe", "serial", "reason"]).filter(|key| **key != key::TRUST)
+        {
             dict.insert((*key).to_owned(), "x".repeat(length));
         }
         vec![dict; number]
@@ -116,7 +111,10 @@ mod tests {
             assert!(sent(&list) < 32 << 20 && list.len() == all.len(), "{case}");
             assert_eq!(Some(shortened(&list) > 0), expected, "{case}");
             assert_eq!(list[..trusted], all[..trusted], "trusted controllers are complete: {case}");
-            assert!(list.iter().all(|dict| SHORT.iter().all(|key| dict.contains_key(*key))), "{case}");
+            assert!(
+                list.iter().all(|dict| key::BASIC.iter().chain(&NEEDED).all(|key| dict.contains_key(*key))),
+                "{case}"
+            );
         }
     }
 }

@@ -220,26 +220,10 @@ mod tests {
         }
     }
 
-    fn view<'a>(tid: &'a Tid, parameters: &'a Parameters, status: Status) -> MemberView<'a> {
-        MemberView {
-            tid,
-            status,
-            kernel: None,
-            ownership: None,
-            reason: None,
-            next_attempt: None,
-            attempts: 0,
-            parameters,
-            pending: false,
-            trust: None,
-            alias_of: None,
-        }
-    }
-
     #[test]
     fn a_connected_controller_has_every_key_of_nvme_stas() {
         let (tid, parameters, kernel) = (tid(), Parameters::default(), kernel());
-        let view = MemberView { kernel: Some(&kernel), ..view(&tid, &parameters, Status::Connected) };
+        let view = MemberView { kernel: Some(&kernel), ..MemberView::outside(&tid, Status::Connected, &parameters) };
         let dict = detailed(&view, Time::default(), None);
         let expected = [
             ("cntrltype", "discovery"),
@@ -272,7 +256,7 @@ mod tests {
             reason: Some("connection refused".to_owned()),
             next_attempt: Some(Time(Duration::from_millis(15_200))),
             attempts: 4,
-            ..view(&tid, &parameters, Status::Waiting)
+            ..MemberView::outside(&tid, Status::Waiting, &parameters)
         };
         let dict = detailed(&view, Time(Duration::from_secs(10)), None);
         let value = |key: &str| dict.get(key).map(String::as_str);
@@ -293,7 +277,7 @@ mod tests {
             kernel: Some(&kernel),
             reason: Some("\u{202e}no".to_owned()),
             alias_of: Some(&tid),
-            ..view(&tid, &parameters, Status::Waiting)
+            ..MemberView::outside(&tid, Status::Waiting, &parameters)
         };
         let mut dict = detailed(&view, Time::default(), None);
         assert_eq!(dict["reason"], "\\u{202e}no");
@@ -315,7 +299,7 @@ mod tests {
             (Ownership::Unknown, Some("unknown")),
         ] {
             let (kernel, ownership) = (Some(&kernel), Some(ownership));
-            let view = MemberView { kernel, ownership, ..view(&tid, &parameters, Status::Connected) };
+            let view = MemberView { kernel, ownership, ..MemberView::outside(&tid, Status::Connected, &parameters) };
             let mut dict = detailed(&view, Time::default(), None);
             assert_eq!(dict.get("owner").map(String::as_str), word);
             since(&mut dict, None);
@@ -344,7 +328,7 @@ mod tests {
             (Status::Excluded, "excluded", Some("not before its configuration changes")),
             (Status::Unresolved, "unresolved", Some("soon")),
         ] {
-            let dict = detailed(&view(&tid, &parameters, status), Time::default(), None);
+            let dict = detailed(&MemberView::outside(&tid, status, &parameters), Time::default(), None);
             assert_eq!(dict.get("state").unwrap(), state);
             assert_eq!(dict.get("next attempt").map(String::as_str), next, "{state}");
         }
@@ -354,7 +338,11 @@ mod tests {
     fn what_waits_for_a_reconnect_or_shares_a_connection_says_so() {
         let (tid, parameters) = (tid(), Parameters::default());
         let owner = Tid::new(TidParts { subsysnqn: "nqn.owner".into(), ..tid.parts().clone() });
-        let view = MemberView { pending: true, alias_of: Some(&owner), ..view(&tid, &parameters, Status::Connected) };
+        let view = MemberView {
+            pending: true,
+            alias_of: Some(&owner),
+            ..MemberView::outside(&tid, Status::Connected, &parameters)
+        };
         let dict = detailed(&view, Time::default(), None);
         assert_eq!(dict.get("pending").unwrap(), "changed parameters apply at its next connect");
         assert!(dict.get("alias of").unwrap().contains("nqn.owner"), "{dict:?}");
@@ -375,12 +363,12 @@ mod tests {
         let tid = tid();
         let secret = || Some(Secret::new("DHHC-1:00:hidden:"));
         let both = Parameters { dhchap_secret: secret(), dhchap_ctrl_secret: secret(), ..Parameters::default() };
-        let dict = detailed(&view(&tid, &both, Status::Queued), Time::default(), None);
+        let dict = detailed(&MemberView::outside(&tid, Status::Queued, &both), Time::default(), None);
         assert_eq!(dict.get("dhchap").unwrap(), "host+ctrl");
         assert!(!format!("{dict:?}").contains("DHHC"), "{dict:?}");
         let identity = HostIdentity { key: secret(), ..HostIdentity::new("nqn.h", "i") };
         let none = Parameters::default();
-        let dict = detailed(&view(&tid, &none, Status::Queued), Time::default(), Some(&identity));
+        let dict = detailed(&MemberView::outside(&tid, Status::Queued, &none), Time::default(), Some(&identity));
         assert_eq!(dict.get("dhchap").unwrap(), "host");
         assert!(!format!("{dict:?}").contains("DHHC"), "{dict:?}");
     }
@@ -389,7 +377,11 @@ mod tests {
     fn the_summary_counts() {
         let (tid, parameters) = (tid(), Parameters::default());
         let of = |statuses: &[Status]| {
-            summary(statuses.iter().map(|status| view(&tid, &parameters, *status)), "discovery controller", 0)
+            summary(
+                statuses.iter().map(|status| MemberView::outside(&tid, *status, &parameters)),
+                "discovery controller",
+                0,
+            )
         };
         assert_eq!(of(&[]), "no discovery controllers");
         assert_eq!(of(&[Status::Connected]), "1 discovery controller, 1 connected");

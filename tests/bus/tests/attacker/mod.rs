@@ -1,4 +1,5 @@
-//! A process of the user nobody that sends calls to services of the bus, and reads no answers.
+//! Runs tests/vm/guest/flood.py as the user `nobody`: it sends calls to services of the bus and does not read the
+//! answers.
 
 use std::io::Read;
 use std::path::Path;
