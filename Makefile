@@ -37,8 +37,8 @@ TREE = .build/vm/tree
 
 SBIN_PROGRAMS = stafd stacd
 BIN_PROGRAMS  = stafctl stacctl stasadm nvmet cdcsim
-# Programs that only units start. Cargo builds the first two with the packages stacd and stafd.
-LIB_PROGRAMS  = stas-in-use stas-udev-rule stas-net
+# Programs that only units start. Cargo builds the first three with the packages stafd and stacd.
+LIB_PROGRAMS  = stas-admin stas-in-use stas-udev-rule stas-net
 PROGRAMS      = $(addprefix $(BIN)/,$(SBIN_PROGRAMS) $(BIN_PROGRAMS) $(LIB_PROGRAMS))
 UNITS         = $(wildcard systemd/*)
 POLICIES      = $(wildcard etc/dbus-1/*.conf)
@@ -88,7 +88,7 @@ install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS)
 	@echo 'installed below $(or $(DESTDIR)$(PREFIX),/)$(if $(DESTDIR),,; next: systemctl enable stafd stacd && systemctl restart stafd stacd)'
 
 uninstall: ## remove what install placed; edited configuration files are kept
-	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-in-use.socket stas-net.socket stas-metrics.timer stas-alert.service 2>/dev/null || true)
+	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-admin.socket stas-in-use.socket stas-net.socket stas-metrics.timer stas-alert.service 2>/dev/null || true)
 	@rm -f $(SBIN_PROGRAMS:%='$(DESTDIR)$(SBINDIR)/%') $(BIN_PROGRAMS:%='$(DESTDIR)$(BINDIR)/%')
 	@rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%') $(POLICIES:etc/dbus-1/%='$(DESTDIR)$(DBUSDIR)/%')
 	@rm -f $(TMPFILES:etc/tmpfiles.d/%='$(DESTDIR)$(TMPFILESDIR)/%') $(PRESETS:etc/system-preset/%='$(DESTDIR)$(PRESETDIR)/%')

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -14,7 +14,7 @@ use super::links::{Change, Watch};
 use super::sysfs::{Reconnected, Scanner};
 use super::uevents::{Incoming, Uevents};
 use super::waiting::Waiting;
-use super::{Roots, disconnect, secrets, thread, usage};
+use super::{Roots, disconnect, lock, secrets, thread, usage};
 use stas_core::{
     CtrlRef, DisconnectError, Host, HostEffect, HostEvent, Links, NoThread, OpId, OsError, ProbeOutcome, Snapshot,
     UeventKind, Usage,
@@ -377,10 +377,6 @@ async fn restart_monitor<T>(what: &str, error: &io::Error, start: impl Fn() -> i
             return fresh;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@
 //! | `rotation` | changes the secrets of an existing connection |
 //! | [`disconnect`] | disconnects exactly one controller |
 //! | [`usage`] | whether storage behind a controller is in use |
-//! | [`admin`] | admin commands to a live controller |
+//! | [`admin`] | admin commands to a live controller, and the program stas-admin that executes them |
+//! | `activated` | connects to a program that systemd starts |
 //! | `read_room` | limits the memory of log pages that are being read |
 //! | `waiting` | whether the other daemon waits for connections |
 //! | [`uevents`] | the kernel's events about controllers |
@@ -21,6 +22,7 @@
 //! A call into the kernel's NVMe code may block for a minute. Such calls run on plain threads (`thread`) that are never
 //! joined and end with the process.
 
+mod activated;
 pub mod admin;
 pub mod connect_queue;
 pub mod disconnect;
@@ -42,6 +44,7 @@ mod waiting;
 mod fake_tree;
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Mount points of the kernel's file systems. Tests use their own trees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,4 +71,9 @@ impl Roots {
     pub fn class(&self) -> PathBuf {
         self.sys.join("class/nvme")
     }
+}
+
+/// Locks a mutex. What a thread left behind when it panicked is used as it is.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

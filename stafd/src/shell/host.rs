@@ -4,7 +4,7 @@ use libstas::core::browse::BrowseCommand;
 use libstas::core::{AdminError, CtrlRef, Dctype, Host, HostEffect, HostEvent};
 use libstas::daemon::event_loop::Handle;
 use libstas::linux::Roots;
-use libstas::linux::admin::Admin;
+use libstas::linux::admin::{self, Admin};
 use libstas::linux::effects::{LinuxHost, Setup, StartError};
 use libstas::net::SOCKET;
 use libstas::net::browser::Browser;
@@ -39,7 +39,11 @@ impl StafdHost {
             }
         });
         let tell = move |event: HostEvent| finder.post(Event::Host(event));
-        Ok(Self { linux: LinuxHost::start(Setup::default(), tell)?, admin: Admin::new(Roots::default()), browser })
+        Ok(Self {
+            linux: LinuxHost::start(Setup::default(), tell)?,
+            admin: Admin::new(Roots::default(), Some(admin::SOCKET.into())),
+            browser,
+        })
     }
 }
 
@@ -160,7 +164,7 @@ mod tests {
         symlink("state", roots.sys.join("class/nvme/nvme0/state")).unwrap();
         let inode = inode(&roots.sys.join("class/nvme"), 0).unwrap().unwrap();
         let (sender, outcome) = mpsc::channel();
-        register(&Admin::new(roots), CtrlRef { device: 0, inode }, request, move |result| sender.send(result).unwrap());
+        register(&Admin::new(roots, None), CtrlRef { device: 0, inode }, request, move |result| sender.send(result).unwrap());
         outcome.recv().unwrap()
     }
 

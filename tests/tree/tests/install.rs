@@ -11,7 +11,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use tree::{files, read, top};
 
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 11] = [
     "sbin/stafd",
     "sbin/stacd",
     "bin/stafctl",
@@ -19,16 +19,19 @@ const PROGRAMS: [&str; 10] = [
     "bin/stasadm",
     "bin/nvmet",
     "bin/cdcsim",
+    "lib/nvme-stas/stas-admin",
     "lib/nvme-stas/stas-in-use",
     "lib/nvme-stas/stas-udev-rule",
     "lib/nvme-stas/stas-net",
 ];
 
-const UNITS: [&str; 13] = [
+const UNITS: [&str; 15] = [
     "stafd.service",
     "stacd.service",
     "stas-config.target",
     "stas-config@.service",
+    "stas-admin.socket",
+    "stas-admin@.service",
     "stas-in-use.socket",
     "stas-in-use@.service",
     "stas-net.socket",
@@ -204,6 +207,7 @@ fn the_units_start_what_was_installed() {
         ("stafd.service", "sbin/stafd"),
         ("stacd.service", "sbin/stacd"),
         ("stas-config@.service", "bin/stasadm"),
+        ("stas-admin@.service", "lib/nvme-stas/stas-admin"),
         ("stas-in-use@.service", "lib/nvme-stas/stas-in-use"),
         ("stas-net@.service", "lib/nvme-stas/stas-net"),
     ] {
@@ -239,7 +243,7 @@ fn directories_of_another_distribution_are_honoured() {
             started += 1;
         }
     }
-    assert_eq!(started, 9);
+    assert_eq!(started, 10);
     host.make(&[&["uninstall"][..], &fedora].concat());
     assert_eq!(host.installed(), BTreeSet::new());
 }

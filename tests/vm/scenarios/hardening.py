@@ -1,4 +1,4 @@
-"""`systemd-analyze security` rates the exposure of stafd at 2.3 or less, of stacd at 2.0 or less, and of stas-net at 1.5 or less."""
+"""`systemd-analyze security` rates the exposure of stafd, stacd and stas-admin at 2.0 or less, and of stas-net at 1.5 or less."""
 
 import re
 
@@ -8,7 +8,7 @@ LIMIT = 90
 
 
 def play():
-    for unit, at_most, peer in (("stafd.service", 2.3, 8.1), ("stacd.service", 2.0, 8.1), ("stas-net@0.service", 1.5, None)):
+    for unit, at_most, peer in (("stafd.service", 2.0, 8.1), ("stacd.service", 2.0, 8.1), ("stas-admin@0.service", 2.0, None), ("stas-net@0.service", 1.5, None)):
         text = host.run("systemd-analyze", "security", "--no-pager", unit)
         found = re.search(r"exposure level for \S+: ([\d.]+)", text)
         if not found:

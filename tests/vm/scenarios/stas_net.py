@@ -1,8 +1,5 @@
 """The daemons have no IP sockets. Without stas-net, configured host names are connected at their saved addresses after a restart of both daemons, and nothing is lost. While stas-net is killed again and again, new subsystems and announced DCs are found. Its processes have no rights and take little memory."""
 
-import contextlib
-import os
-import signal
 import time
 
 from scene import announcer, check, daemons, equal, host, journal, measure, network, target, wait_until
@@ -115,22 +112,11 @@ def wrong_users():
 
 
 def processes():
-    """The process IDs of stas-net."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        if host.read(f"/proc/{pid}/comm") == "stas-net":
-            found.append(int(pid))
-    return sorted(found)
+    return host.processes("stas-net")
 
 
 def kill():
-    """Kills all processes of stas-net. Returns how many there were."""
-    count = 0
-    for pid in processes():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-            count += 1
-    return count
+    return host.kill_all("stas-net")
 
 
 def private(pid):

@@ -20,14 +20,14 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{major, minor};
 
-use crate::thread;
+use crate::{activated, lock, thread};
 
 /// The socket on which systemd starts stas-in-use.
 pub const SOCKET: &str = "/run/nvme-stas/in-use.socket";
@@ -110,7 +110,7 @@ impl Opener {
     pub(super) fn warm_up(&self) {
         let mut stream = lock(&self.stream);
         if stream.as_ref().is_none_or(is_closed) {
-            *stream = self.connect().ok();
+            *stream = self.connect().ok().flatten();
         }
     }
 
@@ -123,9 +123,9 @@ impl Opener {
         // The program was never started or has ended: start it.
         *stream = None;
         match self.connect() {
-            Err(error) if is_not_installed(&error) => self.own.open(name, number, how),
+            Ok(None) => self.own.open(name, number, how),
             Err(error) => Opened::Failed(format!("cannot connect to stas-in-use: {error}")),
-            Ok(mut fresh) => match ask(&mut fresh, name, number, how) {
+            Ok(Some(mut fresh)) => match ask(&mut fresh, name, number, how) {
                 Ok(answer) => {
                     *stream = Some(fresh);
                     answer
@@ -135,18 +135,13 @@ impl Opener {
         }
     }
 
-    fn connect(&self) -> io::Result<BufReader<UnixStream>> {
-        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        let stream = UnixStream::connect(socket)?;
+    /// `None` if systemd does not listen.
+    fn connect(&self) -> io::Result<Option<BufReader<UnixStream>>> {
+        let Some(stream) = activated::connect(self.socket.as_deref())? else { return Ok(None) };
         stream.set_read_timeout(Some(ANSWER))?;
         stream.set_write_timeout(Some(ANSWER))?;
-        Ok(BufReader::new(stream))
+        Ok(Some(BufReader::new(stream)))
     }
-}
-
-/// True if systemd does not listen: the units are not installed, or the host does not run systemd.
-fn is_not_installed(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// True if the program has ended. It sends nothing without a request, so there is nothing to read.
@@ -279,10 +274,6 @@ fn read_block(file: &File) -> io::Result<()> {
 
 fn is_block_device(found: &fs::Metadata, number: &str) -> bool {
     found.file_type().is_block_device() && format!("{}:{}", major(found.rdev()), minor(found.rdev())) == number
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

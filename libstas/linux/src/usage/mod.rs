@@ -30,11 +30,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::Roots;
 use super::sysfs::{Carriers, ControllerDir, inode};
+use super::{Roots, lock};
 use block::{Blocks, Namespace};
 use exclusive::{How, Opened, Opener};
 use stas_core::{CtrlRef, CtrlState, DisconnectError, OsError, Snapshot, Usage, UsageError, Use, UseKind};
@@ -428,10 +428,6 @@ fn table(path: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

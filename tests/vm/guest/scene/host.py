@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -269,6 +270,21 @@ def disks(nqn, count, timeout=20):
 def disk(nqn):
     """Waits until a subsystem has its only block device, and returns it."""
     return disks(nqn, 1)[0]
+
+
+def processes(name):
+    """The process IDs of a program."""
+    return sorted(int(pid) for pid in filter(str.isdigit, os.listdir("/proc")) if read(f"/proc/{pid}/comm") == name)
+
+
+def kill_all(name):
+    """Kills all processes of a program. Returns how many there were."""
+    count = 0
+    for pid in processes(name):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            count += 1
+    return count
 
 
 def on_debian_12():
