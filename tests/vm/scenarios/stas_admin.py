@@ -82,7 +82,7 @@ def away():
         run("systemctl", "stop", SOCKET)
         host.kill_all("stas-admin")
         nqn = late(6)
-        journal.wait_for("Permission denied.*systemctl start stas-admin.socket", 30, "stafd")
+        journal.wait_for("stas-admin.socket is not active.*systemctl start stas-admin.socket", 30, "stafd")
         check(not host.live(nqn), "the page cannot be read", host.picture())
         run("systemctl", "start", SOCKET)
         host.wait_live(nqn, timeout=60)

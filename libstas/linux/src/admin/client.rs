@@ -66,11 +66,11 @@ impl Client {
 
     /// Executes a command in this process, which may lack the capability.
     fn execute_here(&self, ctrl: CtrlRef, task: Task, data: &[u8]) -> Result<Vec<u8>, AdminError> {
+        let hint = "stas-admin.socket is not active (systemctl start stas-admin.socket)";
         device::execute(&self.roots, ctrl, task, data).map_err(|error| match error {
-            AdminError::Command(CommandError::Host(text)) if self.socket.is_some() => {
-                let hint = "nothing listens for stas-admin: systemctl start stas-admin.socket";
-                CommandError::Host(format!("{text}; {hint}")).into()
-            }
+            error if self.socket.is_none() => error,
+            AdminError::Command(CommandError::Host(text)) => CommandError::Host(format!("{text}; {hint}")).into(),
+            AdminError::Device(ctrl, error) => AdminError::Device(ctrl, OsError::new(format!("{error}; {hint}"))),
             error => error,
         })
     }
@@ -329,8 +329,12 @@ mod tests {
             assert!(error.contains("ioctl"), "{error}");
             assert_eq!(error.contains("systemctl start stas-admin.socket"), has_hint, "{error}");
         }
-        let folder = Client::new(tree.roots(), Some(tree.path("run/nothing.socket/a")));
-        assert!(folder.execute(ctrl, IDENTIFY, &[]).unwrap_err().to_string().contains("ioctl"));
+        std::fs::remove_file(tree.path("dev/nvme0")).unwrap();
+        std::os::unix::fs::symlink("nvme0", tree.path("dev/nvme0")).unwrap();
+        let client = Client::new(tree.roots(), Some(tree.path("run/nothing.socket")));
+        let error = client.execute(ctrl, IDENTIFY, &[]).unwrap_err().to_string();
+        assert!(error.starts_with("cannot talk to nvme0: Too many levels"), "{error}");
+        assert!(error.ends_with("(systemctl start stas-admin.socket)"), "{error}");
         let file = Client::new(tree.roots(), Some("/x".repeat(200).into()));
         let error = file.execute(ctrl, IDENTIFY, &[]).unwrap_err().to_string();
         assert!(error.contains("cannot connect to stas-admin"), "{error}");
