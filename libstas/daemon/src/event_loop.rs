@@ -239,14 +239,13 @@ impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
     }
 
     fn carry_out(&mut self) {
-        let mut effects = std::mem::take(&mut self.out);
-        for effect in effects.drain(..) {
+        // The vector is not kept: it would stay as long as the longest burst.
+        for effect in std::mem::take(&mut self.out) {
             if self.shell.perform(&self.core, effect) == FollowUp::Save && self.save_at.is_none() {
                 let now = self.clock.now();
                 self.save_at = Some(self.saved_at.map_or(now, |last| now.max(last + SAVE_PACE)));
             }
         }
-        self.out = effects;
     }
 
     fn answer(&mut self, queries: Vec<Query<S::Core>>) {
