@@ -45,7 +45,7 @@ pub fn of_stafd() -> Vec<BusInterface> {
         parse(&introspection(&debug)),
         BusInterface {
             name: "org.nvmexpress.staf at the name org.nvmexpress.staf.root".to_owned(),
-            ..parse(&introspection(&stafd::api::StafRoot::new(handle, Default::default())))
+            ..parse(&introspection(&stafd::api::StafRoot::new(handle, History::default(), Default::default())))
         },
     ]
 }

@@ -41,13 +41,13 @@ async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
 }
 
 async fn ls(connection: &Connection, what: Ls) -> Result<String, Failure> {
-    let controllers = async { StacProxy::new(connection).await?.list_controllers(what.needs_detail()).await };
+    let controllers = async { StacProxy::of_stacd(connection).await?.list_controllers(what.needs_detail()).await };
     what.answer(Daemon::Stacd, controllers.await.map_err(|error| Daemon::Stacd.failure(error))?)
 }
 
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {
     let failure = |error| Daemon::Stacd.failure(error);
-    let stac = StacProxy::new(connection).await.map_err(failure)?;
+    let stac = StacProxy::of_stacd(connection).await.map_err(failure)?;
     let debug = DebugProxy::of_stacd(connection).await.map_err(failure)?;
     let mut status = Daemon::Stacd.json(&debug.process_info().await.map_err(failure)?)?;
     let mut controllers = Vec::new();

@@ -46,7 +46,7 @@ pub(crate) async fn wait(connection: &Connection, wait: Wait) -> Result<String, 
 
 /// The subsystems without a live connection, with the states of their controllers, in lines.
 async fn missing(connection: &Connection, nqns: &[String]) -> Result<Vec<String>, Failure> {
-    let listed = async { StacProxy::new(connection).await?.list_controllers(true).await };
+    let listed = async { StacProxy::of_stacd(connection).await?.list_controllers(true).await };
     let listed = match listed.await.map_err(|error| Daemon::Stacd.failure(error)) {
         Ok(listed) => listed,
         Err(failure @ Failure::NotRunning(_)) => {

@@ -4,6 +4,7 @@ use libstas::bus::metrics::Sample;
 use libstas::bus::{Callers, ControllerId, Dict, STAC_PATH, key, python};
 use libstas::core::Time;
 use libstas::core::daemon_core::DaemonCore as _;
+use libstas::daemon::announce::Announce;
 use libstas::daemon::answer;
 use libstas::daemon::debug::{self, Debuggable, stopping};
 use libstas::daemon::describe;
@@ -11,7 +12,6 @@ use libstas::daemon::event_loop::Handle;
 use libstas::daemon::history::{History, StateChange};
 use libstas::daemon::metrics;
 use libstas::nvme::{Tid, shown};
-use tokio::sync::mpsc;
 use zbus::fdo;
 use zbus::message::Header;
 use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
@@ -141,12 +141,13 @@ pub enum Announcement {
     TraceChanged,
 }
 
-/// Sends the signals in order, until the bus connection is lost or the daemon stops.
-pub async fn announce(connection: zbus::Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
-    while let Some(announcement) = announcements.recv().await {
-        if let Err(error) = tell(&connection, &announcement).await {
-            tracing::warn!("cannot send a signal on D-Bus: {error}");
-        }
+impl Announce for Announcement {
+    async fn tell_all(&self, public: &zbus::Connection) -> zbus::Result<()> {
+        tell(public, self).await
+    }
+
+    async fn tell_root(&self, root: &zbus::Connection) -> zbus::Result<()> {
+        tell(root, self).await
     }
 }
 

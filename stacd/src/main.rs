@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use libstas::bus::{Callers, STAC_NAME, STAC_PATH, STAC_ROOT_NAME, for_root, own_name, public};
 use libstas::core::daemon_core::DaemonCore as _;
+use libstas::daemon::announce::announce;
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
@@ -18,7 +19,7 @@ use libstas::daemon::systemd::Systemd;
 use libstas::daemon::{seed, signals};
 use libstas::linux::effects::{LinuxHost, Setup};
 use libstas::linux::usage::exclusive::SOCKET;
-use stacd::api::{Stac, StacDebug, announce};
+use stacd::api::{Stac, StacDebug};
 use stacd::connector::{Connector, Event};
 use stacd::shell::StacdShell;
 use stacd::shell::stafd_client::{REFRESH_LIMIT, StafdClient};
@@ -59,19 +60,24 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     // stafd's answers have a connection of their own: on the public one they would wait behind the calls of all users.
     let client = for_root(REFRESH_LIMIT).await?;
-    let client_name = own_name(&client, STAC_ROOT_NAME).await?;
-    let callers = Callers::new(client.clone());
     let connection = public().await?;
-    let server = connection.object_server();
-    server.at(STAC_PATH, Stac::new(connector.clone(), history.clone(), callers.clone())).await?;
-    server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone(), callers)).await?;
+    // Other users can prevent the answers on the public connection: the tools of root call this one.
+    for (served, callers, other) in
+        [(&client, Callers::only_root(), &connection), (&connection, Callers::new(client.clone()), &client)]
+    {
+        let server = served.object_server();
+        server.at(STAC_PATH, Stac::new(connector.clone(), history.clone(), callers.clone())).await?;
+        let debug = StacDebug::new(connector.clone(), process.clone(), history.clone(), callers);
+        server.at(STAC_PATH, debug.told_on(other.clone())).await?;
+    }
+    let client_name = own_name(&client, STAC_ROOT_NAME).await?;
     let name = own_name(&connection, STAC_NAME).await?;
 
     let core = Connector::new(state_file.load().unwrap_or_default(), seed());
     let saver = Saver::start(state_file.clone())?;
-    let stafd = StafdClient::new(client);
+    let stafd = StafdClient::new(client.clone());
     let (announcements, inbox) = mpsc::unbounded_channel();
-    tokio::spawn(announce(connection, inbox));
+    tokio::spawn(announce(STAC_NAME, connection, client, inbox));
     let first = vec![Connector::boot_tables(files.boot_tables()), Connector::configured(files.settings())];
     let events = connector.clone();
     let host_events = move |event| events.post(Event::Host(event));

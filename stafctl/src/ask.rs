@@ -41,13 +41,13 @@ async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
 }
 
 async fn ls(connection: &Connection, what: Ls) -> Result<String, Failure> {
-    let controllers = async { StafProxy::new(connection).await?.list_controllers(what.needs_detail()).await };
+    let controllers = async { StafProxy::of_stafd(connection).await?.list_controllers(what.needs_detail()).await };
     what.answer(Daemon::Stafd, controllers.await.map_err(|error| Daemon::Stafd.failure(error))?)
 }
 
 async fn dlp(connection: &Connection, controller: Controller) -> zbus::Result<String> {
     let output = controller.output;
-    let page = StafProxy::new(connection).await?.log_pages_of(&controller.id()).await?;
+    let page = StafProxy::of_stafd(connection).await?.log_pages_of(&controller.id()).await?;
     Ok(output.render(&json!(page), schema::log_page, table::log_page))
 }
 
@@ -73,7 +73,7 @@ fn default_host_nqn() -> String {
 }
 
 async fn adlp(connection: &Connection, listing: Listing) -> Result<String, Failure> {
-    let asked = async { StafProxy::new(connection).await?.get_all_log_pages(listing.needs_detail()).await };
+    let asked = async { StafProxy::of_stafd(connection).await?.get_all_log_pages(listing.needs_detail()).await };
     let mut pages = Daemon::Stafd.json(&asked.await.map_err(|error| Daemon::Stafd.failure(error))?)?;
     if listing.detailed && listing.output.format() != Format::Python {
         let pages = pages.as_array_mut().into_iter().flatten();
@@ -86,7 +86,7 @@ async fn adlp(connection: &Connection, listing: Listing) -> Result<String, Failu
 
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {
     let failure = |error| Daemon::Stafd.failure(error);
-    let staf = StafProxy::new(connection).await.map_err(failure)?;
+    let staf = StafProxy::of_stafd(connection).await.map_err(failure)?;
     let debug = DebugProxy::of_stafd(connection).await.map_err(failure)?;
     let mut status = Daemon::Stafd.json(&debug.process_info().await.map_err(failure)?)?;
     let mut controllers = Vec::new();

@@ -13,10 +13,11 @@ use std::sync::{Mutex, PoisonError};
 use libstas::bus::contract::{StafdView, dictionary, wire};
 use libstas::bus::metrics::{PAGE_AGE, Sample};
 use libstas::bus::python::python_bool;
-use libstas::bus::{Callers, ControllerId, Dict, STAC_ROOT_NAME, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, key};
+use libstas::bus::{Callers, ControllerId, Dict, STAC_ROOT_NAME, STAF_PATH, STAF_ROOT_NAME, key};
 use libstas::core::Time;
 use libstas::core::daemon_core::DaemonCore as _;
 use libstas::core::trust::Trust;
+use libstas::daemon::announce::Announce;
 use libstas::daemon::answer;
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
@@ -25,7 +26,7 @@ use libstas::daemon::history::{History, StateChange};
 use libstas::daemon::metrics;
 use libstas::nvme::{Tid, shown};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use zbus::message::Header;
 use zbus::names::BusName;
 use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
@@ -41,9 +42,6 @@ const UNKNOWN_MAX: usize = 64;
 /// limit: stacd requests one at a time. The bus disconnects a daemon that sends more than its `max_message_size`, in
 /// dbus-daemon 32 MiB. Any host can announce discovery controllers with large pages.
 const ANSWER_MAX: usize = 16 << 20;
-
-/// Maximum number of signals that wait for the public connection. Further signals are lost.
-const UNSENT_MAX: usize = 10_000;
 
 /// Approximate length of an entry in an answer without its three strings, in bytes.
 const ENTRY_OVERHEAD: usize = 400;
@@ -469,44 +467,18 @@ pub enum Announcement {
     TraceChanged,
 }
 
-/// Sends the signals in order, until the bus connection is lost or the daemon stops.
-///
-/// Each signal is sent to all users on the public connection. The signals that stacd needs are also sent to stacd on
-/// the connection to which only root may send: while a user leaves answers unread, the bus may take no messages of the
-/// public one.
-pub async fn announce(public: Connection, root: Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
-    let (queue, queued) = mpsc::channel(UNSENT_MAX);
-    tokio::spawn(announce_to_all(public, queued));
-    let mut is_warned = false;
-    while let Some(announcement) = announcements.recv().await {
-        // The next warning follows only after the queue was empty again.
-        is_warned &= queue.capacity() < queue.max_capacity();
-        if let Err(error) = announce_to_stacd(&root, &announcement).await {
-            tracing::warn!("cannot send a signal to stacd on D-Bus: {error}");
-        }
-        if queue.try_send(announcement).is_err() && !std::mem::replace(&mut is_warned, true) {
-            tracing::warn!(
-                "the bus takes no more signals of {STAF_NAME}, probably because a user does not read the answers to \
-                 their calls: signals are lost. stacd is not affected: it gets its signals on another connection"
-            );
-        }
+impl Announce for Announcement {
+    async fn tell_all(&self, public: &Connection) -> zbus::Result<()> {
+        tell(public, None, self).await
     }
-}
 
-async fn announce_to_all(public: Connection, mut queue: mpsc::Receiver<Announcement>) {
-    while let Some(announcement) = queue.recv().await {
-        if let Err(error) = tell(&public, None, &announcement).await {
-            tracing::warn!("cannot send a signal on D-Bus: {error}");
-        }
-    }
-}
-
-async fn announce_to_stacd(root: &Connection, announcement: &Announcement) -> zbus::Result<()> {
-    match announcement {
-        Announcement::PagesChanged { .. } | Announcement::DcRemoved => {
-            tell(root, Some(STAC_ROOT_NAME.try_into()?), announcement).await
-        }
-        Announcement::Changed(_) | Announcement::TraceChanged => Ok(()),
+    async fn tell_root(&self, root: &Connection) -> zbus::Result<()> {
+        // What only stacd needs is sent to stacd alone.
+        let destination = match self {
+            Self::PagesChanged { .. } | Self::DcRemoved => Some(STAC_ROOT_NAME.try_into()?),
+            Self::Changed(_) | Self::TraceChanged => None,
+        };
+        tell(root, destination, self).await
     }
 }
 

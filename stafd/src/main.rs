@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use libstas::bus::{CALL_TIMEOUT, Callers, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, for_root, own_name, public};
 use libstas::core::daemon_core::DaemonCore as _;
+use libstas::daemon::announce::announce;
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
@@ -17,7 +18,7 @@ use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::state::{Saver, StateFile};
 use libstas::daemon::systemd::Systemd;
 use libstas::daemon::{seed, signals};
-use stafd::api::{Refreshes, Staf, StafDebug, StafRoot, announce};
+use stafd::api::{Refreshes, Staf, StafDebug, StafRoot};
 use stafd::finder::Finder;
 use stafd::shell::StafdShell;
 use stafd::shell::host::StafdHost;
@@ -61,16 +62,19 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let root_connection = for_root(CALL_TIMEOUT).await?;
     let connection = public().await?;
     let callers = Callers::new(root_connection.clone());
-    root_connection.object_server().at(STAF_PATH, StafRoot::new(finder.clone(), Arc::clone(&refreshes))).await?;
+    let debug = |callers| StafDebug::new(finder.clone(), process.clone(), history.clone(), callers);
+    let root_server = root_connection.object_server();
+    root_server.at(STAF_PATH, StafRoot::new(finder.clone(), history.clone(), Arc::clone(&refreshes))).await?;
+    root_server.at(STAF_PATH, debug(Callers::only_root()).told_on(connection.clone())).await?;
     let server = connection.object_server();
     server.at(STAF_PATH, Staf::new(finder.clone(), history.clone(), callers.clone())).await?;
-    server.at(STAF_PATH, StafDebug::new(finder.clone(), process, history.clone(), callers)).await?;
+    server.at(STAF_PATH, debug(callers).told_on(root_connection.clone())).await?;
     let root_name = own_name(&root_connection, STAF_ROOT_NAME).await?;
     let name = own_name(&connection, STAF_NAME).await?;
 
     let core = Finder::new(state_file.load().unwrap_or_default(), seed());
     let (announcements, inbox) = mpsc::unbounded_channel();
-    tokio::spawn(announce(connection, root_connection.clone(), inbox));
+    tokio::spawn(announce(STAF_NAME, connection, root_connection.clone(), inbox));
     let saver = Saver::start(state_file.clone())?;
     let first = vec![Finder::boot_tables(files.boot_tables()), Finder::configured(files.settings())];
     let shell = StafdShell {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::bus::contract::{Origin, PageState, RemovedDc, VERSION};
-use libstas::bus::{Callers, ControllerId, DebugProxy, Dict, STAF_PATH, StafProxy, key, next};
+use libstas::bus::{Callers, ControllerId, DebugProxy, Dict, STAF_NAME, STAF_PATH, StafProxy, key, next};
 use libstas::conf::{ControllerEntry, Persistence, StafConf};
 use libstas::core::Machine;
+use libstas::daemon::announce::announce;
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::event_loop::{EventLoop, FollowUp, Handle, Shell, channel};
 use libstas::daemon::history::History;
@@ -19,7 +20,7 @@ use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::systemd::Systemd;
 use libstas::nvme::log_page::{Entry, LogPage};
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Parameters, Secret, Tid, TidParts, Transport};
-use stafd::api::{Announcement, Refreshes, Staf, StafDebug, StafRoot, announce};
+use stafd::api::{Announcement, Refreshes, Staf, StafDebug, StafRoot};
 use stafd::finder::{Effect, Event, Finder, RemovalReason, Removed, Saved, SavedDc, Settings};
 use tokio::sync::mpsc;
 use zbus::Connection;
@@ -166,7 +167,7 @@ async fn start_with(saved: Saved) -> Stage {
         .server(zbus::Guid::generate())
         .p2p()
         .serve_at(STAF_PATH, Staf::new(handle.clone(), History::default(), Callers::default()))
-        .serve_at(ROOT_PATH, StafRoot::new(handle.clone(), refreshes))
+        .serve_at(ROOT_PATH, StafRoot::new(handle.clone(), History::default(), refreshes))
         .serve_at(
             STAF_PATH,
             StafDebug::new(
@@ -180,7 +181,7 @@ async fn start_with(saved: Saved) -> Stage {
     let client = Builder::unix_stream(theirs).p2p().build();
     let (server, client) = tokio::try_join!(server, client).unwrap();
     let (announcements, inbox) = mpsc::unbounded_channel();
-    tokio::spawn(announce(server.clone(), server.clone(), inbox));
+    tokio::spawn(announce(STAF_NAME, server.clone(), server.clone(), inbox));
     Stage { client, finder: handle, announcements, _server: server, _signals: signal_sender }
 }
 

@@ -23,9 +23,17 @@ const SHARE: u32 = 4;
 /// have an account, the accounts without spent time are dropped.
 const REMEMBERED: usize = 1024;
 
-/// The unprivileged callers of a daemon. Without a bus there are none: the default admits every call.
+/// The callers of a daemon. Without a bus none is unprivileged: the default admits every call.
 #[derive(Clone, Debug, Default)]
-pub struct Callers(Option<Arc<Shared>>);
+pub struct Callers(Kind);
+
+#[derive(Clone, Debug, Default)]
+enum Kind {
+    #[default]
+    WithoutBus,
+    Root,
+    All(Arc<Shared>),
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -42,7 +50,14 @@ impl Callers {
     /// `bus`: a connection that other users cannot call.
     #[must_use]
     pub fn new(bus: Connection) -> Self {
-        Self(Some(Arc::new(Shared { bus, users: Mutex::default(), spent: Mutex::default() })))
+        Self(Kind::All(Arc::new(Shared { bus, users: Mutex::default(), spent: Mutex::default() })))
+    }
+
+    /// Those of a name to which the policy of the bus lets only root send. The bus is not asked who they are: its answer
+    /// would wait behind their calls, and these for it.
+    #[must_use]
+    pub fn only_root() -> Self {
+        Self(Kind::Root)
     }
 
     /// Admits a call. The time until the permit is dropped, or its answer sent, counts as the time of the answer.
@@ -51,7 +66,7 @@ impl Callers {
     /// `LimitsExceeded` if the answers to this user have taken too much time. `AccessDenied` if the caller cannot be
     /// identified: it has left the bus.
     pub async fn admit(&self, header: &Header<'_>) -> fdo::Result<Permit> {
-        let Some(shared) = &self.0 else { return Ok(Permit(None)) };
+        let Kind::All(shared) = &self.0 else { return Ok(Permit(None)) };
         let user = shared.user_of(header).await;
         let user = user.map_err(|error| fdo::Error::AccessDenied(format!("the caller is not known: {error}")))?;
         let Some(user) = user else {
@@ -81,8 +96,11 @@ impl Callers {
         header: Option<&Header<'_>>,
         what: &str,
     ) -> fdo::Result<()> {
-        let bus = self.0.as_ref().map_or(connection, |shared| &shared.bus);
-        super::require_root(bus, header, what).await
+        match &self.0 {
+            Kind::WithoutBus => super::require_root(connection, header, what).await,
+            Kind::Root => Ok(()),
+            Kind::All(shared) => super::require_root(&shared.bus, header, what).await,
+        }
     }
 }
 

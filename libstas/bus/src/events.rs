@@ -5,7 +5,7 @@ use zbus::proxy::SignalStream;
 use zbus::{Connection, Message};
 
 use super::connection::next;
-use super::{Dict, STAC_NAME, STAF_NAME, StacProxy, StafProxy};
+use super::{Dict, StacProxy, StafProxy};
 
 /// An event of a daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl ControllerEvents {
     /// # Errors
     /// Fails if the bus refuses to send the signals.
     pub async fn of_stafd(connection: &Connection) -> zbus::Result<Self> {
-        Self::of(connection, STAF_NAME, StafProxy::new(connection).await?.inner()).await
+        Self::of(connection, StafProxy::of_stafd(connection).await?.inner()).await
     }
 
     /// Listens to stacd.
@@ -62,10 +62,11 @@ impl ControllerEvents {
     /// # Errors
     /// Fails if the bus refuses to send the signals.
     pub async fn of_stacd(connection: &Connection) -> zbus::Result<Self> {
-        Self::of(connection, STAC_NAME, StacProxy::new(connection).await?.inner()).await
+        Self::of(connection, StacProxy::of_stacd(connection).await?.inner()).await
     }
 
-    async fn of(connection: &Connection, name: &str, proxy: &zbus::Proxy<'_>) -> zbus::Result<Self> {
+    async fn of(connection: &Connection, proxy: &zbus::Proxy<'_>) -> zbus::Result<Self> {
+        let name = proxy.destination().as_str();
         let owners = DBusProxy::new(connection).await?.receive_name_owner_changed_with_args(&[(0, name)]).await?;
         Ok(Self { signals: proxy.receive_all_signals().await?, owners })
     }

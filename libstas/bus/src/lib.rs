@@ -36,15 +36,15 @@ pub use proxy::{
 
 /// The well-known name of stafd; also the name of its interface.
 pub const STAF_NAME: &str = "org.nvmexpress.staf";
-/// The name of stafd on a second connection, which only root may call. The calls of other users do not delay those of
-/// stacd there: the bus delivers all calls of one connection in order.
+/// The name of stafd on a second connection, which only root may call: stacd and the tools of root. The calls of other
+/// users do not delay those there: the bus delivers all calls of one connection in order.
 pub const STAF_ROOT_NAME: &str = "org.nvmexpress.staf.root";
 /// Path of stafd's object.
 pub const STAF_PATH: &str = "/org/nvmexpress/staf";
 /// The well-known name of stacd; also the name of its interface.
 pub const STAC_NAME: &str = "org.nvmexpress.stac";
-/// The name of stacd's second connection, on which it calls stafd. Nothing is served there: the bus refuses what other
-/// users send to a connection with this name.
+/// The name of stacd's second connection, on which it calls stafd, and which the tools of root call. The bus refuses what
+/// other users send to a connection with this name.
 pub const STAC_ROOT_NAME: &str = "org.nvmexpress.stac.root";
 /// Path of stacd's object.
 pub const STAC_PATH: &str = "/org/nvmexpress/stac";

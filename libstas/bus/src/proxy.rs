@@ -9,9 +9,12 @@
 use std::collections::BTreeMap;
 
 use zbus::Connection;
+use zbus::fdo::DBusProxy;
 
 use super::metrics::Sample;
-use super::{ControllerId, Dict, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, contract::wire};
+use super::{
+    ControllerId, Dict, STAC_NAME, STAC_PATH, STAC_ROOT_NAME, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, contract::wire,
+};
 
 /// stafd: discovery controllers and their log pages.
 #[zbus::proxy(
@@ -97,6 +100,14 @@ pub trait Staf {
 }
 
 impl StafProxy<'_> {
+    /// Creates a proxy for a tool: at the name that [`tool_name`] chooses.
+    ///
+    /// # Errors
+    /// As [`tool_name`].
+    pub async fn of_stafd(connection: &Connection) -> zbus::Result<StafProxy<'static>> {
+        Self::at(connection, tool_name(connection, &STAFD).await?).await
+    }
+
     /// Creates a proxy for stafd at one of its names. `StafProxy::new` uses [`STAF_NAME`].
     ///
     /// # Errors
@@ -190,6 +201,16 @@ pub trait Stac {
     fn list_controllers(&self, detailed: bool) -> zbus::Result<Vec<Dict>>;
 }
 
+impl StacProxy<'_> {
+    /// Creates a proxy for a tool: at the name that [`tool_name`] chooses.
+    ///
+    /// # Errors
+    /// As [`tool_name`].
+    pub async fn of_stacd(connection: &Connection) -> zbus::Result<StacProxy<'static>> {
+        StacProxy::builder(connection).destination(tool_name(connection, &STACD).await?).build().await
+    }
+}
+
 /// The debug interface of stafd and stacd.
 #[zbus::proxy(assume_defaults = false)]
 pub trait Debug {
@@ -253,25 +274,25 @@ pub trait Debug {
 }
 
 impl DebugProxy<'_> {
-    /// Creates a proxy for stafd's debug interface.
+    /// Creates a proxy for stafd's debug interface, for a tool: at the name that [`tool_name`] chooses.
     ///
     /// # Errors
-    /// Errors of creating a proxy.
+    /// As [`tool_name`].
     pub async fn of_stafd(connection: &Connection) -> zbus::Result<DebugProxy<'static>> {
-        Self::of(connection, STAF_NAME, STAF_PATH).await
+        Self::at(connection, &STAFD, tool_name(connection, &STAFD).await?).await
     }
 
-    /// Creates a proxy for stacd's debug interface.
+    /// As [`DebugProxy::of_stafd`], for stacd.
     ///
     /// # Errors
-    /// Errors of creating a proxy.
+    /// As [`tool_name`].
     pub async fn of_stacd(connection: &Connection) -> zbus::Result<DebugProxy<'static>> {
-        Self::of(connection, STAC_NAME, STAC_PATH).await
+        Self::at(connection, &STACD, tool_name(connection, &STACD).await?).await
     }
 
-    async fn of(connection: &Connection, name: &'static str, path: &'static str) -> zbus::Result<DebugProxy<'static>> {
-        let interface = format!("{name}.debug");
-        DebugProxy::builder(connection).destination(name).path(path).interface(interface).build().await
+    async fn at(connection: &Connection, daemon: &Names, name: &'static str) -> zbus::Result<DebugProxy<'static>> {
+        let interface = format!("{}.debug", daemon.public);
+        DebugProxy::builder(connection).destination(name).path(daemon.path).interface(interface).build().await
     }
 
     /// Calls [`DebugProxy::controller_history`] for a controller.
@@ -306,6 +327,39 @@ impl DebugProxy<'_> {
             &id.host_nqn,
         )
         .await
+    }
+}
+
+/// The names of a daemon.
+#[derive(Debug)]
+struct Names {
+    /// The name for all users, also that of its interface.
+    public: &'static str,
+    /// The name that only root may call.
+    root: &'static str,
+    path: &'static str,
+}
+
+const STAFD: Names = Names { public: STAF_NAME, root: STAF_ROOT_NAME, path: STAF_PATH };
+const STACD: Names = Names { public: STAC_NAME, root: STAC_ROOT_NAME, path: STAC_PATH };
+
+/// The name at which a tool calls a daemon: if the tool runs as root, the one for root, because other users cannot
+/// prevent the answers there. The daemons of nvme-stas do not have it, and earlier ones of this version do not serve
+/// everything there: then it is the name for all users.
+///
+/// # Errors
+/// Fails if the bus or the daemon does not answer.
+async fn tool_name(connection: &Connection, daemon: &Names) -> zbus::Result<&'static str> {
+    // The user as the bus sees it: its policy decides who may call.
+    let Some(own) = connection.unique_name() else { return Ok(daemon.public) };
+    let user = DBusProxy::new(connection).await?.get_connection_unix_user(own.clone().into()).await?;
+    if user != 0 {
+        return Ok(daemon.public);
+    }
+    match DebugProxy::at(connection, daemon, daemon.root).await?.log_level().await {
+        Ok(_) => Ok(daemon.root),
+        Err(zbus::Error::FDO(_) | zbus::Error::MethodError(..)) => Ok(daemon.public),
+        Err(error) => Err(error),
     }
 }
 

@@ -43,6 +43,7 @@ macro_rules! debug_interface {
             process: ProcessInfo,
             history: History,
             callers: Callers,
+            other: Option<zbus::Connection>,
         }
 
         impl<C: Machine> fmt::Debug for $name<C> {
@@ -55,7 +56,14 @@ macro_rules! debug_interface {
             /// Creates the object for a core and its process.
             #[must_use]
             pub fn new(core: Handle<C>, process: ProcessInfo, history: History, callers: Callers) -> Self {
-                Self { core, process, history, callers }
+                Self { core, process, history, callers, other: None }
+            }
+
+            /// Signals on this connection, too, that a caller switched trace on or off. It must serve such an object at
+            /// the same path.
+            #[must_use]
+            pub fn told_on(self, other: zbus::Connection) -> Self {
+                Self { other: Some(other), ..self }
             }
 
             /// Signals that the configuration switched trace on or off.
@@ -92,6 +100,15 @@ macro_rules! debug_interface {
                 self.callers.require_root(connection, header.as_ref(), "switch trace on or off").await?;
                 self.process.journal().set_tron(tron);
                 self.log_level_changed(&emitter).await?;
+                if let Some(other) = self.other.clone() {
+                    let path = emitter.path().to_string();
+                    // The answer does not wait for the other connection: the bus may take no messages of it.
+                    tokio::spawn(async move {
+                        if let Err(error) = Self::tell_trace(&other, &path).await {
+                            tracing::warn!("cannot send a signal on D-Bus: {error}");
+                        }
+                    });
+                }
                 Ok(())
             }
 

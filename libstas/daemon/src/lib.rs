@@ -12,6 +12,7 @@
 //! | [`clock`] | reads CLOCK_BOOTTIME and sleeps on it |
 //! | [`signals`] | reload and stop |
 //! | [`debug`] | the debug interface on the bus |
+//! | [`announce`] | sends the signals on both connections to the bus |
 //! | [`answer`] | bounds the lists of controllers that are sent on the bus |
 //! | [`describe`] | members of the fleet as dictionaries of the bus |
 //! | [`history`] | what happened to each controller |
@@ -20,6 +21,7 @@
 //!
 //! A daemon's `main` uses them in this order.
 
+pub mod announce;
 pub mod answer;
 pub mod arguments;
 mod boot_tables;

@@ -49,7 +49,7 @@ pub(crate) async fn alert(connection: &Connection, what: Alert) -> Result<String
     let mut outages = Outages::new(Duration::from_secs(what.after.into()), memory.load());
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
-        let listed = async { StacProxy::new(connection).await?.list_controllers(true).await };
+        let listed = async { StacProxy::of_stacd(connection).await?.list_controllers(true).await };
         match listed.await.map_err(failure) {
             Ok(listed) => {
                 for (nqn, change) in outages.update(Instant::now(), &listed) {

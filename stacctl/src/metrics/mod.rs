@@ -28,7 +28,7 @@ pub struct Metrics {
 pub(crate) async fn metrics(connection: &Connection, what: &Metrics) -> Result<String, Failure> {
     let mut samples = of_daemon(Daemon::Stacd, DebugProxy::of_stacd(connection).await).await?;
     samples.extend(of_daemon(Daemon::Stafd, DebugProxy::of_stafd(connection).await).await?);
-    let listed = async { StacProxy::new(connection).await?.list_controllers(true).await };
+    let listed = async { StacProxy::of_stacd(connection).await?.list_controllers(true).await };
     match listed.await.map_err(|error| Daemon::Stacd.failure(error)) {
         Ok(listed) => samples.extend(subsystems(&listed)),
         Err(Failure::NotRunning(_)) => {}

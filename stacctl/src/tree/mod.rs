@@ -61,7 +61,7 @@ pub(crate) async fn tree(connection: &Connection, what: Tree) -> Result<String, 
 
 async fn known(connection: &Connection) -> Result<Known, Failure> {
     let failure = |error| Daemon::Stacd.failure(error);
-    let stac = StacProxy::new(connection).await.map_err(failure)?;
+    let stac = StacProxy::of_stacd(connection).await.map_err(failure)?;
     let iocs = stac.list_controllers(true).await.map_err(failure)?;
     let debug = DebugProxy::of_stacd(connection).await.map_err(failure)?;
     let process = Daemon::Stacd.json(&debug.process_info().await.map_err(failure)?)?;
@@ -78,7 +78,7 @@ async fn known(connection: &Connection) -> Result<Known, Failure> {
 }
 
 async fn discovery_controllers(connection: &Connection) -> Result<Vec<(Dict, Vec<Dict>)>, Failure> {
-    let asked = async { StafProxy::new(connection).await?.get_all_log_pages(true).await };
+    let asked = async { StafProxy::of_stafd(connection).await?.get_all_log_pages(true).await };
     let pages = Daemon::Stafd.json(&asked.await.map_err(|error| Daemon::Stafd.failure(error))?)?;
     let page = |page: &Value| {
         let entries = page[key::LOG_PAGES].as_array().into_iter().flatten().map(strings).collect();

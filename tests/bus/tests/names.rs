@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bus_tests::PrivateBus;
-use libstas::bus::{BusError, STAF_NAME, own_name, require_root};
+use libstas::bus::{BusError, STAF_NAME, STAF_PATH, STAF_ROOT_NAME, StafProxy, own_name, require_root};
 use zbus::connection::Builder;
 use zbus::message::Header;
 use zbus::{Connection, fdo};
@@ -83,4 +83,30 @@ async fn the_bus_says_who_calls() {
     } else {
         assert!(answer.unwrap_err().to_string().contains("only root may enter"));
     }
+}
+
+/// The debug interface, as far as the choice of the name needs it.
+struct Debug;
+
+#[zbus::interface(name = "org.nvmexpress.staf.debug")]
+impl Debug {
+    #[zbus(property, name = "log_level")]
+    fn log_level(&self) -> String {
+        "INFO".to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_tool_calls_the_name_for_root_if_it_is_root_and_stafd_serves_its_interfaces_there() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (public, root, client) = (connect(&bus).await, connect(&bus).await, connect(&bus).await);
+    let called = async || StafProxy::of_stafd(&client).await.unwrap().inner().destination().to_string();
+    assert_eq!(called().await, STAF_NAME, "stafd is not running");
+    public.object_server().at(STAF_PATH, Debug).await.unwrap();
+    let _public = own_name(&public, STAF_NAME).await.unwrap();
+    assert_eq!(called().await, STAF_NAME, "the stafd of nvme-stas");
+    let _root = own_name(&root, STAF_ROOT_NAME).await.unwrap();
+    assert_eq!(called().await, STAF_NAME, "an earlier stafd: there is nothing for tools at the name for root");
+    root.object_server().at(STAF_PATH, Debug).await.unwrap();
+    assert_eq!(called().await, if bus_tests::is_root() { STAF_ROOT_NAME } else { STAF_NAME });
 }

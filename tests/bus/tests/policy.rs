@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bus_tests::PrivateBus;
 use libstas::bus::{STAC_NAME, STAC_ROOT_NAME, STAF_NAME, STAF_ROOT_NAME};
@@ -70,6 +72,39 @@ async fn a_user_cannot_send_arguments_to_methods_that_only_root_may_call() {
     for name in [STAF_NAME, STAC_NAME] {
         let passed = call(&bus, User::Nobody, (name, "", "list_controllers", &["b", "true"])).await;
         assert!(passed.contains("Unknown"), "{name}: {passed}");
+    }
+}
+
+/// A user who does not read the signals of the connection for root could otherwise stop the answers on it.
+#[tokio::test]
+async fn only_root_receives_the_signals_from_the_names_for_root() {
+    if !bus_tests::is_root() {
+        eprintln!("skipped: only root may own the names and become another user");
+        return;
+    }
+    let Some(bus) = PrivateBus::with_installed_policies() else { return };
+    let serve = async |name| Builder::address(bus.address()).name(name).build().await.unwrap();
+    for (public, root) in [(STAF_NAME, STAF_ROOT_NAME), (STAC_NAME, STAC_ROOT_NAME)] {
+        let (public, root) = (serve(public).await, serve(root).await);
+        let mut listener = bus_tests::as_nobody("dbus-monitor")
+            .args(["--address", bus.address(), "type='signal',interface='org.nvmexpress.nothing'"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut heard = BufReader::new(listener.stdout.take().unwrap()).lines().map(|line| line.unwrap());
+        // It says which unique name it was given.
+        heard.find(|line| line.contains("NameAcquired")).unwrap();
+        let first = tokio::task::spawn_blocking(move || heard.find(|line| line.contains("member=From")).unwrap());
+        while !first.is_finished() {
+            // Until it listens.
+            for (connection, member) in [(&root, "FromRoot"), (&public, "FromPublic")] {
+                connection.emit_signal(None::<&str>, "/", "org.nvmexpress.nothing", member, &()).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(first.await.unwrap().contains("FromPublic"));
+        listener.kill().unwrap();
+        listener.wait().unwrap();
     }
 }
 

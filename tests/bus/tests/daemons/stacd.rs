@@ -3,7 +3,7 @@
 use std::fs;
 
 use bus_tests::PrivateBus;
-use libstas::bus::{DebugProxy, STAC_NAME, STAC_PATH, StacProxy, next};
+use libstas::bus::{DebugProxy, STAC_NAME, STAC_PATH, STAC_ROOT_NAME, StacProxy, next};
 use libstas::daemon::signals::Signal;
 
 use crate::kernel::Kernel;
@@ -30,8 +30,14 @@ async fn trace_follows_the_configuration_and_the_administrator() {
     assert_eq!(said().await, (true, "DEBUG".to_owned()));
 
     if bus_tests::is_root() {
+        // Root calls the name for root; those who listen to the other one are told, too.
         debug.set_tron(false).await.unwrap();
         assert_eq!(said().await, (false, "INFO".to_owned()));
+        assert_eq!(debug.inner().destination().as_str(), STAC_ROOT_NAME);
+        for name in ["tron", "log_level"] {
+            let change = tokio::time::timeout(LIMIT, next(&mut changes)).await.unwrap().unwrap();
+            assert!(change.args().unwrap().changed_properties().contains_key(name), "{change:?}");
+        }
     }
     daemon.stop().await;
 }

@@ -13,6 +13,7 @@ use libstas::bus::{
 };
 use libstas::core::daemon_core::DaemonCore as _;
 use libstas::core::{HostEvent, Links};
+use libstas::daemon::announce::announce;
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::Files;
 use libstas::daemon::event_loop::{EventLoop, Shell, channel};
@@ -95,7 +96,7 @@ pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
 }
 
 pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Kernel) -> Daemon {
-    use stafd::api::{Refreshes, Staf, StafDebug, StafRoot, announce};
+    use stafd::api::{Refreshes, Staf, StafDebug, StafRoot};
     use stafd::finder::Event;
     use stafd::shell::StafdShell;
 
@@ -112,15 +113,18 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let server = connection.object_server();
     let root_connection = connect(bus).await;
     let callers = Callers::new(root_connection.clone());
-    let root = StafRoot::new(finder.clone(), Arc::clone(&refreshes));
-    root_connection.object_server().at(STAF_PATH, root).await.unwrap();
+    let debug = |callers| StafDebug::new(finder.clone(), process.clone(), history.clone(), callers);
+    let root_server = root_connection.object_server();
+    let root = StafRoot::new(finder.clone(), history.clone(), Arc::clone(&refreshes));
+    root_server.at(STAF_PATH, root).await.unwrap();
+    root_server.at(STAF_PATH, debug(Callers::only_root()).told_on(connection.clone())).await.unwrap();
     server.at(STAF_PATH, Staf::new(finder.clone(), history.clone(), callers.clone())).await.unwrap();
-    server.at(STAF_PATH, StafDebug::new(finder.clone(), process, history.clone(), callers)).await.unwrap();
+    server.at(STAF_PATH, debug(callers).told_on(root_connection.clone())).await.unwrap();
     own_name(&root_connection, STAF_ROOT_NAME).await.unwrap();
     let name = own_name(&connection, STAF_NAME).await.unwrap();
     let core = Finder::new(state_file.load().unwrap_or_default(), 1);
     let (announcements, inbox) = mpsc::unbounded_channel();
-    tokio::spawn(announce(connection.clone(), root_connection.clone(), inbox));
+    tokio::spawn(announce(STAF_NAME, connection.clone(), root_connection.clone(), inbox));
     let first = vec![Finder::configured(files.settings()), Event::Host(HostEvent::Links(Arc::new(Links::default())))];
     let saver = Saver::start(state_file.clone()).unwrap();
     let shell = StafdShell {
@@ -146,7 +150,7 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
 }
 
 pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Kernel) -> Daemon {
-    use stacd::api::{Stac, StacDebug, announce};
+    use stacd::api::{Stac, StacDebug};
     use stacd::connector::Event;
     use stacd::shell::StacdShell;
 
@@ -159,18 +163,22 @@ pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let journal = Journal::start("stacd", false, false);
     let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
-    let server = connection.object_server();
     let client = connect(bus).await;
+    for (served, callers, other) in
+        [(&client, Callers::only_root(), &connection), (&connection, Callers::new(client.clone()), &client)]
+    {
+        let server = served.object_server();
+        server.at(STAC_PATH, Stac::new(connector.clone(), history.clone(), callers.clone())).await.unwrap();
+        let debug = StacDebug::new(connector.clone(), process.clone(), history.clone(), callers);
+        server.at(STAC_PATH, debug.told_on(other.clone())).await.unwrap();
+    }
     own_name(&client, STAC_ROOT_NAME).await.unwrap();
-    let callers = Callers::new(client.clone());
-    server.at(STAC_PATH, Stac::new(connector.clone(), history.clone(), callers.clone())).await.unwrap();
-    server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone(), callers)).await.unwrap();
     let name = own_name(&connection, STAC_NAME).await.unwrap();
     let core = Connector::new(state_file.load().unwrap_or_default(), 1);
     let stafd = StafdClient::new(client.clone());
     let (watch, watched) = (stafd.clone(), connector.clone());
     let (announcements, inbox) = mpsc::unbounded_channel();
-    tokio::spawn(announce(connection.clone(), inbox));
+    tokio::spawn(announce(STAC_NAME, connection.clone(), client.clone(), inbox));
     tokio::spawn(watch.watch(move |heard| watched.post(Event::from(heard))));
     let first =
         vec![Connector::configured(files.settings()), Event::Host(HostEvent::Links(Arc::new(Links::default())))];
