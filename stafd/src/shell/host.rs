@@ -164,7 +164,9 @@ mod tests {
         symlink("state", roots.sys.join("class/nvme/nvme0/state")).unwrap();
         let inode = inode(&roots.sys.join("class/nvme"), 0).unwrap().unwrap();
         let (sender, outcome) = mpsc::channel();
-        register(&Admin::new(roots, None), CtrlRef { device: 0, inode }, request, move |result| sender.send(result).unwrap());
+        register(&Admin::new(roots, None), CtrlRef { device: 0, inode }, request, move |result| {
+            sender.send(result).unwrap()
+        });
         outcome.recv().unwrap()
     }
 
