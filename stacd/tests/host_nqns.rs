@@ -12,6 +12,8 @@ use stacd::connector::{Event, RemovalReason, RemovedDc, StafdView};
 
 const NQNS: [&str; 3] = [HOST, RENAMED, "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-00000000000c"];
 const SUBSYSTEMS: [&str; 4] = ["a", "b", "c", "d"];
+/// The host ID, which stays the same whatever the host NQN is. The kernel accepts one host NQN for it.
+const HOST_ID: &str = "00000000-0000-4000-8000-00000000000a";
 /// After this many seconds without a change everything is as the log page and the host NQN say.
 const SETTLES_WITHIN: u32 = 700;
 
@@ -67,7 +69,9 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let host = FakeHost::configured("").started();
+        let mut host = FakeHost::configured("");
+        host.identity.id = HOST_ID.into();
+        let host = host.started();
         let shown = NQNS.into_iter().map(|nqn| (nqn, SUBSYSTEMS.into())).collect();
         let (published, file) = (BTreeMap::new(), HOST);
         Self { host, shown, stafd: None, published, file, owners: 0, checked: 0 }
@@ -221,4 +225,58 @@ fn a_second_line_with_a_host_nqn_of_its_own_is_no_change_of_the_host_nqn() {
     host.feed(Event::DcRemoved);
     host.wait(60);
     assert_eq!(host.disconnected(), ["b"]);
+}
+
+/// A host whose NQN in /etc/nvme was changed, and its host ID was not.
+fn renamed_host() -> FakeHost<Connector> {
+    let mut world = World::new();
+    world.start_stafd();
+    world.play(&Step::Waits(60_000));
+    assert_eq!(world.host.nqns_as(HOST), SUBSYSTEMS);
+    assert!(world.host.kernel.iter().all(|kernel| kernel.hostid == HOST_ID), "{:?}", world.host.kernel);
+    [Step::Renamed(1), Step::StacdIsKilled, Step::StafdStarts, Step::Waits(60_000)].iter().for_each(|s| world.play(s));
+    world.host
+}
+
+/// The host IDs of the connections with a host NQN.
+fn host_ids<'a>(host: &'a FakeHost<Connector>, host_nqn: &str) -> BTreeSet<&'a str> {
+    host.kernel.iter().filter(|kernel| kernel.hostnqn == host_nqn).map(|kernel| kernel.hostid.as_str()).collect()
+}
+
+#[test]
+fn a_host_that_gets_another_nqn_and_keeps_its_id_is_connected_with_the_new_nqn() {
+    let host = renamed_host();
+    assert_eq!(host.nqns_as(RENAMED), SUBSYSTEMS);
+    assert_eq!(host.nqns_as(HOST), [""; 0]);
+    let ids = host_ids(&host, RENAMED);
+    assert!(ids.len() == 1 && !ids.contains(HOST_ID), "{ids:?}");
+    assert_eq!(host.logged("is in use with the host NQN"), 1);
+}
+
+#[test]
+fn the_configured_host_id_is_used_again_when_no_connection_has_another_one() {
+    let mut host = renamed_host();
+    host.kernel.pop();
+    host.wait(60);
+    assert_eq!(host.nqns_as(RENAMED), SUBSYSTEMS);
+    let ids = host_ids(&host, RENAMED);
+    assert!(ids.len() == 1 && !ids.contains(HOST_ID), "the kernel takes only the ID that the others have: {ids:?}");
+    host.kernel.clear();
+    host.wait(600);
+    assert_eq!(host.nqns_as(RENAMED), SUBSYSTEMS);
+    assert_eq!(host_ids(&host, RENAMED), [HOST_ID].into());
+    assert_eq!(host.logged("is in use with the host NQN"), 1);
+}
+
+#[test]
+fn a_boot_disk_with_another_host_nqn_and_the_hosts_id_keeps_nothing_from_being_connected() {
+    let mut world = World::new();
+    let boot_disk = world.host.add(&as_host(NQNS[2], &fake_host::io("192.0.2.9", "boot")));
+    world.host.ctrl(boot_disk).hostid = HOST_ID.into();
+    world.host.restart();
+    world.start_stafd();
+    world.play(&Step::Waits(60_000));
+    assert_eq!(world.host.nqns_as(HOST), SUBSYSTEMS);
+    assert!(world.host.has(boot_disk));
+    assert_eq!(world.host.logged("is in use with the host NQN"), 1);
 }

@@ -623,10 +623,13 @@ fn no_attempt_at_an_excluded_controller_begins_while_another_is_removed() {
 #[test]
 fn an_audit_removes_only_what_its_scope_names() {
     type Case = (&'static str, &'static str, fn(&mut KernelController));
-    let cases: [Case; 4] = [
+    let cases: [Case; 5] = [
         ("another transport, excluded by its family", "disconnect-trtypes=rdma\n[Global]\nip-family=ipv6\n", |_| {}),
         ("another transport", "disconnect-trtypes=rdma+fc\n", |_| {}),
         ("an administrative controller", "", |kernel| kernel.cntrltype = libstas::core::CtrlType::Admin),
+        ("one whose type the kernel does not report (before 5.18)", "", |kernel| {
+            kernel.cntrltype = libstas::core::CtrlType::Unknown;
+        }),
         ("another owner's", "", |kernel| kernel.owner = other_owner()),
     ];
     for (what, section, change) in cases {

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fake_host::{FakeHost, Finder, Op, controller, dc, entry, interface, referral};
+use fake_host::{FakeHost, Finder, HOST, Op, RENAMED, as_host, controller, dc, entry, interface, io, referral};
 use libstas::conf::{Exclusion, FamilyOrder};
 use libstas::core::fleet::Status;
 use libstas::core::{AdminError, CtrlRef, Dctype, HostEvent, Links, Machine, UeventKind};
 use libstas::nvme::Purpose;
 use libstas::nvme::admin::{CommandError, DimTask};
 use libstas::nvme::aen::DISCOVERY_LOG_CHANGED;
+use libstas::nvme::connect::host_id_for;
 use libstas::nvme::log_page::EntryError;
 use stafd::finder::{Effect, Event, NotRegistered, RefreshError, RegisterRequest, RemovalReason};
 
@@ -822,4 +823,30 @@ fn a_page_without_the_only_referral_is_read_again_before_it_is_believed() {
     host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
     host.wait(7.0);
     assert_eq!(host.addresses(), ["192.0.2.1"]);
+}
+
+/// The host was renamed, or its initramfs knows it by another NQN: the I/O controllers have the host ID with that one.
+#[test]
+fn connections_with_another_host_nqn_and_the_hosts_id_keep_no_discovery_controller_from_being_connected() {
+    const HOST_ID: &str = "00000000-0000-4000-8000-00000000000a";
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![entry("192.0.2.1", "a")]);
+    host.dctype = Dctype::Cdc;
+    host.identity.id = HOST_ID.into();
+    let before = host.add(&as_host(RENAMED, &io("192.0.2.1", "a")));
+    host.ctrl(before).hostid = HOST_ID.into();
+    let mut host = host.started();
+    let of_dc = |host: &Host| {
+        let dcs = host.kernel.iter().filter(|kernel| kernel.hostnqn == HOST);
+        dcs.map(|kernel| kernel.hostid.clone()).collect::<Vec<_>>()
+    };
+    let ids = of_dc(&host);
+    assert!(ids.len() == 1 && ids[0] != HOST_ID, "{ids:?}");
+    assert_eq!(page_state(&host, "192.0.2.1"), "fresh");
+    let (_, request) = registrations(&host).next().unwrap();
+    let registered = host_id_for(HOST, &request.identity).unwrap().to_string();
+    assert_eq!(registered, ids[0], "the registration has the host ID of the connection");
+    assert_eq!(host.logged("is in use with the host NQN"), 1);
+    host.kernel.clear();
+    host.wait(60);
+    assert_eq!(of_dc(&host), [HOST_ID]);
 }

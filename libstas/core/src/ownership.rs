@@ -233,14 +233,12 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The scope for one connection. Administrative controllers are never audited, and neither are controllers whose
-    /// type is unknown yet.
+    /// The scope for one connection. Only I/O controllers are audited. A controller whose type is unknown may be a
+    /// discovery controller with an NQN of its own: kernels before 5.18 report no type.
     #[must_use]
     pub fn scope_of(&self, kernel: &KernelController) -> Scope {
-        let audited = self.trtypes.contains(&kernel.transport)
-            && kernel.is_identified()
-            && !kernel.is_discovery()
-            && kernel.cntrltype != CtrlType::Admin;
+        let audited =
+            self.trtypes.contains(&kernel.transport) && kernel.is_identified() && kernel.cntrltype == CtrlType::Io;
         match self.scope {
             DisconnectScope::Nothing => Scope::Nothing,
             DisconnectScope::AllMatchingTrtypes if audited => Scope::Audited,

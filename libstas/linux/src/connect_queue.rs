@@ -246,9 +246,12 @@ impl Worker {
 
     /// Records the controller as ours. This is urgent: until then other programs may disconnect it.
     fn own(&self, snapshot: &mut Snapshot, ctrl: CtrlRef) {
-        let registry = self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).registry();
+        let scanner = || self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = scanner().registry();
         if let Some(made) = snapshot.controllers.iter_mut().find(|made| made.ctrl == ctrl) {
             let owner = registry.connected(made);
+            // A quick snapshot does not read the owner again.
+            scanner().set_owner(ctrl, owner.clone());
             Arc::make_mut(made).owner = owner;
         }
     }

@@ -311,7 +311,8 @@ fn claim(scanner: &Mutex<Scanner>, ctrl: CtrlRef) {
     // A sysfs that cannot be read is reported with the next snapshot.
     let Ok(snapshot) = scanner.quick_snapshot() else { return };
     if let Some(kernel) = snapshot.controllers.iter().find(|kernel| kernel.ctrl == ctrl) {
-        let _ = scanner.registry().adopted(kernel);
+        let owner = scanner.registry().adopted(kernel);
+        scanner.set_owner(ctrl, owner);
     }
 }
 

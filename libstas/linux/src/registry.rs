@@ -150,15 +150,13 @@ impl Registry {
 
     /// Handles the kernel's removal of the controller with this instance number; `seqnum` is the sequence number of the
     /// event. Deletes the entry if it concerns that controller, even if it names another owner: the next controller
-    /// with the number would inherit that owner. A udev rule of libnvme 3 does the same with the same checks; other
-    /// hosts do not have it.
+    /// with the number would inherit that owner. The next one may already exist: an entry that was made before the
+    /// event concerns the removed one nevertheless. If the entry does not say when it was made, it is deleted if it is
+    /// ours and the number is not in use. A udev rule of libnvme 3 does the same; other hosts do not have it.
     pub fn removed(&self, device: u32, seqnum: u64) {
-        if self.dev.join(format!("nvme{device}")).exists() {
-            return;
-        }
         let is_of_it = |entry: &Path| {
-            let later = read_attribute(&entry.join(SEQNUM)).ok().flatten().and_then(|text| text.parse::<u64>().ok());
-            later.map_or_else(|| is_ours(entry), |made| made < seqnum)
+            let made = read_attribute(&entry.join(SEQNUM)).ok().flatten().and_then(|text| text.parse::<u64>().ok());
+            made.map_or_else(|| is_ours(entry) && !self.has_device(device), |made| made < seqnum)
         };
         self.delete(device, is_of_it);
     }
@@ -167,9 +165,13 @@ impl Registry {
     pub fn sweep(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         let devices = entries.flatten().filter_map(|entry| CtrlRef::device_of(entry.file_name().to_str()?));
-        for device in devices.filter(|device| !self.dev.join(format!("nvme{device}")).exists()) {
+        for device in devices.filter(|device| !self.has_device(*device)) {
             self.delete(device, is_ours);
         }
+    }
+
+    fn has_device(&self, device: u32) -> bool {
+        self.dev.join(format!("nvme{device}")).exists()
     }
 
     fn entry(&self, device: u32) -> PathBuf {

@@ -68,6 +68,7 @@ fn whichever_connections_have_another_host_id_the_kernel_is_asked_for_what_it_ta
         (HOST, "00000000-0000-0000-0000-000000000000", OWN),
         (HOST, "nonsense", OWN),
         ("nqn.of-another-host", KERNELS, OWN),
+        ("", OWN, OWN),
     ] {
         let mut scene = scene(hostnqn, hostid);
         scene.want(&tid("a"), Want::default());
@@ -117,4 +118,90 @@ fn a_failed_attempt_with_the_kernels_host_id_is_no_attempt_of_another_host() {
     scene.want(&tid("a"), Want::default());
     id_of_next(&mut scene, HOST);
     assert_eq!(scene.next(), None, "the back-off holds");
+}
+
+/// An NQN with which another program, or this host under its earlier name, has connected with [`OWN`].
+const STRANGER: &str = "nqn.of-another-host";
+
+/// The host ID for the host's NQN while another NQN has [`OWN`]: the UUID in the NQN.
+const DERIVED: &str = "00000000-0000-4000-8000-000000000001";
+
+#[test]
+fn a_host_id_that_another_host_nqn_has_is_not_used() {
+    let mut scene = scene(STRANGER, OWN);
+    scene.want(&tid("a"), Want::default());
+    assert_eq!(id_of_next(&mut scene, HOST), DERIVED);
+}
+
+#[test]
+fn a_host_id_that_another_host_nqn_has_is_replaced_by_one_that_no_other_has() {
+    let mut scene = scene(STRANGER, OWN);
+    add(&mut scene, "another", "nqn.third", DERIVED);
+    scene.want(&tid("a"), Want::default());
+    let id = id_of_next(&mut scene, HOST);
+    let of_line = HostIdentity::new(STRANGER, OWN);
+    assert!(id != OWN && id != DERIVED, "{id}");
+    assert_eq!(id_of_next_after(&mut scene, 60), id, "always the same");
+    assert_ne!(Some(id), host_id_for("nqn.third", &of_line).map(|id| id.to_string()), "the NQN is part of it");
+}
+
+/// The host ID of the next connect, this many seconds later.
+fn id_of_next_after(scene: &mut Scene, seconds: u32) -> String {
+    scene.host.wait(seconds);
+    id_of_next(scene, HOST)
+}
+
+#[test]
+fn the_pair_that_the_kernel_has_for_the_host_nqn_is_used_as_long_as_a_connection_has_it() {
+    for stranger in [true, false] {
+        let mut scene = scene(HOST, DERIVED);
+        if stranger {
+            add(&mut scene, "another", STRANGER, OWN);
+        }
+        scene.want(&tid("a"), Want::default());
+        assert_eq!(id_of_next(&mut scene, HOST), DERIVED);
+        scene.host.kernel.retain(|kernel| kernel.hostnqn != HOST);
+        let afterwards = if stranger { DERIVED } else { OWN };
+        assert_eq!((0..3).map(|_| id_of_next_after(&mut scene, 60)).last().unwrap(), afterwards);
+    }
+    // Both pairs contradict each other, which kernels before 6.5 accept: the configured one with this NQN counts.
+    let mut scene = scene(HOST, OWN);
+    add(&mut scene, "another", STRANGER, OWN);
+    scene.want(&tid("a"), Want::default());
+    assert_eq!(id_of_next(&mut scene, HOST), OWN);
+}
+
+#[test]
+fn the_host_id_of_a_line_with_a_host_nqn_of_its_own_is_not_one_that_another_host_nqn_has() {
+    let other = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-0000000000ff";
+    let of_line = "00000000-0000-4000-8000-0000000000ff";
+    for holder in [STRANGER, HOST] {
+        let mut scene = scene(holder, of_line);
+        scene.want(&as_host(other, &tid("a")), Want::default());
+        let id = id_of_next(&mut scene, other);
+        assert!(id != of_line && id != OWN, "{holder}: {id}");
+    }
+}
+
+#[test]
+fn a_host_id_that_another_host_nqn_has_is_reported_once_with_the_remedy_and_so_is_its_end() {
+    let mut scene = scene(STRANGER, OWN);
+    let told = log_records(&mut scene);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].level, Level::Warning);
+    for words in [OWN, STRANGER, HOST, "nvme0", "/etc/nvme/hostnqn", &format!("`echo {DERIVED} > /etc/nvme/hostid`")] {
+        assert!(told[0].text.contains(words), "{words} in {told:?}");
+    }
+    add(&mut scene, "made", HOST, DERIVED);
+    scene.host.wait(60);
+    assert_eq!(log_records(&mut scene), [], "a connection with the other host ID is no news");
+    scene.host.kernel.remove(0);
+    scene.host.wait(60);
+    assert_eq!(log_records(&mut scene), []);
+    scene.host.kernel.clear();
+    scene.host.wait(60);
+    let told = log_records(&mut scene);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].level, Level::Info);
+    assert!(told[0].text.contains(OWN), "{told:?}");
 }

@@ -7,6 +7,7 @@ use libstas::core::{
     HostEffect, HostEvent, KernelController, OpId, OsError, Owner, Portal, ProbeFailure, ProbeOutcome, ResolveError,
     Rotated, Snapshot, Usage, Use, UseKind, matching,
 };
+use libstas::nvme::connect::host_id_for;
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
 use crate::{Core, FakeHost, Op};
@@ -141,9 +142,21 @@ impl<C: Core> FakeHost<C> {
         if request.purpose != Purpose::Poll && self.refuses_keep_alive.contains(&tid.traddr) {
             return failed(5, "refused");
         }
+        let host_id = host_id_for(&tid.host_nqn, &request.identity).map(|id| id.to_string()).unwrap_or_default();
+        if self.has_another_pair(&tid.host_nqn, &host_id) {
+            return failed(22, "the kernel has another pair of host NQN and host ID");
+        }
         let ctrl = self.make(tid, request.purpose);
+        self.ctrl(ctrl).hostid = host_id;
         self.record(ctrl, Gained::Connected);
         ConnectOutcome::Made(ctrl)
+    }
+
+    /// True if a connection has this host NQN with another host ID, or this host ID with another host NQN: the kernel
+    /// refuses the connect (since 6.5). A host ID that is not known conflicts with none.
+    fn has_another_pair(&self, host_nqn: &str, host_id: &str) -> bool {
+        let mut known = self.kernel.iter().filter(|kernel| !kernel.hostid.is_empty() && !host_id.is_empty());
+        known.any(|kernel| (kernel.hostnqn == host_nqn) != (kernel.hostid == host_id))
     }
 
     /// Records that a connection without an owner is ours, unless the registry cannot be written.

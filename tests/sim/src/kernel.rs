@@ -376,9 +376,10 @@ impl World {
             return;
         }
         let hostid = self.host_id_of(&request);
-        let Some(hostid) = hostid.filter(|hostid| !self.has_other_host_id(*hostid)) else {
+        let Some(hostid) = hostid.filter(|hostid| !self.has_another_pair(&request.tid.host_nqn, *hostid)) else {
             let after = self.snapshot(requester.daemon);
-            let error = ConnectError::Kernel { errno: 22, explanation: "the host NQN has another host ID".into() };
+            let explanation = "the kernel has another pair of host NQN and host ID".into();
+            let error = ConnectError::Kernel { errno: 22, explanation };
             self.report(requester, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
             return;
         };
@@ -409,10 +410,12 @@ impl World {
         host_id_for(&request.tid.host_nqn, &request.identity)
     }
 
-    /// True if a connection has the host NQN with another host ID: the kernel refuses this one (since 6.5).
-    fn has_other_host_id(&self, hostid: Uuid) -> bool {
+    /// True if a connection has the host NQN with another host ID, or the host ID with another host NQN: the kernel
+    /// refuses this one (since 6.5).
+    fn has_another_pair(&self, hostnqn: &str, hostid: Uuid) -> bool {
         let hostid = hostid.to_string();
-        self.kernel.controllers.iter().any(|known| known.shown.hostid != hostid)
+        let mut known = self.kernel.controllers.iter().map(|known| &known.shown);
+        known.any(|shown| (shown.hostnqn == hostnqn) != (shown.hostid == hostid))
     }
 
     fn write_takes(&mut self, ctrl: CtrlRef) -> Duration {
@@ -680,7 +683,10 @@ impl World {
         {
             return None;
         }
-        let hostid = host_id_for(&tid.host_nqn, &self.identity).filter(|hostid| !self.has_other_host_id(*hostid))?;
+        let hostid = host_id_for(&tid.host_nqn, &self.identity)?;
+        if self.has_another_pair(&tid.host_nqn, hostid) {
+            return None;
+        }
         let ctrl = self.add(tid, kato, origin, hostid)?;
         self.goes_live(ctrl);
         Some(ctrl)

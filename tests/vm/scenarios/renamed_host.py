@@ -18,13 +18,16 @@ def play():
     target.only_for(target.KLINGONS, before[0])
     daemons.connected_to(target.THREE)
     try:
-        # The NQN is new, the ID is not: the kernel refuses such connections beside the existing ones.
-        with host.nothing_lost(only=lambda each: not each.is_dc):
+        # The NQN is new, the ID is not: the kernel refuses such connections beside the existing ones, so they have
+        # another ID. One subsystem does not allow the new host NQN.
+        with host.nothing_lost(only=lambda each: each.nqn == target.KLINGONS):
             become(after[0], before[1])
             journal.wait_for(f"the host NQN was {before[0]} and is {after[0]} now", 20, "stacd")
+            wait_as(after[0], *(nqn for nqn in target.THREE if nqn != target.KLINGONS))
+            journal.wait_for(f"{before[1]} is in use with the host NQN {before[0]}", 20, "stacd")
             stays(lambda: all(host.live(nqn) for nqn in target.THREE), LONG, "nothing is lost for want of a name")
 
-        # Both are new. One subsystem does not allow the new host NQN.
+        # Both are new.
         with host.nothing_lost(only=lambda each: each.nqn == target.KLINGONS):
             become(*after)
             wait_as(after[0], *(nqn for nqn in target.THREE if nqn != target.KLINGONS))

@@ -1,9 +1,16 @@
 //! The host ID used for new connections.
 //!
-//! Since 6.5 the kernel requires host NQNs and host IDs to map one to one: while a connection uses this host's NQN with
-//! another host ID than the configured one, every connect with the configured one fails (EINVAL). So new connections
-//! use the kernel's host ID until no connection has it. The two differ when /etc/nvme/hostid was lost and recreated, or
-//! when the initramfs connected with another one.
+//! Since 6.5 the kernel requires host NQNs and host IDs to map one to one. It refuses a connect (EINVAL) in two cases:
+//!
+//! - A connection has the same host NQN with another host ID, for example because /etc/nvme/hostid was lost and
+//!   recreated, or because the initramfs connected with another one. Then new connections use the kernel's host ID
+//!   until no connection has it.
+//! - A connection has the same host ID with another host NQN, for example because /etc/nvme/hostnqn was changed, or
+//!   because the initramfs connected with the firmware's host NQN. Then new connections use the next of
+//!   [`host_ids_for`].
+//!
+//! The first case has priority. So once there is a connection with the next host ID, that one is used until no
+//! connection has it, even if the first host ID is free again in the meantime.
 
 use std::sync::Arc;
 
@@ -12,11 +19,13 @@ use uuid::Uuid;
 use super::Fleet;
 use crate::context::Context;
 use crate::effect::{Level, LogRecord};
-use stas_nvme::connect::host_id_for;
+use crate::kernel::KernelController;
+use stas_nvme::connect::host_ids_for;
 use stas_nvme::{HostIdentity, Tid};
 
 impl Fleet {
-    /// The identity for connecting a controller: the host's own, with the host ID that the kernel has for the host NQN.
+    /// The identity for connecting a controller: the host's own, with the host ID that the kernel accepts for the host
+    /// NQN.
     pub(super) fn identity_for(&self, tid: &Tid) -> Option<Arc<HostIdentity>> {
         let identity = self.identity.as_ref()?;
         let host_nqn = if tid.host_nqn.is_empty() { &identity.nqn } else { &tid.host_nqn };
@@ -34,18 +43,28 @@ impl Fleet {
         self.identity.as_deref() == Some(&configured)
     }
 
-    /// The host ID of the oldest kernel connection with a host NQN, if it is not the configured one.
+    /// The host ID for new connections with a host NQN, if it is not the configured one: that of the oldest connection
+    /// with this NQN; without any, the first that no other NQN has.
     fn other_host_id(&self, identity: &HostIdentity, host_nqn: &str) -> Option<Uuid> {
-        let meant = host_id_for(host_nqn, identity)?;
+        let possible = host_ids_for(host_nqn, identity);
+        let meant = possible.first()?;
         let mut with_nqn: Vec<_> = self.inventory.iter().filter(|ctrl| ctrl.hostnqn == host_nqn).collect();
         with_nqn.sort_by_key(|ctrl| ctrl.ctrl.inode);
-        let ids = with_nqn.iter().filter_map(|ctrl| Uuid::try_parse(&ctrl.hostid).ok()).filter(|id| !id.is_nil());
-        let ids: Vec<Uuid> = ids.collect();
-        if ids.contains(&meant) { None } else { ids.first().copied() }
+        let ids: Vec<Uuid> = with_nqn.iter().filter_map(|ctrl| host_id_of(ctrl)).collect();
+        if ids.contains(meant) {
+            return None;
+        }
+        let free = || possible.iter().find(|id| self.holder_of(**id, host_nqn).is_none());
+        ids.first().or_else(free).filter(|id| *id != meant).copied()
     }
 
-    /// Reports once that the kernel's connections have another host ID than the configured one, and once that this is
-    /// over.
+    /// The oldest connection that has a host ID with another host NQN than this one.
+    fn holder_of(&self, id: Uuid, host_nqn: &str) -> Option<&KernelController> {
+        let others = self.inventory.iter().filter(|ctrl| !ctrl.hostnqn.is_empty() && ctrl.hostnqn != host_nqn);
+        others.filter(|ctrl| host_id_of(ctrl) == Some(id)).min_by_key(|ctrl| ctrl.ctrl.inode)
+    }
+
+    /// Reports once that new connections have another host ID than the configured one, and once that this is over.
     pub(super) fn compare_host_ids(&mut self, ctx: &mut Context<'_>) {
         let Some(identity) = &self.identity else { return };
         let (nqn, id) = (&identity.nqn, &identity.id);
@@ -53,8 +72,21 @@ impl Fleet {
         if other == self.reported_host_id {
             return;
         }
-        let (level, text) = match other {
-            Some(other) => (
+        let possible = host_ids_for(nqn, identity);
+        let holder = possible.first().and_then(|meant| self.holder_of(*meant, nqn));
+        let (level, text) = match (other, holder) {
+            (Some(other), Some(holder)) if possible.contains(&other) => (
+                Level::Warning,
+                format!(
+                    "the configured host ID (/etc/nvme/hostid) {id} is in use with the host NQN {} ({}), and the kernel \
+                     accepts only one host NQN for a host ID: new connections with this host's NQN {nqn} use the host \
+                     ID {other} until no connection has it any more and the configured one is free. If the other NQN \
+                     is meant to be this host's, write it to /etc/nvme/hostnqn, otherwise \
+                     `echo {other} > /etc/nvme/hostid`; then `systemctl restart stafd stacd`",
+                    holder.hostnqn, holder.ctrl
+                ),
+            ),
+            (Some(other), _) => (
                 Level::Warning,
                 format!(
                     "the kernel's connections have the host ID {other} with the host NQN {nqn}, and the configured \
@@ -63,14 +95,20 @@ impl Fleet {
                      ID: `echo {other} > /etc/nvme/hostid`"
                 ),
             ),
-            None => (
+            (None, _) => (
                 Level::Info,
                 format!(
-                    "all connections with another host ID are gone: new connections use the host ID {id} from now on"
+                    "no connection prevents the use of the configured host ID any more: new connections use the host \
+                     ID {id} from now on"
                 ),
             ),
         };
         self.reported_host_id = other;
         ctx.log(LogRecord { level, tid: None, ctrl: None, text });
     }
+}
+
+/// The host ID of a connection; `None` if it is unknown.
+fn host_id_of(ctrl: &KernelController) -> Option<Uuid> {
+    Uuid::try_parse(&ctrl.hostid).ok().filter(|id| !id.is_nil())
 }

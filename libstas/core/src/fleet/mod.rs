@@ -98,7 +98,7 @@ pub struct Fleet {
     last_retry_all: Option<Time>,
     /// Controllers whose last connection was encrypted: they are never connected unencrypted.
     encrypted: BTreeSet<Tid>,
-    /// The kernel's host ID that was logged because it differs from the configured one.
+    /// The host ID that was logged because new connections have it instead of the configured one.
     reported_host_id: Option<Uuid>,
     rotation: rotation::Rotation,
     /// Members to re-examine by [`Fleet::work`].

@@ -78,6 +78,22 @@ fn a_controller_that_is_made_is_reported_with_the_snapshot_after_it() {
     assert!(written.contains("traddr=192.0.2.1"), "{written}");
 }
 
+/// The entry of an earlier controller with the same number is read by the snapshot before the new one is recorded.
+#[test]
+fn a_new_controller_is_ours_in_every_snapshot_even_if_it_had_a_stale_entry() {
+    let tree = FakeTree::new();
+    tree.put("run/nvme/registry/nvme5/owner", "discoverd\n");
+    tree.put("run/nvme/registry/nvme5/seqnum", "7\n");
+    let mut worker = worker(&tree);
+    tree.controller(5, "traddr=192.0.2.9,trsvcid=4420");
+    device(&tree, &mut worker, &request("192.0.2.1"), "instance=5,cntlid=1");
+    let report = worker.carry_out(&request("192.0.2.1"));
+    for snapshot in [report.snapshot, worker.quick_snapshot().unwrap(), worker.snapshot().unwrap()] {
+        let owners: Vec<_> = snapshot.controllers.iter().map(|made| &made.owner).collect();
+        assert_eq!(owners, [&Owner::Stas(Gained::Connected)]);
+    }
+}
+
 #[test]
 fn secrets_are_hidden_as_soon_as_it_is_known_where_they_are() {
     use std::os::unix::fs::PermissionsExt;

@@ -264,12 +264,18 @@ fn the_entry_goes_with_its_controller_and_no_other_does() {
     let theirs = |scene: &Scene| scene.entry(&[("owner", "discoverd\n"), ("seqnum", "1000\n")]);
     let unnumbered = |scene: &Scene| scene.entry(&[("owner", "discoverd\n")]);
     type Case = (&'static str, fn(&Scene), bool, u64, bool);
-    let cases: [Case; 7] = [
+    let unnumbered_ours = |scene: &Scene| scene.entry(&[("owner", "stas\n")]);
+    let cases: [Case; 12] = [
         ("removed after the entry was made", ours, true, 1001, false),
         ("an earlier controller was removed", ours, true, 1000, true),
-        ("the number is in use again", ours, false, 1001, true),
+        ("an earlier controller was removed, and the number is in use", ours, false, 1000, true),
+        ("removed, and the number is in use again", ours, false, 1001, false),
         ("another owner's controller was removed", theirs, true, 1001, false),
         ("an earlier controller was removed than another owner's", theirs, true, 1000, true),
+        ("another owner's controller was removed, and the number is in use again", theirs, false, 1001, false),
+        ("an earlier controller than another owner's, and the number is in use", theirs, false, 1000, true),
+        ("an entry of ours that does not say when it was made", unnumbered_ours, true, 1001, false),
+        ("an entry of ours that does not say it, and the number is in use", unnumbered_ours, false, 1001, true),
         ("an entry of another owner that does not say when it was made", unnumbered, true, 1001, true),
         ("no entry", |_| {}, true, 1001, false),
     ];

@@ -21,7 +21,7 @@ pub use directory::{ControllerDir, inode};
 use super::Roots;
 use super::registry::Registry;
 use entry::ClassEntry;
-use stas_core::{CtrlRef, KernelController, OsError, Snapshot, SnapshotError};
+use stas_core::{CtrlRef, KernelController, OsError, Owner, Snapshot, SnapshotError};
 
 /// Takes snapshots of /sys/class/nvme. One process has one scanner, so that its snapshots are ordered.
 #[derive(Debug)]
@@ -105,6 +105,13 @@ impl Scanner {
     /// Sets the controllers from which this host runs, for the snapshots from now on.
     pub fn set_carriers(&mut self, carriers: Carriers) {
         self.carriers = carriers;
+    }
+
+    /// Sets the owner of a controller that is already known, for the snapshots until it is read again.
+    pub fn set_owner(&mut self, ctrl: CtrlRef, owner: Owner) {
+        if let Some(Known::Fabrics(entry)) = self.known.get_mut(&ctrl) {
+            entry.set_owner(owner);
+        }
     }
 
     /// The collector of reconnected controllers.

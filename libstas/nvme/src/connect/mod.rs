@@ -11,7 +11,7 @@ mod supported_options;
 mod tests;
 
 pub use answer::{Answer, parse_answer};
-pub use host_id::host_id_for;
+pub use host_id::{host_id_for, host_ids_for};
 pub use option_string::{DISCOVERY_KATO, OptionError, SecretLine, option_string};
 pub use reconnect_delay::reconnect_delay;
 pub use supported_options::{SupportedOptions, kernel_version};
@@ -38,8 +38,8 @@ pub struct HostIdentity {
     pub symname: Option<String>,
     /// Host IDs from the boot tables (NBFT), by host NQN.
     pub boot_ids: BTreeMap<String, Uuid>,
-    /// A host NQN with which the kernel has connections, and their host ID. The kernel accepts no other ID for this
-    /// NQN.
+    /// A host NQN, and the host ID that the kernel's connections require for it: that of its connections with this NQN,
+    /// or one that no connection with another NQN has.
     pub kernel_id: Option<(String, Uuid)>,
 }
 
