@@ -157,21 +157,17 @@ impl<'t> KeyedFile<'t> {
             self.complaints.warning(extra.line, text);
         }
         let Some(Given { line, text, .. }) = last.filter(|given| !given.text.is_empty()) else { return default() };
-        match key.values.read(text) {
-            Ok(setting) => Some(setting),
-            // A connection is never less secure than configured.
-            Err(error) if key.is(&keys::TLS) => {
-                self.complaints.error(line, format!("[{}] {}: {error}; it is treated as true", key.section, key.name));
-                Some(Setting::Word("true"))
-            }
-            // The invalid word may mean `no-disconnect`.
-            Err(error) if key.is(&keys::DISCONNECT_SCOPE) => {
-                let text = format!("[{}] {}: {error}; it is treated as {NO_DISCONNECT}", key.section, key.name);
-                self.complaints.error(line, text);
-                Some(Setting::Word(NO_DISCONNECT))
-            }
+        let error = match key.values.read(text) {
+            Ok(setting) => return Some(setting),
+            Err(error) => error,
+        };
+        if let Some((_, safe)) = SAFE_WORDS.iter().find(|(safe, _)| key.is(safe)) {
+            self.complaints.error(line, format!("[{}] {}: {error}; it is treated as {safe}", key.section, key.name));
+            return Some(Setting::Word(safe));
+        }
+        match key.values {
             // The default may be a word that is not in the file: use the valid words instead.
-            Err(error) if matches!(key.values, Values::AnyOf(_)) => {
+            Values::AnyOf(_) => {
                 let valid = key.values.valid_words(text);
                 let used = match valid.len() {
                     0 => "none of its words is valid, so no value is used".to_owned(),
@@ -180,7 +176,7 @@ impl<'t> KeyedFile<'t> {
                 self.complaints.warning(line, format!("[{}] {}: {error}; {used}", key.section, key.name));
                 Some(Setting::Words(valid))
             }
-            Err(error) => {
+            _ => {
                 let default_words = match key.default {
                     "" => "its default".to_owned(),
                     words => format!("the default {words}"),
@@ -273,6 +269,11 @@ impl<'t> KeyedFile<'t> {
         self.complaints.into_vec()
     }
 }
+
+/// What an invalid value means, if not the default: a connection is never less secure than configured, the invalid word
+/// may mean `no-disconnect`, and a log page does not list less than configured.
+const SAFE_WORDS: [(Key, &str); 3] =
+    [(keys::TLS, "true"), (keys::DISCONNECT_SCOPE, NO_DISCONNECT), (keys::PLEO, "disabled")];
 
 /// The value of `disconnect-scope` that disconnects nothing.
 pub(super) const NO_DISCONNECT: &str = "no-disconnect";
