@@ -35,7 +35,7 @@ fn page_state(host: &Host, traddr: &str) -> PageState {
 }
 
 #[test]
-fn a_command_that_ends_the_connection_is_sent_once_to_that_discovery_controller_and_to_others_as_ever() {
+fn a_command_that_ends_the_connection_is_not_sent_again_to_that_discovery_controller_and_to_others_as_ever() {
     for op in [Op::ReadSupported, Op::Register] {
         let mut host = with_fault(op);
         for _ in 0..5 {
@@ -43,7 +43,9 @@ fn a_command_that_ends_the_connection_is_sent_once_to_that_discovery_controller_
             host.reconnect(A);
         }
         host.wait(60);
-        assert_eq!(sent(&host, op), 1, "{op:?}");
+        // One loss of the connection proves less of a registration than of log page 00h.
+        let losses = if op == Op::Register { 3 } else { 1 };
+        assert_eq!(sent(&host, op), losses, "{op:?}");
         assert_eq!((page_state(&host, A), page_state(&host, B)), (PageState::Fresh, PageState::Fresh));
         assert_eq!(host.core.controller(&dc(A)).unwrap().log_page.unwrap().entries.len(), 1);
         assert_eq!(host.logged("is not sent to it again"), 1, "{op:?}");
@@ -57,7 +59,7 @@ fn a_command_that_ends_the_connection_is_sent_once_to_that_discovery_controller_
         host.wait(10);
         // A restart forgets. But log page 00h is of no use if the page is read with the entries of all ports.
         let again = if op == Op::Register { 1 } else { 0 };
-        assert_eq!(sent(&host, op), 1 + again, "{op:?}");
+        assert_eq!(sent(&host, op), losses + again, "{op:?}");
     }
 }
 
@@ -209,6 +211,68 @@ fn pleo_may_be_disabled_at_any_time() {
     host.configure(&format!("[Global]\npleo=disabled\n{controllers}"));
     host.wait(1);
     assert_eq!(entries(&host), 2);
+}
+
+/// Loses the connection while the registration is in flight, and reconnects. `late`: the loss is reported first.
+fn lose_while_registering(host: &mut Host, late: bool) {
+    let Some(Effect::Register { op, .. }) = host.take_held(Op::Register) else { panic!("nothing is registered") };
+    let answer = stafd::finder::Event::Registered { op, result: Err(stafd::finder::NotRegistered::Lost) };
+    match late {
+        false => {
+            host.feed(answer);
+            host.lose(A);
+        }
+        true => {
+            host.lose(A);
+            host.feed(answer);
+        }
+    }
+    host.reconnect(A);
+    host.wait(10);
+}
+
+#[test]
+fn a_connection_that_is_lost_by_chance_during_the_registration_does_not_end_it() {
+    for late in [false, true] {
+        let mut host = Host::with(&[A]);
+        host.dctype = Dctype::Cdc;
+        host.hold(Op::Register);
+        host.start();
+        host.wait(10);
+        let registration = |host: &Host| host.core.controller(&dc(A)).unwrap().registration;
+        // A success in between starts the count again.
+        for _ in 0..2 {
+            lose_while_registering(&mut host, late);
+            lose_while_registering(&mut host, late);
+            host.release(Op::Register);
+            assert_eq!(registration(&host).as_deref(), Some("registered"), "late: {late}");
+            host.hold(Op::Register);
+            host.lose(A);
+            host.reconnect(A);
+            host.wait(10);
+        }
+        for _ in 0..3 {
+            assert_eq!(host.logged("is not sent to it again"), 0, "late: {late}");
+            lose_while_registering(&mut host, late);
+        }
+        let blocked = "not registered: the connection was lost after the command, 3 times in a row";
+        assert_eq!(registration(&host).as_deref(), Some(blocked), "late: {late}");
+        assert_eq!(
+            host.logged(
+                "after the optional command Discovery Information Management on 3 connections in a row, so it is not \
+                 sent to it again before a reload of stafd: this host is not registered with it"
+            ),
+            1
+        );
+        host.lose(A);
+        host.reconnect(A);
+        host.wait(3600);
+        assert!(host.take_held(Op::Register).is_none(), "late: {late}");
+        host.release(Op::Register);
+        host.reload();
+        host.wait(10);
+        assert_eq!(registration(&host).as_deref(), Some("registered"), "a reload tries again, late: {late}");
+    }
 }
 
 #[test]

@@ -41,6 +41,7 @@ use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
 pub use announced_dcs::SavedAnnounced;
 use discovery_controller::{Connection, DiscoveryController};
+use optional::Command;
 pub use saved::{Saved, SavedDc};
 use wire::Context;
 pub use wire::{
@@ -147,6 +148,9 @@ impl Finder {
                 self.log_pleo_without_effect(ctx);
             }
             for tid in all {
+                if let Some(dc) = self.dcs.get_mut(&tid) {
+                    dc.optional.allow_again(Command::Register);
+                }
                 self.read_soon(ctx, &tid);
             }
         }

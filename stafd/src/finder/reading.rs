@@ -183,8 +183,8 @@ impl Finder {
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         for command in dc.optional.lost() {
             let text = format!(
-                "the connection was lost after the optional command {command}, which is not sent to it again before \
-                 stafd restarts: {}",
+                "the connection was lost after the optional command {command}{}: {}",
+                command.block(),
                 command.consequence()
             );
             let record = LogRecord { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
