@@ -101,3 +101,31 @@ fn two_lines_for_one_controller_with_different_secrets_are_reported() {
     let complaints = host.try_to_configure(&file(&[line("a", ""), line("a", &format!(";dhchap-ctrl-secret={KEY}"))]));
     assert_ne!(complaints, []);
 }
+
+#[test]
+fn a_typo_that_hides_the_disconnect_scope_disconnects_nothing() {
+    let section = "[I/O controller connection management]\n";
+    for typo in [
+        format!("{section}disconect-scope=no-disconnect\n"),
+        "[I/O controller conection management]\ndisconnect-scope=no-disconnect\n".to_owned(),
+        format!("{section}disconnect-scope: no-disconnect\n"),
+        format!("{section}sticky-connections=enabled\n"),
+    ] {
+        let mut host = Host::configured(&format!("{section}disconnect-scope=no-disconnect\n{}", file(&[]))).started();
+        host.stafd_with(&["a", "b"], 100);
+        host.wait(60);
+        host.page_is(&["a"]);
+        host.wait(60);
+        assert_eq!(host.nqns(), ["a", "b"], "{typo}");
+        assert_ne!(host.try_to_configure(&format!("{typo}{}", file(&[]))), []);
+        host.wait(60);
+        assert_eq!(host.nqns(), ["a", "b"], "{typo}");
+        host.restart();
+        host.stafd_with(&["a"], 300);
+        host.wait(60);
+        assert_eq!(host.nqns(), ["a", "b"], "{typo}, after a restart");
+        host.configure(&format!("{section}disconnect-scope=only-stas-connections\n{}", file(&[])));
+        host.wait(60);
+        assert_eq!(host.nqns(), ["a"], "{typo}, corrected");
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use fake_host::{FakeHost, Finder, Op, announced, interface, own_entry, referral};
+use fake_host::{FakeHost, Finder, Op, announced, dc, interface, on_iface, own_entry, referral};
 use libstas::core::browse::{BrowseEvent, Endpoint};
 use libstas::core::{Level, Links};
 use libstas::nvme::announcement::offer;
@@ -62,6 +62,19 @@ fn what_is_connected_stays_when_the_maximum_is_lowered_and_after_a_restart() {
     hear(&mut host, at("192.0.2", 1..11));
     host.wait(60);
     assert_eq!((host.addresses().len(), host.gone.len(), host.core.refused()), (10, 0, 0));
+}
+
+#[test]
+fn what_an_earlier_version_has_connected_is_never_refused() {
+    let mut host = Host::configured("[Service Discovery]\nmax-announced=3\n");
+    host.links = Some(Links(vec![interface(1, "eth0", &["192.0.2.250"])]));
+    let live = host.add(&on_iface("eth0", &dc("192.0.2.9")));
+    host.start();
+    hear(&mut host, at("192.0.2", 1..11));
+    host.wait(60);
+    assert!(host.core.controller(&on_iface("eth0", &dc("192.0.2.9"))).is_some_and(|dc| dc.log_page.is_some()));
+    assert!(host.has(live));
+    assert_eq!(host.core.refused(), 6);
 }
 
 #[test]

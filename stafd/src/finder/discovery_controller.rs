@@ -70,8 +70,9 @@ pub(super) struct DiscoveryController {
     pub(super) supported: Option<Option<DiscoveryLidSpecific>>,
     /// True if the read under way requests the port-local entries only (PLEO).
     pub(super) requests_port_local: bool,
-    /// True if a page was read with the entries of all ports. Then no page is requested with fewer entries: it would
-    /// seem to prove that the others are no longer listed.
+    /// True if a page was read with the entries of all ports. Then no page is requested with fewer entries, whatever
+    /// the configuration says: it would seem to prove that the others are no longer listed, and `pleo=enabled` may be
+    /// in force by a typo.
     pub(super) lists_all_ports: bool,
     /// The newest log page; `None` before the first read.
     pub(super) page: Option<LogPage>,

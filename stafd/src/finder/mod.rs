@@ -41,6 +41,7 @@ use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
 pub use announced_dcs::SavedAnnounced;
 use discovery_controller::{Connection, DiscoveryController};
+use optional::Command;
 pub use saved::{Saved, SavedDc};
 use wire::Context;
 pub use wire::{
@@ -130,7 +131,7 @@ impl Finder {
     fn configure(&mut self, ctx: &mut Context<'_>, settings: Settings) {
         let reload = self.settings.is_some();
         self.reconciler.configure(ctx, &settings.conf, settings.identity.clone());
-        let is_pleo_changed = self.settings.as_ref().is_some_and(|before| before.conf.pleo != settings.conf.pleo);
+        let is_pleo_new = self.settings.as_ref().is_some_and(|before| !before.conf.pleo && settings.conf.pleo);
         self.settings = Some(settings);
         self.take_rules();
         self.announced.forget_absent_interfaces(ctx.now, self.reconciler.fleet.links());
@@ -143,9 +144,12 @@ impl Finder {
             let all: Vec<Tid> = self.dcs.keys().cloned().collect();
             let reports = self.reconciler.fleet.retry_all_now(ctx, &all);
             self.reported(ctx, reports);
+            if is_pleo_new {
+                self.log_pleo_without_effect(ctx);
+            }
             for tid in all {
-                if is_pleo_changed && let Some(dc) = self.dcs.get_mut(&tid) {
-                    (dc.supported, dc.lists_all_ports) = (None, false);
+                if let Some(dc) = self.dcs.get_mut(&tid) {
+                    dc.optional.allow_again(Command::Register);
                 }
                 self.read_soon(ctx, &tid);
             }

@@ -2,10 +2,10 @@
 //! again.
 //!
 //! A command that failed is suspected of this until a later log page read shows that the connection has survived. If
-//! the connection is lost before that, the command is not sent again. The kernel's own optional commands (Set Features
-//! for events) are outside our control.
+//! the connection is lost before that, again and again ([`Command::losses_max`]), the command is not sent again. The
+//! kernel's own optional commands (Set Features for events) are outside our control.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A command that a discovery controller need not support.
@@ -25,6 +25,26 @@ impl Command {
             Self::Register => "this host is not registered with it",
         }
     }
+
+    /// After how many lost connections in a row the command is not sent again.
+    ///
+    /// Each loss costs a reconnect of several seconds. Log page 00h comes first on a connection, and without it the
+    /// page only lists more, so one loss is enough. A registration may be lost by chance: all hosts register when a CDC
+    /// restarts, and without it the CDC does not list this host's storage.
+    fn losses_max(self) -> u32 {
+        match self {
+            Self::SupportedLogPages => 1,
+            Self::Register => 3,
+        }
+    }
+
+    /// How often the connection was lost, and what ends the block, for the log.
+    pub(super) fn block(self) -> &'static str {
+        match self {
+            Self::SupportedLogPages => ", which is not sent to it again before stafd restarts",
+            Self::Register => " on 3 connections in a row, so it is not sent to it again before a reload of stafd",
+        }
+    }
 }
 
 impl fmt::Display for Command {
@@ -40,13 +60,19 @@ impl fmt::Display for Command {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Optional {
     suspected: BTreeSet<Command>,
-    blocked: BTreeSet<Command>,
+    /// How many connections in a row were lost after the command.
+    losses: BTreeMap<Command, u32>,
 }
 
 impl Optional {
-    /// True unless the command ended an earlier connection.
+    /// True unless the command ended earlier connections.
     pub(super) fn allows(&self, command: Command) -> bool {
-        !self.blocked.contains(&command)
+        self.losses.get(&command).is_none_or(|losses| *losses < command.losses_max())
+    }
+
+    /// The command succeeded, or is to be tried again.
+    pub(super) fn allow_again(&mut self, command: Command) {
+        self.losses.remove(&command);
     }
 
     /// The command failed, perhaps because the connection was lost.
@@ -61,8 +87,10 @@ impl Optional {
 
     /// The connection was lost. Returns the commands that are not sent any more.
     pub(super) fn lost(&mut self) -> BTreeSet<Command> {
-        let blocked = std::mem::take(&mut self.suspected);
-        self.blocked.extend(&blocked);
-        blocked
+        let suspected = std::mem::take(&mut self.suspected);
+        for command in &suspected {
+            *self.losses.entry(*command).or_default() += 1;
+        }
+        suspected.into_iter().filter(|command| !self.allows(*command)).collect()
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! mDNS is unauthenticated, and one log page can refer to any number of discovery controllers. Members and the
 //! controllers of the saved state are never refused: what is connected now, or was connected in an earlier run, is
-//! kept. A refused candidate stays listed by its source, and is admitted when the number falls below the limit.
+//! kept. Nor is a controller with a live connection of another program, such as an earlier version. A refused candidate stays listed by its source, and is admitted when the number falls below the limit.
 //! Announced controllers whose connect has failed do not count. So a candidate that answers is connected even if many
 //! others do not answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use libstas::core::matching;
 use libstas::core::member::Want;
 use libstas::core::sources::SourceId;
 use libstas::core::{Level, LogRecord};
@@ -84,6 +85,8 @@ impl Finder {
             let followed = sources.claimed_by(id).filter(|tid| !is_new(tid)).count();
             settings.conf.max_referrals.saturating_sub(followed)
         };
+        let (adoptable, links) = (self.reconciler.fleet.adoptable(), self.reconciler.fleet.links());
+        let is_connected = |tid: &Tid| adoptable.iter().any(|kernel| matching::serves(kernel, tid, links));
         let mut announced = self.reconciler.fleet.tids().filter(takes_room).count();
         // Counted once for each page: a page may refer to thousands.
         let mut room: BTreeMap<&SourceId, usize> = BTreeMap::new();
@@ -95,12 +98,13 @@ impl Finder {
             let is_referral = want.listed_by.is_some();
             let mut pages = sources.sources_of(tid).filter(|id| is_referral && matches!(id, SourceId::Page(_)));
             let page = pages.find(|id| *room.entry(id).or_insert_with(|| room_of_page(id)) > 0);
-            if is_referral && page.is_none() {
+            let is_refusable = || !is_connected(tid);
+            if is_referral && page.is_none() && is_refusable() {
                 refused.referrals += 1;
                 refused.by_trusted |= !want.trust.is_announced_only();
                 return false;
             }
-            if want.trust.is_announced_only() && announced >= settings.conf.max_announced {
+            if want.trust.is_announced_only() && announced >= settings.conf.max_announced && is_refusable() {
                 refused.announced += 1;
                 return false;
             }

@@ -81,7 +81,7 @@ impl Finder {
         let op = ctx.next_op();
         let ctrl = connection.ctrl;
         let what = match dc.supported {
-            None if pleo_wanted && dc.optional.allows(Command::SupportedLogPages) => {
+            None if pleo_wanted && !dc.lists_all_ports && dc.optional.allows(Command::SupportedLogPages) => {
                 ctx.push(Effect::ReadSupported { op, ctrl });
                 ReadKind::Supported
             }
@@ -164,14 +164,27 @@ impl Finder {
         self.connection_lost(ctx, &tid);
     }
 
+    /// Logs that a reload cannot enable PLEO for the discovery controllers whose page lists the entries of all ports.
+    pub(super) fn log_pleo_without_effect(&self, ctx: &mut Context<'_>) {
+        let without_effect = self.dcs.values().filter(|dc| dc.lists_all_ports).count();
+        if without_effect > 0 {
+            let text = format!(
+                "pleo=enabled has no effect on {without_effect} known discovery controllers until this host is \
+                 rebooted: the entries of all their ports were read, and a page with fewer would disconnect the paths \
+                 through the other ports"
+            );
+            ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
+        }
+    }
+
     /// Logs the optional commands after which the connection was lost: they are not sent again.
     pub(super) fn connection_lost(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         for command in dc.optional.lost() {
             let text = format!(
-                "the connection was lost after the optional command {command}, which is not sent to it again before \
-                 stafd restarts: {}",
+                "the connection was lost after the optional command {command}{}: {}",
+                command.block(),
                 command.consequence()
             );
             let record = LogRecord { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
@@ -197,7 +210,6 @@ impl Finder {
     }
 
     fn take_page(&mut self, ctx: &mut Context<'_>, tid: &Tid, page: LogPage, began: Time) {
-        let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let Some(connection) = dc.connection else { return };
         let must_signal = !dc.was_read() || dc.stale;
@@ -206,7 +218,7 @@ impl Finder {
         dc.stale = dc.changed;
         let is_overtaken = dc.changed;
         dc.optional.survived();
-        dc.lists_all_ports |= pleo_wanted && !dc.requests_port_local;
+        dc.lists_all_ports |= !dc.requests_port_local;
         dc.failure = None;
         dc.backoff.reset();
         // A new generation with the same entries shows that an entry was removed and added again meanwhile.

@@ -104,6 +104,7 @@ impl Finder {
         let mut record = None;
         match result {
             Ok(()) => {
+                dc.optional.allow_again(Command::Register);
                 known.failure = None;
                 known.backoff.reset();
                 known.done = Some(desired);

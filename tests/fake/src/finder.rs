@@ -18,6 +18,8 @@ use crate::{Core, Daemon, FakeHost, Op};
 pub struct DiscoveryControllers {
     /// Their pages, by address.
     pub pages: BTreeMap<String, Vec<Entry>>,
+    /// Further entries of their other ports, by address: on the page unless only the port-local ones are requested.
+    pub other_ports: BTreeMap<String, Vec<Entry>>,
     /// True if every read fails.
     pub unreadable: bool,
     /// Discovery controllers, by address, that drop the connection on such a command ([`Op::ReadSupported`],
@@ -30,10 +32,11 @@ pub struct DiscoveryControllers {
 }
 
 impl DiscoveryControllers {
-    fn read(&self, traddr: &str) -> LogPage {
+    fn read(&self, traddr: &str, port_local: bool) -> LogPage {
+        let others = self.other_ports.get(traddr).filter(|_| !port_local);
         LogPage {
             genctr: 1,
-            entries: self.pages.get(traddr).cloned().unwrap_or_default(),
+            entries: self.pages.get(traddr).into_iter().chain(others).flatten().cloned().collect(),
             dropped: self.malformed.iter().map(|flaw| Malformed::new(0, flaw.clone(), &[])).collect(),
             ..LogPage::default()
         }
@@ -83,7 +86,7 @@ impl Core for Finder {
             }
             Effect::ReadLogPage { op, ctrl, pleo, .. } => {
                 assert!(host.conf.pleo || !pleo);
-                Event::LogPageRead { op, result: host.read_page(ctrl) }
+                Event::LogPageRead { op, result: host.read_page(ctrl, pleo) }
             }
             Effect::Register { op, .. } => {
                 Event::Registered { op, result: host.peer.register_answers.pop_front().unwrap_or(Ok(())) }
@@ -119,6 +122,13 @@ impl FakeHost<Finder> {
         self
     }
 
+    /// Sets the further entries of the other ports of the discovery controller at that address.
+    #[must_use]
+    pub fn other_ports(mut self, traddr: &str, entries: Vec<Entry>) -> Self {
+        self.peer.other_ports.insert(traddr.into(), entries);
+        self
+    }
+
     /// Changes the page of the discovery controller at that address, and sends the event.
     pub fn page_is(&mut self, traddr: &str, entries: Vec<Entry>) {
         self.peer.pages.insert(traddr.into(), entries);
@@ -149,9 +159,9 @@ impl FakeHost<Finder> {
         breaks
     }
 
-    fn read_page(&self, ctrl: CtrlRef) -> Result<LogPage, AdminError> {
+    fn read_page(&self, ctrl: CtrlRef, port_local: bool) -> Result<LogPage, AdminError> {
         match self.kernel.iter().find(|kernel| kernel.ctrl == ctrl) {
-            Some(kernel) if kernel.is_live() && !self.peer.unreadable => Ok(self.peer.read(&kernel.traddr)),
+            Some(kernel) if kernel.is_live() && !self.peer.unreadable => Ok(self.peer.read(&kernel.traddr, port_local)),
             _ => Err(CommandError::Host("I/O error".into()).into()),
         }
     }

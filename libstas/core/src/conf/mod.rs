@@ -11,6 +11,7 @@
 //! | `value`, `time_span` | types and ranges of values |
 //! | `settings`, `near_miss`, `complaints` | reads a file by its table of keys, and complains about the rest |
 //! | `entry`, `parameters` | controller=, exclude=, connection parameters |
+//! | `scope` | disconnect-scope=, and the lines that may mean it |
 //! | `redact` | a file's text without its secrets |
 //! | `stafd`, `stacd`, `sys` | the three files |
 //! | `types` | the resulting settings |
@@ -22,6 +23,7 @@ pub mod keys;
 mod near_miss;
 mod parameters;
 pub mod redact;
+mod scope;
 mod settings;
 pub mod stacd;
 pub mod stafd;

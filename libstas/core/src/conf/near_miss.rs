@@ -12,13 +12,15 @@ pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         return None;
     }
     let folded = folded(word);
-    let slips = |known: &&str| damerau_levenshtein(&folded, &self::folded(known));
-    let allowed = match folded.chars().count() {
+    let length = folded.chars().count();
+    let allowed = match length {
         0..=2 => 0,
         3..=5 => 1,
         _ => 2,
     };
-    let candidates = known.into_iter().map(|known| (slips(&known), known));
+    // Words of other lengths need more errors. They are skipped, because the comparison is expensive.
+    let known = known.into_iter().filter(|known| known.chars().count().abs_diff(length) <= allowed);
+    let candidates = known.map(|known| (damerau_levenshtein(&folded, &self::folded(known)), known));
     candidates.filter(|(slips, _)| *slips <= allowed).min_by_key(|(slips, _)| *slips).map(|(_, known)| known)
 }
 

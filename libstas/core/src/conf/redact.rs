@@ -10,8 +10,10 @@ use stas_nvme::secret::WITHHELD;
 
 /// Stands for a configuration that is not known. Any controller may have been configured, so nothing is removed because
 /// this text does not list it. Nothing may be disconnected for another reason, or connected because of mDNS, either:
-/// the configuration may have prohibited it.
+/// the configuration may have prohibited it. With `pleo=enabled`, a log page could list less than before.
 pub const UNKNOWN: &str = "\
+[Global]
+pleo=disabled
 [Service Discovery]
 zeroconf=disabled
 [I/O controller connection management]
@@ -129,7 +131,7 @@ mod tests {
         assert_eq!(conf.disconnect_scope, DisconnectScope::Nothing);
         assert_eq!(read(&without_secrets(UNKNOWN.as_bytes())), conf);
         let stafd = stafd::parse(UNKNOWN.as_bytes(), "f").0;
-        assert!(stafd.lost_line.is_some() && !stafd.zeroconf);
+        assert!(stafd.lost_line.is_some() && !stafd.zeroconf && !stafd.pleo);
     }
 
     proptest! {

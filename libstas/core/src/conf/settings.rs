@@ -1,5 +1,8 @@
 //! Reads a file by its table of keys, and complains about everything else in it.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use super::complaints::{Complaints, quoted};
 use super::ini::{self, SectionHeader};
 use super::keys::{self, Key, KeyStatus};
@@ -20,6 +23,7 @@ struct Given<'t> {
 /// A configuration file, read by its table of keys.
 #[derive(Debug)]
 pub(crate) struct KeyedFile<'t> {
+    text: &'t [u8],
     keys: &'static [Key],
     given: Vec<Given<'t>>,
     complaints: Complaints,
@@ -34,7 +38,7 @@ impl<'t> KeyedFile<'t> {
     pub(crate) fn read(text: &'t [u8], file: &str, keys: &'static [Key]) -> Self {
         let document = ini::parse(text);
         let complaints = Complaints::new(file);
-        let mut settings = Self { keys, given: Vec::new(), complaints, lost_line: None, secure_channel: None };
+        let mut settings = Self { text, keys, given: Vec::new(), complaints, lost_line: None, secure_channel: None };
         for (line, problem) in document.problems {
             settings.note_unreadable_line(line);
             settings.complaints.error(line, format!("{problem}; it is ignored"));
@@ -96,6 +100,28 @@ impl<'t> KeyedFile<'t> {
         self.given.iter().any(|given| given.key.is(key))
     }
 
+    /// True if the file gives the key a value, valid or not.
+    pub(crate) fn has_value(&self, key: &Key) -> bool {
+        self.last(key).is_some_and(|given| !given.text.is_empty())
+    }
+
+    /// The last line of the file that begins the key.
+    fn last(&self, key: &Key) -> Option<&Given<'t>> {
+        self.given.iter().rfind(|given| given.key.is(key) && !given.continues)
+    }
+
+    /// The lines that begin no key of the table, with their numbers: misspelled, misplaced, indented and unreadable
+    /// ones, and section headers. Without comments.
+    pub(crate) fn other_lines(&self) -> impl Iterator<Item = (usize, Cow<'t, str>)> {
+        let keys: BTreeSet<usize> =
+            self.given.iter().filter(|given| !given.continues).map(|given| given.line).collect();
+        let lines = (1..).zip(ini::lines(self.text).zip(self.text.split(|byte| *byte == b'\n')));
+        let others = lines.filter(move |(line, (content, _))| {
+            !matches!(content, ini::SourceLine::Comment(_)) && !keys.contains(line)
+        });
+        others.map(|(line, (_, bytes))| (line, String::from_utf8_lossy(bytes)))
+    }
+
     /// The first line with an unsupported key that asks for an encrypted connection.
     pub(crate) fn secure_channel(&self) -> Option<usize> {
         self.secure_channel
@@ -103,7 +129,12 @@ impl<'t> KeyedFile<'t> {
 
     /// The line that sets the key. 0 if the file does not.
     pub(crate) fn line(&self, key: &Key) -> usize {
-        self.given.iter().rfind(|given| given.key.is(key) && !given.continues).map_or(0, |given| given.line)
+        self.last(key).map_or(0, |given| given.line)
+    }
+
+    /// Complains about a line that applies, but with another effect than written.
+    pub(crate) fn warning(&mut self, line: usize, text: String) {
+        self.complaints.warning(line, text);
     }
 
     /// Complains about a line that is ignored.
@@ -116,7 +147,7 @@ impl<'t> KeyedFile<'t> {
     pub(crate) fn value(&mut self, key: &Key) -> Option<Setting> {
         let key = self.keys.iter().find(|known| known.is(key))?;
         let default = || Some(key.default).filter(|text| !text.is_empty()).and_then(|text| key.values.read(text).ok());
-        let last = self.given.iter().rfind(|given| given.key.is(key) && !given.continues).copied();
+        let last = self.last(key).copied();
         for extra in self.given.iter().filter(|given| given.key.is(key) && given.continues) {
             let text = format!(
                 "the line is indented, so it continues [{}] {}=, which has one value; it is ignored, start the line \
@@ -126,21 +157,17 @@ impl<'t> KeyedFile<'t> {
             self.complaints.warning(extra.line, text);
         }
         let Some(Given { line, text, .. }) = last.filter(|given| !given.text.is_empty()) else { return default() };
-        match key.values.read(text) {
-            Ok(setting) => Some(setting),
-            // A connection is never less secure than configured.
-            Err(error) if key.is(&keys::TLS) => {
-                self.complaints.error(line, format!("[{}] {}: {error}; it is treated as true", key.section, key.name));
-                Some(Setting::Word("true"))
-            }
-            // The invalid word may mean `no-disconnect`.
-            Err(error) if key.is(&keys::DISCONNECT_SCOPE) => {
-                let text = format!("[{}] {}: {error}; it is treated as {NO_DISCONNECT}", key.section, key.name);
-                self.complaints.error(line, text);
-                Some(Setting::Word(NO_DISCONNECT))
-            }
+        let error = match key.values.read(text) {
+            Ok(setting) => return Some(setting),
+            Err(error) => error,
+        };
+        if let Some((_, safe)) = SAFE_WORDS.iter().find(|(safe, _)| key.is(safe)) {
+            self.complaints.error(line, format!("[{}] {}: {error}; it is treated as {safe}", key.section, key.name));
+            return Some(Setting::Word(safe));
+        }
+        match key.values {
             // The default may be a word that is not in the file: use the valid words instead.
-            Err(error) if matches!(key.values, Values::AnyOf(_)) => {
+            Values::AnyOf(_) => {
                 let valid = key.values.valid_words(text);
                 let used = match valid.len() {
                     0 => "none of its words is valid, so no value is used".to_owned(),
@@ -149,7 +176,7 @@ impl<'t> KeyedFile<'t> {
                 self.complaints.warning(line, format!("[{}] {}: {error}; {used}", key.section, key.name));
                 Some(Setting::Words(valid))
             }
-            Err(error) => {
+            _ => {
                 let default_words = match key.default {
                     "" => "its default".to_owned(),
                     words => format!("the default {words}"),
@@ -242,6 +269,11 @@ impl<'t> KeyedFile<'t> {
         self.complaints.into_vec()
     }
 }
+
+/// What an invalid value means, if not the default: a connection is never less secure than configured, the invalid word
+/// may mean `no-disconnect`, and a log page does not list less than configured.
+const SAFE_WORDS: [(Key, &str); 3] =
+    [(keys::TLS, "true"), (keys::DISCONNECT_SCOPE, NO_DISCONNECT), (keys::PLEO, "disabled")];
 
 /// The value of `disconnect-scope` that disconnects nothing.
 pub(super) const NO_DISCONNECT: &str = "no-disconnect";

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::entry::{Role, complain_of_duplicates, controller, exclusion};
 use super::keys::{self, STACD};
 use super::parameters;
+use super::scope;
 use super::settings::KeyedFile;
-use super::types::{Complaint, DisconnectScope, FamilyOrder, InUse, StacConf};
+use super::types::{Complaint, FamilyOrder, InUse, StacConf};
 use super::value::Setting;
 use stas_nvme::Transport;
 
@@ -26,11 +27,7 @@ pub fn parse(text: &[u8], file: &str) -> (StacConf, Vec<Complaint>) {
         parameters: parameters::global(&mut settings, STACD),
         ignore_iface: settings.flag(&keys::IGNORE_IFACE),
         ip_family: FamilyOrder::of(settings.word(&keys::IP_FAMILY)),
-        disconnect_scope: match settings.word(&keys::DISCONNECT_SCOPE) {
-            "all-connections-matching-disconnect-trtypes" => DisconnectScope::AllMatchingTrtypes,
-            "no-disconnect" => DisconnectScope::Nothing,
-            _ => DisconnectScope::OnlyStas,
-        },
+        disconnect_scope: scope::read(&mut settings),
         disconnect_trtypes: disconnect_trtypes(&mut settings),
         connect_attempts_on_ncc: connect_attempts_on_ncc(&mut settings),
         max_per_announced_dc: settings.maximum(&keys::MAX_PER_ANNOUNCED_DC),

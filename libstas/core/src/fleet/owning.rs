@@ -132,6 +132,20 @@ impl Fleet {
             && self.ownership(ctrl) != Ownership::Ours
     }
 
+    /// The live connections that may be adopted and that no member uses.
+    #[must_use]
+    pub fn adoptable(&self) -> Vec<&KernelController> {
+        let held: BTreeSet<CtrlRef> = self.members.values().filter_map(Member::ctrl).collect();
+        let discovery = self.is_of_discovery();
+        let is_adoptable = |kernel: &&KernelController| {
+            kernel.is_live()
+                && matching::may_be_taken_over(kernel, discovery)
+                && !held.contains(&kernel.ctrl)
+                && self.is_usable(kernel)
+        };
+        self.inventory.iter().filter(is_adoptable).collect()
+    }
+
     /// The connections that serve a controller but are not adopted for it.
     pub(super) fn passed_over_for(&self, tid: &Tid) -> BTreeSet<CtrlRef> {
         let serving = self.inventory.iter().filter(|kernel| matching::serves(kernel, tid, &self.links));
