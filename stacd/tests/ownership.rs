@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{
-    Connector, Core as _, FakeHost, Op, TARGET, dc, dc_page, entry, file, io, line, on_iface, other_owner,
+    Connector, Core as _, FakeHost, Op, TARGET, dc, dc_page, entry, file, from_address, io, line, on_iface, other_owner,
 };
+use libstas::core::fleet::Status;
 use libstas::core::{CtrlRef, CtrlState, Gained, HostEffect, Interface, KernelController, Links, Owner, Time};
 use libstas::nvme::Tid;
 use stacd::connector::{DcPage, Event, Origin, PageState, RemovalReason, RemovedDc, StafdView};
@@ -358,12 +359,12 @@ fn a_connection_of_another_program_without_a_working_interface_is_not_adopted() 
         ("down, of another owner", "eth1", CtrlState::Connecting, false, other_owner(), false),
         ("up", "eth1", CtrlState::Connecting, true, Owner::None, true),
         ("live", "eth1", CtrlState::Live, false, Owner::None, true),
-        ("ours", "eth1", CtrlState::Connecting, false, Owner::Stas(Gained::Connected), true),
-        ("adopted before", "eth1", CtrlState::Connecting, false, Owner::Stas(Gained::Adopted), true),
+        ("ours", "eth1", CtrlState::Connecting, true, Owner::Stas(Gained::Connected), true),
+        ("ours, and live", "eth1", CtrlState::Live, false, Owner::Stas(Gained::Connected), true),
         ("absent", "eth9", CtrlState::Connecting, true, Owner::None, false),
         ("absent, of another owner", "eth9", CtrlState::Connecting, true, other_owner(), false),
         ("absent, but live", "eth9", CtrlState::Live, true, Owner::None, true),
-        ("absent, ours", "eth9", CtrlState::Connecting, true, Owner::Stas(Gained::Connected), true),
+        ("absent, ours, but live", "eth9", CtrlState::Live, true, Owner::Stas(Gained::Adopted), true),
     ];
     let orders = [true, false].map(|links_first| cases.clone().map(|case| (links_first, case)));
     for (links_first, (what, iface, state, up, owner, adopted)) in orders.into_iter().flatten() {
@@ -390,8 +391,8 @@ fn a_connection_of_another_program_without_a_working_interface_is_not_adopted() 
 }
 
 #[test]
-fn a_connection_of_another_owner_that_loses_its_interface_is_replaced_and_stays() {
-    let cases: [(&str, &str, Owner, CtrlState, bool); 6] = [
+fn a_connection_that_loses_its_interface_is_replaced_and_stays() {
+    let cases: [(&str, &str, Owner, CtrlState, bool); 8] = [
         ("of another owner", "", other_owner(), CtrlState::Connecting, true),
         ("of another owner, and live", "", other_owner(), CtrlState::Live, false),
         ("of another owner, in an unknown state", "", other_owner(), CtrlState::Unknown, false),
@@ -402,8 +403,10 @@ fn a_connection_of_another_owner_that_loses_its_interface_is_replaced_and_stays(
             CtrlState::Connecting,
             false,
         ),
-        ("adopted", "", Owner::None, CtrlState::Connecting, false),
-        ("ours", "", Owner::Stas(Gained::Connected), CtrlState::Connecting, false),
+        ("adopted", "", Owner::None, CtrlState::Connecting, true),
+        ("ours", "", Owner::Stas(Gained::Connected), CtrlState::Connecting, true),
+        ("ours, and live", "", Owner::Stas(Gained::Connected), CtrlState::Live, false),
+        ("ours, and wanted on that interface", ";host-iface=eth1", Owner::None, CtrlState::Connecting, false),
     ];
     for (what, more, owner, state, replaced) in cases {
         let mut host = Host::configured(&file(&[line(A, more)]));
@@ -422,12 +425,168 @@ fn a_connection_of_another_owner_that_loses_its_interface_is_replaced_and_stays(
         host.ctrl(hand).state = CtrlState::Live;
         host.wait(60);
         assert_eq!((host.kernel.len(), host.gone.len()), (if replaced { 2 } else { 1 }, 0), "{what}");
-        // The removal ends only what is ours.
+        // The removal ends only what is ours and was used last.
         host.configure(&file(&[]));
         host.wait(60);
-        assert_eq!(host.has(hand), owner == other_owner(), "{what}");
-        assert_eq!(host.kernel.len(), usize::from(owner == other_owner()), "{what}");
+        let stays = replaced || owner == other_owner();
+        assert_eq!((host.has(hand), host.kernel.len()), (stays, usize::from(stays)), "{what}");
     }
+}
+
+const GONE: &str = "198.51.100.7";
+
+/// The interfaces of [`links`]; eth0 also has these addresses.
+fn links_with(addresses: &[&str]) -> Links {
+    let mut links = links(true);
+    links.0[0].addresses.extend(addresses.iter().map(|address| address.parse::<std::net::IpAddr>().unwrap()));
+    links
+}
+
+#[test]
+fn a_connection_of_another_program_from_a_missing_address_is_not_adopted() {
+    let cases: [(&str, &str, CtrlState, &str, Owner, bool); 8] = [
+        ("missing", GONE, CtrlState::Connecting, "", Owner::None, false),
+        ("missing, of another owner", GONE, CtrlState::Connecting, "", other_owner(), false),
+        ("missing, spelled as IPv6", "::ffff:198.51.100.7", CtrlState::Connecting, "", Owner::None, false),
+        ("missing, but live", GONE, CtrlState::Live, "", Owner::None, true),
+        ("missing, but wanted", GONE, CtrlState::Connecting, ";host-traddr=::ffff:198.51.100.7", Owner::None, true),
+        ("there", "192.0.2.10", CtrlState::Connecting, "", Owner::None, true),
+        ("there, spelled as IPv6", "::ffff:192.0.2.10", CtrlState::Connecting, "", Owner::None, true),
+        ("a loopback address", "127.0.0.9", CtrlState::Connecting, "", Owner::None, true),
+    ];
+    let orders = [true, false].map(|links_first| cases.clone().map(|case| (links_first, case)));
+    for (links_first, (what, address, state, more, owner, adopted)) in orders.into_iter().flatten() {
+        let mut host = Host::configured(&file(&[line(A, more)]));
+        if links_first {
+            host.set_links(links(true));
+        }
+        let hand = host.add_owned(&from_address(address, &tid(A)), owner);
+        host.ctrl(hand).state = state;
+        host.start();
+        if !links_first {
+            host.set_links(links(true));
+        }
+        host.wait(30);
+        assert_eq!(host.kernel.len(), if adopted { 1 } else { 2 }, "{what}, links first: {links_first}");
+        assert!(adopted || host.paths().contains(&(TARGET, "")), "{what}");
+        assert_eq!(host.gone.len(), 0, "{what}");
+    }
+}
+
+#[test]
+fn a_connection_that_loses_its_source_address_is_replaced_and_stays() {
+    for (owner, state, more, replaced) in [
+        (Owner::None, CtrlState::Connecting, "", true),
+        (other_owner(), CtrlState::Connecting, "", true),
+        (Owner::Stas(Gained::Connected), CtrlState::Connecting, "", true),
+        (Owner::None, CtrlState::Live, "", false),
+        (Owner::None, CtrlState::Unknown, "", false),
+        (Owner::None, CtrlState::Connecting, ";host-traddr=::ffff:198.51.100.7", false),
+    ] {
+        let what = format!("{owner:?}, {state}, {more}");
+        let wanted = if more.is_empty() { tid(A) } else { from_address(GONE, &tid(A)) };
+        let mut host = Host::configured(&file(&[line(A, more)]));
+        host.set_links(links_with(&[GONE]));
+        let hand = host.add_owned(&from_address(GONE, &tid(A)), owner.clone());
+        host.start();
+        // DHCP replaces the address.
+        host.set_links(links_with(&["198.51.100.8"]));
+        host.ctrl(hand).state = state;
+        host.send_snapshot();
+        host.wait(4);
+        assert_eq!(host.kernel.len(), 1, "{what}: it may return at once");
+        host.wait(30);
+        assert_eq!(host.kernel.len(), if replaced { 2 } else { 1 }, "{what}");
+        assert_eq!(
+            host.logged(&format!("no interface has its source address {GONE}")),
+            usize::from(replaced),
+            "{what}"
+        );
+        let is_connected = host.core.controller(&wanted).unwrap().member.status == Status::Connected;
+        assert_eq!(is_connected, replaced || state == CtrlState::Live, "{what}");
+        // After a restart the new one is used, and none is added.
+        host.restart();
+        host.wait(60);
+        // When the address is back, both are kept.
+        host.set_links(links_with(&[GONE]));
+        host.ctrl(hand).state = CtrlState::Live;
+        host.wait(60);
+        assert_eq!((host.kernel.len(), host.gone.len()), (if replaced { 2 } else { 1 }, 0), "{what}");
+    }
+}
+
+#[test]
+fn a_connection_of_ours_without_its_interface_is_used_after_a_restart_only_until_it_can_be_replaced() {
+    let mut host = Host::configured(&file(&[line(A, "")]));
+    host.set_links(links(true));
+    let hand = host.add_owned(&on_iface("eth1", &tid(A)), Owner::None);
+    host.start();
+    assert_eq!(owner(&mut host, hand), Owner::Stas(Gained::Adopted));
+    // Renamed.
+    let mut renamed = links(true);
+    renamed.0[1].name = "lan1".into();
+    host.links = Some(renamed);
+    host.ctrl(hand).state = CtrlState::Connecting;
+    host.restart();
+    host.wait(4);
+    assert_eq!(host.ctrls(), [hand]);
+    host.wait(10);
+    assert_eq!((host.paths(), host.gone.len()), (vec![(TARGET, ""), (TARGET, "eth1")], 0));
+}
+
+#[test]
+fn a_controller_without_an_interface_leaves_the_connection_of_another_that_has_lost_its_interface() {
+    let mut host = Host::configured(&file(&[line(A, ";host-iface=eth1")]));
+    host.set_links(links(true));
+    host.start();
+    let bound = host.ctrls()[0];
+    host.configure(&file(&[line(A, ";host-iface=eth1"), line(A, "")]));
+    host.wait(5);
+    assert_eq!(host.ctrls(), [bound], "both use it");
+    host.set_links(links(false));
+    host.ctrl(bound).state = CtrlState::Connecting;
+    host.wait(30);
+    assert_eq!((host.paths(), host.gone.len()), (vec![(TARGET, ""), (TARGET, "eth1")], 0));
+    let held =
+        |host: &Host, iface: &str| host.core.controller(&on_iface(iface, &tid(A))).unwrap().member.kernel.unwrap().ctrl;
+    assert_eq!(held(&host, "eth1"), bound, "it is wanted on that interface");
+    assert_ne!(held(&host, ""), bound);
+    host.set_links(links(true));
+    host.ctrl(bound).state = CtrlState::Live;
+    host.wait(60);
+    assert_eq!((host.kernel.len(), host.gone.len(), held(&host, "eth1")), (2, 0, bound));
+}
+
+#[test]
+fn an_interface_that_is_down_for_a_moment_causes_no_second_connection() {
+    let mut host = Host::configured(&file(&[line(A, "")]));
+    host.set_links(links(true));
+    let hand = host.add_owned(&on_iface("eth1", &tid(A)), Owner::None);
+    host.start();
+    host.ctrl(hand).state = CtrlState::Connecting;
+    for _ in 0..20 {
+        host.set_links(links(false));
+        host.send_snapshot();
+        host.wait(4);
+        host.send_snapshot();
+        host.set_links(links(true));
+        host.wait(1);
+    }
+    assert_eq!(host.ctrls(), [hand]);
+    // While the interfaces are unknown, none counts as missing.
+    host.set_links(Links::default());
+    host.wait(60);
+    assert_eq!(host.ctrls(), [hand]);
+    // It is down, and nothing else can be connected. When it is back, the old connection is used again.
+    host.dead.insert(TARGET.into());
+    host.set_links(links(false));
+    host.wait(60);
+    assert_eq!(host.ctrls(), [hand]);
+    assert_eq!(host.logged("its interface eth1 is down or absent"), 1);
+    host.dead.clear();
+    host.set_links(links(true));
+    host.wait(60);
+    assert_eq!((host.ctrls(), host.gone.len()), (vec![hand], 0));
 }
 
 #[test]

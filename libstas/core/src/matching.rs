@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::effect::ConnectRequest;
-use super::kernel::{KernelController, Links, Snapshot};
+use super::kernel::{Interface, KernelController, Links, Snapshot};
 use stas_nvme::{DISCOVERY_NQN, Tid, Transport, tid};
 
 /// Finds the controller in `snapshot` that serves `tid` and may be adopted, by [`best`].
@@ -20,19 +20,44 @@ pub fn find_for<'a>(snapshot: &'a Snapshot, request: &ConnectRequest, links: &Li
     best(usable, &request.tid, links, request.purpose.is_discovery())
 }
 
-/// True when a connection may be adopted. Ours (`ours`) are adopted in any state. A connection of another program is
-/// not adopted if it is not live and is bound to a missing interface (down or absent): it cannot reconnect before the
-/// interface returns, while a new connection may take another route.
-#[must_use]
-pub fn may_be_adopted(ctrl: &KernelController, ours: bool, links: &Links) -> bool {
-    ours || ctrl.is_live() || !is_bound_to_nothing(ctrl, links)
-}
-
-/// True if a connection is bound to a missing interface. Before the interfaces are known, none counts as missing.
+/// True if a connection is bound to a missing interface (down or absent). Before the interfaces are known, none counts
+/// as missing.
 #[must_use]
 pub fn is_bound_to_nothing(ctrl: &KernelController, links: &Links) -> bool {
     let up = links.named(&ctrl.host_iface).is_some_and(|interface| interface.up);
     !ctrl.host_iface.is_empty() && !links.0.is_empty() && !up
+}
+
+/// True if a connection is bound to a source address.
+#[must_use]
+pub fn has_source_address(ctrl: &KernelController) -> bool {
+    ctrl.transport.is_ip() && tid::parse_ip(&ctrl.host_traddr).is_some()
+}
+
+/// True if a connection is bound to a missing interface, or to a source address that no interface has. While it is not
+/// live, the kernel cannot restore it before the interface or the address returns.
+#[must_use]
+pub fn lacks_source(ctrl: &KernelController, links: &Links) -> bool {
+    is_bound_to_nothing(ctrl, links) || (has_source_address(ctrl) && is_missing_address(ctrl, links))
+}
+
+/// True if a connection lacks its source, while a new one for `tid` would not: `tid` asks for another source or for
+/// none.
+#[must_use]
+pub fn is_replaceable(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    lacks_source(ctrl, links) && !lacks_source(&KernelController::asked_for_by(tid, ctrl.ctrl), links)
+}
+
+/// Link-local addresses exist on every interface: if one is specified, the address must be on that one. All loopback
+/// addresses are this host's, although only one is assigned.
+fn is_missing_address(ctrl: &KernelController, links: &Links) -> bool {
+    let Some((address, _)) = tid::parse_ip(&ctrl.host_traddr) else { return false };
+    let owns = |interface: &Interface| interface.addresses.contains(&address);
+    let is_there = match scope(&ctrl.host_traddr, &ctrl.host_iface) {
+        Some(interface) => links.named(name_of(interface, links)).is_some_and(owns),
+        None => links.0.iter().any(owns),
+    };
+    !links.0.is_empty() && !address.is_loopback() && !address.is_unspecified() && !is_there
 }
 
 /// The connection that serves `tid` and may be adopted. A connection with the same host-iface comes first, because no

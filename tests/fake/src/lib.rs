@@ -73,7 +73,7 @@ pub use stacd::connector::Connector;
 pub use stafd::finder::Finder;
 pub use start::Program;
 pub use states::{earlier_state, lacking};
-pub use tids::{HOST, RENAMED, as_host, at_port, dc, io, on_iface};
+pub use tids::{HOST, RENAMED, as_host, at_port, dc, from_address, io, on_iface};
 
 /// A kind of effect whose answers can be held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

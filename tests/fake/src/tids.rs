@@ -34,6 +34,12 @@ pub fn on_iface(host_iface: &str, tid: &Tid) -> Tid {
     Tid::new(TidParts { host_iface: host_iface.into(), ..tid.parts().clone() })
 }
 
+/// The same TID, from that source address.
+#[must_use]
+pub fn from_address(host_traddr: &str, tid: &Tid) -> Tid {
+    Tid::new(TidParts { host_traddr: host_traddr.into(), ..tid.parts().clone() })
+}
+
 /// The same TID with that port.
 #[must_use]
 pub fn at_port(trsvcid: &str, tid: &Tid) -> Tid {

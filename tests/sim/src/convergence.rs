@@ -115,7 +115,7 @@ impl World {
         let mut seen = BTreeSet::new();
         for known in self.kernel.controllers.iter().filter(of_stafd) {
             let (target, name) = (known.target, what(known.target, None));
-            if !seen.insert((target, self.path(known))) {
+            if !known.stranded && !seen.insert((target, self.path(known))) {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
             let is_expected = expected.iter().any(|(at, via)| *at == target && known.may_use(*via));
@@ -213,7 +213,7 @@ impl World {
             if (boots || is_last_to_system) && self.excluded_ioc(known.target, subsystem, known.via) {
                 continue;
             }
-            if !seen.insert((known.target, subsystem, self.path(known))) {
+            if !known.stranded && !seen.insert((known.target, subsystem, self.path(known))) {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
             if boots || !self.oracle.lost_state.is_empty() || is_of(&expected, known) {
@@ -239,10 +239,11 @@ impl World {
         if self.oracle.unbound_is_apart { known.via } else { Some(known.over) }
     }
 
-    /// True for a connection that an exclusion does not match itself, and for one that took another path after its
-    /// controller was given to another connection. Nothing is disconnected for such a reason.
+    /// True for a connection that an exclusion does not match itself, for one that took another path after its
+    /// controller was given to another connection, and for one that could be replaced while its interface was missing.
+    /// Nothing is disconnected for such a reason.
     fn is_left_alone(&self, known: &SimController) -> bool {
-        self.oracle.spared.contains(&known.shown.ctrl) || known.moved
+        self.oracle.spared.contains(&known.shown.ctrl) || known.moved || known.stranded
     }
 
     /// The connections of stacd whose members all depend on mDNS alone or are being removed. They need not count as other

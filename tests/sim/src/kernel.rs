@@ -10,7 +10,7 @@ use libstas::core::{
     HostEvent, KernelController, OsError, Owner, Snapshot, Time, Uevent, UeventKind, Usage, matching,
 };
 use libstas::nvme::connect::{OptionError, host_id_for};
-use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
+use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid, TidParts};
 use uuid::Uuid;
 
 use crate::fabric::TargetState;
@@ -49,6 +49,10 @@ pub(crate) struct SimController {
     pub(crate) shown: KernelController,
     pub(crate) target: Target,
     pub(crate) via: Via,
+    /// The interface with the source address that it is bound to (host_traddr).
+    from: Via,
+    /// True if its interface or its source address was missing while it was down: the daemons may have replaced it.
+    pub(crate) stranded: bool,
     /// The interface of its last connection.
     pub(crate) over: Iface,
     /// True if an earlier connection of it used another interface.
@@ -87,6 +91,11 @@ impl SimController {
     /// True when the connection uses that interface, or may appear to while its own interface is missing.
     pub(crate) fn may_use(&self, via: Via) -> bool {
         via.is_none() || self.via.is_none() || self.via == via
+    }
+
+    /// The interface that it cannot do without.
+    fn bound_to(&self) -> Via {
+        self.via.or(self.from)
     }
 
     /// True when both use the same interface.
@@ -289,7 +298,9 @@ impl World {
             },
             target,
             via: Iface::of(&tid.host_iface),
-            over: Iface::of(&tid.host_iface).unwrap_or(self.route),
+            from: Iface::with_address(&tid.host_traddr),
+            stranded: false,
+            over: source_of(tid).unwrap_or(self.route),
             moved: false,
             subsystem,
             origin,
@@ -316,7 +327,7 @@ impl World {
         known.shown.state = CtrlState::Live;
         // As in kernels 6.7 to 6.11: unknown until the controller is live for the first time.
         known.shown.encrypted = Some(false);
-        let over = known.via.unwrap_or(route);
+        let over = known.bound_to().unwrap_or(route);
         known.moved |= over != std::mem::replace(&mut known.over, over);
         known.shown.src_addr = Some(known.over.address());
         (known.epoch, known.up_since, known.down_since, known.armed) = (known.epoch + 1, Some(now), None, true);
@@ -606,7 +617,7 @@ impl World {
     pub(crate) fn reconnects(&mut self, ctrl: CtrlRef, epoch: u64) {
         let is_down = |known: &&SimController| known.epoch == epoch && known.shown.state == CtrlState::Connecting;
         let Some(known) = self.kernel.get(ctrl).filter(is_down) else { return };
-        let (target, via) = (known.target, known.via);
+        let (target, via) = (known.target, known.bound_to());
         if self.is_reachable(known) && !self.accepts_key_of(known) {
             self.refused_for_its_key(ctrl);
             self.remove(ctrl);
@@ -634,6 +645,11 @@ impl World {
     /// Connects by hand, without the connect queue of the daemons, sometimes with an owner (`nvme connect
     /// --owner=NAME`).
     pub(crate) fn connect_by_hand(&mut self, tid: &Tid, kato: u32) -> Option<CtrlRef> {
+        let from = self.streams.stream("source address").percent(30).then_some(self.route);
+        let tid = match from.filter(|_| tid.host_iface.is_empty()) {
+            Some(from) => &Tid::new(TidParts { host_traddr: from.address().to_string(), ..tid.parts().clone() }),
+            None => tid,
+        };
         let ctrl = self.connect_without_queue(tid, kato, Origin::Hand)?;
         let owned = self.streams.stream("owner").percent(30);
         if let Some(known) = self.kernel.get_mut(ctrl).filter(|_| owned) {
@@ -677,7 +693,7 @@ impl World {
         let same = |known: &SimController| !known.is_being_deleted() && known.shown.tid() == *tid;
         let exists = io && self.kernel.controllers.iter().any(same);
         if exists
-            || !self.has_route(Iface::of(&tid.host_iface))
+            || !self.has_route(source_of(tid))
             || !self.fabric.takes(target, Subsystem::of(&tid.subsysnqn))
             || io && !self.keys.agree()
         {
@@ -718,7 +734,7 @@ impl World {
     }
 
     pub(crate) fn is_reachable(&self, known: &SimController) -> bool {
-        self.has_route(known.via) && self.fabric.takes(known.target, known.subsystem)
+        self.has_route(known.bound_to()) && self.fabric.takes(known.target, known.subsystem)
     }
 
     /// The kernel notices a missing interface when the keep-alive of a connection expires, if it is still missing then.
@@ -733,9 +749,21 @@ impl World {
         }
     }
 
+    /// Marks the connections that are down because of a missing interface.
+    pub(crate) fn mark_stranded(&mut self, iface: Iface) {
+        for known in &mut self.kernel.controllers {
+            known.stranded |= known.bound_to() == Some(iface) && known.shown.state == CtrlState::Connecting;
+        }
+    }
+
     pub(crate) fn describe(&self, ctrl: CtrlRef) -> String {
         self.kernel.get(ctrl).map_or_else(|| "gone".into(), |known| crate::names::short(&known.shown.tid()))
     }
+}
+
+/// The interface that a TID asks for by its name or its address.
+fn source_of(tid: &Tid) -> Via {
+    Iface::of(&tid.host_iface).or_else(|| Iface::with_address(&tid.host_traddr))
 }
 
 /// The visible attributes of a controller: they are not filled in all at once.

@@ -339,6 +339,7 @@ impl World {
         *times -= 1;
         if *times == 0 {
             self.mdns_net.gone.remove(&iface);
+            self.mark_stranded(iface);
             trace!(self, "{iface} is back");
             self.links_change();
             // Changes of the meantime are reported now to the connections that have survived.

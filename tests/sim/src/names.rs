@@ -57,6 +57,12 @@ impl Iface {
         Self::ALL.into_iter().find(|iface| iface.name() == name)
     }
 
+    /// The interface with that address.
+    #[must_use]
+    pub fn with_address(address: &str) -> Via {
+        Self::ALL.into_iter().find(|iface| iface.address().to_string() == address)
+    }
+
     /// Its interface index.
     #[must_use]
     pub fn index(self) -> u32 {

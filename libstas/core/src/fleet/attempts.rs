@@ -166,7 +166,7 @@ impl Fleet {
         self.handle_rejected(ctx, ended.rejected);
         self.take_snapshot(ctx, report.snapshot);
         let same_identity = self.is_identity(&identity);
-        let passed_over = matches!(report.outcome, ConnectOutcome::Found(ctrl) if !self.may_hold(ctrl));
+        let passed_over = matches!(report.outcome, ConnectOutcome::Found(ctrl) if !self.may_hold(ctrl, &tid));
         let Some(member) = self.members.get_mut(&tid) else { return };
         let outdated = member.want.parameters != parameters || !same_identity;
         match &report.outcome {
@@ -228,7 +228,9 @@ impl Fleet {
             .inventory
             .iter()
             .filter(|other| other.ctrl != ctrl && other.is_live() && other.ctrl.inode < ctrl.inode)
-            .filter(|other| self.may_hold(other.ctrl) && !matches!(self.ownership(other.ctrl), Ownership::Other(_)))
+            .filter(|other| {
+                self.may_hold(other.ctrl, tid) && !matches!(self.ownership(other.ctrl), Ownership::Other(_))
+            })
             .find(|other| {
                 matching::may_be_taken_over(other, discovery) && matching::is_known_to_serve(other, tid, &self.links)
             })
@@ -244,11 +246,11 @@ impl Fleet {
         }
     }
 
-    /// True for a connection that exists, is not being disconnected by this daemon, and may be adopted.
-    fn may_hold(&self, ctrl: CtrlRef) -> bool {
+    /// True for a connection that exists, is not being disconnected by this daemon, and may be adopted for a controller.
+    fn may_hold(&self, ctrl: CtrlRef, tid: &Tid) -> bool {
         let going = self.disconnecting.values().any(|going| *going == ctrl);
         // A connection that is gone already is held until the snapshot shows that it is gone.
-        !going && self.inventory.get(ctrl).is_none_or(|kernel| self.is_usable(kernel))
+        !going && self.inventory.get(ctrl).is_none_or(|kernel| self.is_usable(kernel, tid))
     }
 
     /// Remembers whether the connection that a member holds is encrypted, if that is known.

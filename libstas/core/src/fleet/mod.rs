@@ -11,6 +11,7 @@ mod owning;
 mod removal;
 mod rotation;
 mod snapshots;
+mod stranded;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,6 +102,7 @@ pub struct Fleet {
     /// The host ID that was logged because new connections have it instead of the configured one.
     reported_host_id: Option<Uuid>,
     rotation: rotation::Rotation,
+    stranded: stranded::Stranded,
     /// Members to re-examine by [`Fleet::work`].
     dirty: BTreeSet<Tid>,
     /// What happened to members and was not returned to the daemon yet.
@@ -163,6 +165,7 @@ impl Fleet {
             encrypted: BTreeSet::new(),
             reported_host_id: None,
             rotation: rotation::Rotation::default(),
+            stranded: stranded::Stranded::default(),
             dirty: BTreeSet::new(),
             reports: Vec::new(),
             config_lines: ConfigLines::default(),
@@ -550,7 +553,7 @@ impl Fleet {
     /// restart. Otherwise that connection would stay ours, but no member would use it.
     fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
         let disconnecting: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
-        let is_usable = |ctrl: &&KernelController| !disconnecting.contains(&ctrl.ctrl) && self.is_usable(ctrl);
+        let is_usable = |ctrl: &&KernelController| !disconnecting.contains(&ctrl.ctrl) && self.is_usable(ctrl, tid);
         let held = self.inventory.iter().filter(|ctrl| self.held_before(tid, ctrl.ctrl)).filter(is_usable);
         let discovery = self.kind == Kind::Discovery;
         let best = matching::best(held, tid, &self.links, discovery);
@@ -568,6 +571,7 @@ impl Fleet {
             self.dirty.extend(self.members.keys().cloned());
         }
         self.links = Arc::clone(links);
+        self.note_stranded(ctx.now);
         if improved {
             self.network_improved(ctx);
         }

@@ -6,7 +6,7 @@ use super::{Fleet, Kind, Report};
 use crate::conf::InUse;
 use crate::context::Context;
 use crate::effect::{HostEffect, Level};
-use crate::kernel::{CtrlState, Gained, KernelController, Owner};
+use crate::kernel::{Gained, KernelController, Owner};
 use crate::member::{Member, RemovalPolicy};
 use crate::ownership::{Cause, Decision, Instance, Ownership, Reason, Rules, SavedParameters, Scope, Why, decide};
 use crate::trust::Trust;
@@ -116,17 +116,18 @@ impl Fleet {
         Some(instance.parameters.as_ref()?.with_secrets_of(wanted))
     }
 
-    /// True when a connection may be adopted: no exclusion matches it, and it is not bound to a missing interface.
-    pub(super) fn is_usable(&self, kernel: &KernelController) -> bool {
-        let ours = self.ownership(kernel.ctrl) == Ownership::Ours;
-        self.rules.exclusions.matching_connection(kernel).is_none()
-            && matching::may_be_adopted(kernel, ours, &self.links)
+    /// True when a connection may be adopted for a controller: no exclusion matches it, and the kernel can restore it
+    /// if it is down.
+    pub(super) fn is_usable(&self, kernel: &KernelController, tid: &Tid) -> bool {
+        self.rules.exclusions.matching_connection(kernel).is_none() && !self.is_stranded(kernel, tid)
     }
 
     /// True if it cannot be decided yet whether a connection of another program may be adopted: it is not live and is
-    /// bound to an interface, and the interfaces are unknown. It may be adopted only if its interface is up.
+    /// bound to an interface or a source address, and the interfaces are unknown.
     pub(super) fn depends_on_links(&self, ctrl: CtrlRef) -> bool {
-        let is_bound = |kernel: &KernelController| !kernel.host_iface.is_empty() && !kernel.is_live();
+        let is_bound = |kernel: &KernelController| {
+            !kernel.is_live() && (!kernel.host_iface.is_empty() || matching::has_source_address(kernel))
+        };
         self.links.0.is_empty()
             && self.inventory.get(ctrl).is_some_and(is_bound)
             && self.ownership(ctrl) != Ownership::Ours
@@ -141,7 +142,7 @@ impl Fleet {
             kernel.is_live()
                 && matching::may_be_taken_over(kernel, discovery)
                 && !held.contains(&kernel.ctrl)
-                && self.is_usable(kernel)
+                && self.rules.exclusions.matching_connection(kernel).is_none()
         };
         self.inventory.iter().filter(is_adoptable).collect()
     }
@@ -149,7 +150,7 @@ impl Fleet {
     /// The connections that serve a controller but are not adopted for it.
     pub(super) fn passed_over_for(&self, tid: &Tid) -> BTreeSet<CtrlRef> {
         let serving = self.inventory.iter().filter(|kernel| matching::serves(kernel, tid, &self.links));
-        serving.filter(|kernel| !self.is_usable(kernel)).map(|kernel| kernel.ctrl).collect()
+        serving.filter(|kernel| !self.is_usable(kernel, tid)).map(|kernel| kernel.ctrl).collect()
     }
 
     /// The connection that a controller had when the state was saved, or that the registry has recorded for it since
@@ -343,30 +344,8 @@ impl Fleet {
         }
     }
 
-    /// Releases connections that are not ours and that the kernel reconnects over a missing interface. Their
-    /// controllers may be reachable over another interface, and get connections of their own. A controller that is
-    /// wanted on the missing interface itself keeps its connection.
-    pub(super) fn release_what_lost_its_interface(&mut self, ctx: &mut Context<'_>) {
-        let stranded = |tid: &Tid, ctrl: CtrlRef| {
-            let kernel = self.inventory.get(ctrl)?;
-            let is_retried =
-                kernel.state == CtrlState::Connecting && matching::is_bound_to_nothing(kernel, &self.links);
-            let is_elsewhere = tid.host_iface != kernel.host_iface && self.ownership(ctrl) != Ownership::Ours;
-            (is_retried && is_elsewhere).then(|| (tid.clone(), ctrl, kernel.host_iface.clone()))
-        };
-        let wanted = self.members.iter().filter(|(_, member)| member.is_wanted());
-        let stranded: Vec<_> = wanted.filter_map(|(tid, member)| stranded(tid, member.ctrl()?)).collect();
-        for (tid, ctrl, iface) in stranded {
-            let text = format!(
-                "{ctrl} of another program is not live, and its interface {iface} is down or absent; it stays as it is; \
-                 connecting another"
-            );
-            self.release(ctx, &[tid], ctrl, &text);
-        }
-    }
-
     /// Makes these members stop using their connection, without disconnecting it. They get another one.
-    fn release(&mut self, ctx: &mut Context<'_>, tids: &[Tid], ctrl: CtrlRef, text: &str) {
+    pub(super) fn release(&mut self, ctx: &mut Context<'_>, tids: &[Tid], ctrl: CtrlRef, text: &str) {
         for tid in tids {
             let Some(member) = self.members.get_mut(tid) else { continue };
             member.release();

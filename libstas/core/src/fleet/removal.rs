@@ -162,7 +162,7 @@ impl Fleet {
             kernel.is_some_and(|kernel| {
                 matching::may_be_taken_over(kernel, discovery)
                     && matching::serves(kernel, other, &self.links)
-                    && self.is_usable(kernel)
+                    && self.is_usable(kernel, other)
             })
         };
         let live = |ctrl| self.inventory.get(ctrl).is_some_and(super::KernelController::is_live);

@@ -176,7 +176,8 @@ impl Fleet {
         }
         self.note_encryption_of_held();
         self.release_what_no_longer_serves(ctx);
-        self.release_what_lost_its_interface(ctx);
+        self.note_stranded(ctx.now);
+        self.release_what_is_stranded(ctx);
         self.mark_unclaimed_dirty();
         let news = appeared.iter().chain(&identified).chain(&came_up);
         let news: Vec<_> = news.filter_map(|ctrl| self.inventory.get(*ctrl)).collect();
@@ -217,7 +218,9 @@ impl Fleet {
             ctx.timers.set_once(Timer::SnapshotAnswer, ctx.now + SNAPSHOT_DEADLINE);
         } else if self.snapshots.started {
             let every = self.rotation.snapshot_interval().unwrap_or(SNAPSHOT_INTERVAL);
-            let at = self.snapshots.last.unwrap_or(ctx.now) + every;
+            let last = self.snapshots.last.unwrap_or(ctx.now);
+            let at = last + every;
+            let at = self.stranded.next_after(last).map_or(at, |end| end.min(at));
             if ctx.timers.get(&Timer::Snapshot).is_none_or(|planned| at < planned) {
                 ctx.timers.set(Timer::Snapshot, at);
             }

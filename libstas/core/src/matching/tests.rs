@@ -113,6 +113,53 @@ fn a_source_address_is_compared_with_the_best_that_is_known() {
     assert!(!serve(&known("", "", "eth1"), wanted));
 }
 
+/// The host side of a connection (host-iface, host-traddr), and whether it lacks its source.
+const SOURCES: &[([&str; 2], bool)] = &[
+    (["", ""], false),
+    (["eth0", ""], false),
+    (["eth7", ""], true),
+    (["", "192.0.2.10"], false),
+    (["", "::ffff:192.0.2.10"], false),
+    (["", "192.0.2.77"], true),
+    (["", "::ffff:192.0.2.77"], true),
+    (["", "[2001:DB8:0::1]"], true),
+    (["", "fe80::5"], false),
+    (["", "fe80:0::5%eth0"], false),
+    (["", "fe80::5%1"], false),
+    (["", "fe80::5%eth1"], true),
+    (["eth0", "fe80::5"], false),
+    (["eth1", "fe80::5"], true),
+    (["eth0", "192.0.2.20"], false),
+    (["", "127.0.0.9"], false),
+    (["", "::"], false),
+    (["", "no address"], false),
+];
+
+#[test]
+fn a_source_is_missing_only_if_the_interfaces_are_known_and_none_has_it() {
+    let mut links = links();
+    links.0[0].addresses.push("fe80::5".parse().unwrap());
+    let from = |[iface, address]: [&str; 2]| KernelController {
+        host_iface: iface.into(),
+        host_traddr: address.into(),
+        ..kernel()
+    };
+    let wanted = |[iface, address]: [&str; 2]| {
+        Tid::new(TidParts { host_iface: iface.into(), host_traddr: address.into(), ..tid() })
+    };
+    for (source, lacks) in SOURCES {
+        assert_eq!(lacks_source(&from(*source), &links), *lacks, "{source:?}");
+        assert_eq!(is_replaceable(&from(*source), &wanted(["", ""]), &links), *lacks, "{source:?}");
+        assert!(!is_replaceable(&from(*source), &wanted(*source), &links), "{source:?} is wanted itself");
+        assert!(!lacks_source(&from(*source), &Links::default()), "{source:?}");
+    }
+    let fc = KernelController { transport: Transport::Fc, ..from(["", "nn-0x1:pn-0x2"]) };
+    assert!(!lacks_source(&fc, &links));
+    links.0[0].up = false;
+    assert!(lacks_source(&from(["eth0", ""]), &links));
+    assert!(!lacks_source(&from(["", "192.0.2.10"]), &links), "it still has the address");
+}
+
 #[test]
 fn what_is_on_its_way_out_or_only_passing_by_is_not_taken_over() {
     for state in [CtrlState::Deleting, CtrlState::Dead] {
