@@ -2,9 +2,9 @@
 //!
 //! mDNS is unauthenticated, and one log page can refer to any number of discovery controllers. Members and the
 //! controllers of the saved state are never refused: what is connected now, or was connected in an earlier run, is
-//! kept. Nor is a controller with a live connection of another program, such as an earlier version. A refused candidate stays listed by its source, and is admitted when the number falls below the limit.
-//! Announced controllers whose connect has failed do not count. So a candidate that answers is connected even if many
-//! others do not answer.
+//! kept. Nor is a controller refused that another program, such as an earlier version, has connected. A refused candidate
+//! stays listed by its source, and is admitted when the number falls below the limit. Announced controllers whose
+//! connect has failed do not count. So a candidate that answers is connected even if many others do not answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
