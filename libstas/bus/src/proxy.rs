@@ -100,10 +100,10 @@ pub trait Staf {
 }
 
 impl StafProxy<'_> {
-    /// Creates a proxy for a tool: at the name that [`tool_name`] chooses.
+    /// Creates a proxy for a tool: at the name that `tool_name` chooses.
     ///
     /// # Errors
-    /// As [`tool_name`].
+    /// As `tool_name`.
     pub async fn of_stafd(connection: &Connection) -> zbus::Result<StafProxy<'static>> {
         Self::at(connection, tool_name(connection, &STAFD).await?).await
     }
@@ -202,10 +202,10 @@ pub trait Stac {
 }
 
 impl StacProxy<'_> {
-    /// Creates a proxy for a tool: at the name that [`tool_name`] chooses.
+    /// Creates a proxy for a tool: at the name that `tool_name` chooses.
     ///
     /// # Errors
-    /// As [`tool_name`].
+    /// As `tool_name`.
     pub async fn of_stacd(connection: &Connection) -> zbus::Result<StacProxy<'static>> {
         StacProxy::builder(connection).destination(tool_name(connection, &STACD).await?).build().await
     }
@@ -274,10 +274,10 @@ pub trait Debug {
 }
 
 impl DebugProxy<'_> {
-    /// Creates a proxy for stafd's debug interface, for a tool: at the name that [`tool_name`] chooses.
+    /// Creates a proxy for stafd's debug interface, for a tool: at the name that `tool_name` chooses.
     ///
     /// # Errors
-    /// As [`tool_name`].
+    /// As `tool_name`.
     pub async fn of_stafd(connection: &Connection) -> zbus::Result<DebugProxy<'static>> {
         Self::at(connection, &STAFD, tool_name(connection, &STAFD).await?).await
     }
@@ -285,7 +285,7 @@ impl DebugProxy<'_> {
     /// As [`DebugProxy::of_stafd`], for stacd.
     ///
     /// # Errors
-    /// As [`tool_name`].
+    /// As `tool_name`.
     pub async fn of_stacd(connection: &Connection) -> zbus::Result<DebugProxy<'static>> {
         Self::at(connection, &STACD, tool_name(connection, &STACD).await?).await
     }
