@@ -18,6 +18,8 @@ use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::state::{Saver, StateFile};
 use libstas::daemon::systemd::Systemd;
 use libstas::daemon::{seed, signals};
+use libstas::linux::Roots;
+use libstas::linux::admin::{Admin, SOCKET};
 use stafd::api::{Refreshes, Staf, StafDebug, StafRoot};
 use stafd::finder::Finder;
 use stafd::shell::StafdShell;
@@ -53,6 +55,8 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let files = Files::read(&arguments.conf_file, Path::new(SYS_CONF), parse, state_file.saved_conf())?;
     journal.set_tron(arguments.tron || files.conf().tron);
 
+    // systemd starts stas-admin meanwhile.
+    let admin = Admin::new(Roots::default(), Some(SOCKET.into()));
     // The bus names first: they stop a second stafd. STAF_ROOT_NAME is requested before STAF_NAME: stacd looks for it
     // when STAF_NAME appears.
     let (finder, event_inbox) = channel();
@@ -78,7 +82,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let saver = Saver::start(state_file.clone())?;
     let first = vec![Finder::boot_tables(files.boot_tables()), Finder::configured(files.settings())];
     let shell = StafdShell {
-        host: StafdHost::start(finder.clone())?,
+        host: StafdHost::start(finder.clone(), admin)?,
         finder,
         connection: root_connection,
         announcements,

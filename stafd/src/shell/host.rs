@@ -3,8 +3,7 @@
 use libstas::core::browse::BrowseCommand;
 use libstas::core::{AdminError, CtrlRef, Dctype, Host, HostEffect, HostEvent};
 use libstas::daemon::event_loop::Handle;
-use libstas::linux::Roots;
-use libstas::linux::admin::{self, Admin};
+use libstas::linux::admin::Admin;
 use libstas::linux::effects::{LinuxHost, Setup, StartError};
 use libstas::net::SOCKET;
 use libstas::net::browser::Browser;
@@ -24,11 +23,11 @@ pub struct StafdHost {
 }
 
 impl StafdHost {
-    /// Starts watching the kernel; events are sent to the finder.
+    /// Starts watching the kernel; events are sent to the finder. `admin` executes the admin commands.
     ///
     /// # Errors
     /// Fails if the kernel cannot be watched.
-    pub fn start(finder: Handle<Finder>) -> Result<Self, StartError> {
+    pub fn start(finder: Handle<Finder>, admin: Admin) -> Result<Self, StartError> {
         let events = finder.clone();
         let browser = Browser::start(SOCKET.into(), move |heard| {
             let events = events.clone();
@@ -39,11 +38,7 @@ impl StafdHost {
             }
         });
         let tell = move |event: HostEvent| finder.post(Event::Host(event));
-        Ok(Self {
-            linux: LinuxHost::start(Setup::default(), tell)?,
-            admin: Admin::new(Roots::default(), Some(admin::SOCKET.into())),
-            browser,
-        })
+        Ok(Self { linux: LinuxHost::start(Setup::default(), tell)?, admin, browser })
     }
 }
 
@@ -139,6 +134,7 @@ mod tests {
     use libstas::nvme::{HostIdentity, Tid, TidParts, Transport};
 
     use super::*;
+    use libstas::linux::Roots;
 
     fn request(host_id: &str, ask_type: bool) -> RegisterRequest {
         let host_nqn = "nqn.2014-08.org.example:h";
