@@ -61,7 +61,7 @@ impl Client {
                 Err(Lost::Ended) => self.give_up(&link),
             }
         }
-        Err(failed("stas-admin has ended before it answered (journalctl -t stas-admin)".to_owned()))
+        Err(failed("stas-admin has ended or gave no valid answer, twice (see `journalctl -t stas-admin`)".to_owned()))
     }
 
     /// Executes a command in this process, which may lack the capability.
@@ -142,7 +142,7 @@ impl Link {
         lock(&self.waiting).is_none()
     }
 
-    /// Ends the connection. Whoever waits for an answer is told.
+    /// Ends the connection. The threads that wait for an answer get [`Lost::Ended`].
     fn end(&self) {
         *lock(&self.waiting) = None;
         // Fails if the other side has closed it.
@@ -160,7 +160,7 @@ impl Link {
             wire::write(&mut &self.stream, &request, data).map_err(|_| Lost::Ended)?;
         }
         match answer.recv_timeout(limit) {
-            Ok(Ok(data)) if data.len() != task.answer_max() => Err(Lost::Ended),
+            Ok(Ok(data)) if data.len() != task.answer_len() => Err(Lost::Ended),
             Ok(arrived) => Ok(arrived),
             Err(RecvTimeoutError::Timeout) => Err(Lost::Silent),
             Err(RecvTimeoutError::Disconnected) => Err(Lost::Ended),

@@ -14,18 +14,26 @@ use crate::unsafe_calls::{Data, admin_command};
 use stas_core::{AdminError, CtrlRef, CtrlState, OsError};
 use stas_nvme::admin::CommandError;
 
-/// Executes a command. `data` is sent to the controller. Returns the controller's data.
+/// Executes the commands of a task, up to the first that fails. `data` is sent to the controller. Returns the
+/// controller's data.
 pub(super) fn execute(roots: &Roots, ctrl: CtrlRef, task: Task, data: &[u8]) -> Result<Vec<u8>, AdminError> {
     let refused = || AdminError::Command(CommandError::Host(format!("{task:?} is not permitted")));
-    let command = task.command(data.len()).ok_or_else(refused)?;
+    let commands = task.commands(data.len()).ok_or_else(refused)?;
     let device = open(roots, ctrl)?;
-    let mut answer = vec![0; task.answer_max()];
-    let transfer = if answer.is_empty() { Data::Out(data) } else { Data::In(&mut answer) };
-    match admin_command(&device, command, transfer) {
-        Ok(status) if status.code() == 0 => Ok(answer),
-        Ok(status) => Err(CommandError::Status(status).into()),
-        Err(error) => Err(CommandError::Host(error.to_string()).into()),
+    let mut answer = vec![0; task.answer_len()];
+    let mut rest = answer.as_mut_slice();
+    for command in commands {
+        let length = if task.answer_len() == 0 { 0 } else { command.len as usize };
+        let (part, after) = std::mem::take(&mut rest).split_at_mut_checked(length).ok_or_else(refused)?;
+        rest = after;
+        let transfer = if length == 0 { Data::Out(data) } else { Data::In(part) };
+        match admin_command(&device, command, transfer) {
+            Ok(status) if status.code() == 0 => {}
+            Ok(status) => return Err(CommandError::Status(status).into()),
+            Err(error) => return Err(CommandError::Host(error.to_string()).into()),
+        }
     }
+    Ok(answer)
 }
 
 /// Opens the device node of a live controller.

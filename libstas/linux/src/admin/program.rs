@@ -1,6 +1,6 @@
 //! The program stas-admin: executes the admin commands of stafd, and has no other task.
 //!
-//! It is the only process of nvme-stas with CAP_SYS_ADMIN. It does not parse what a controller returns.
+//! It has the capability CAP_SYS_ADMIN, which stafd and stacd do not have. It does not parse what a controller returns.
 
 use std::io::{self, BufReader, Read, Write};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ pub fn serve(requests: impl Read, answers: impl Write + Send + 'static, roots: &
     let queues = Queues::default();
     let mut requests = BufReader::new(requests);
     while let Some((Request { id, ctrl, task }, data)) = wire::read(&mut requests)? {
-        if task.command(data.len()).is_none() {
+        if task.commands(data.len()).is_none() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{task:?} is not permitted")));
         }
         let (answers, roots) = (answers.clone(), roots.clone());

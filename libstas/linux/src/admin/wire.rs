@@ -14,7 +14,7 @@ use stas_nvme::{log_page, supported};
 
 /// Longest head in bytes.
 const HEAD_MAX: usize = 4096;
-/// Maximum length of the data of a record in bytes. A registration has about 2 KiB, a part of a log page 4 KiB.
+/// Maximum length of the data of a record in bytes. A registration has about 2 KiB, a part of a log page up to 64 KiB.
 pub(super) const DATA_MAX: usize = 64 * 1024;
 /// Longest error message in bytes.
 const ERROR_MAX: usize = 512;
@@ -44,24 +44,29 @@ pub(super) enum Task {
 }
 
 impl Task {
-    /// The command for a request with this much data. `None` if stafd sends no such command.
-    pub(super) fn command(self, data: usize) -> Option<Command> {
+    /// The commands for a request with this much data. `None` if stafd sends no such request.
+    pub(super) fn commands(self, data: usize) -> Option<Vec<Command>> {
         match self {
-            Self::Identify {} => (data == 0).then(Command::identify_controller),
+            Self::Identify {} => (data == 0).then(|| vec![Command::identify_controller()]),
             Self::GetLogPage { lid, lsp, offset, len } => {
                 let is_known = [log_page::LID, supported::LID].contains(&lid);
-                let is_whole = (1..=TRANSFER_MAX).contains(&len) && len % 4 == 0 && offset % 4 == 0;
-                (data == 0 && is_known && is_whole).then(|| Command::get_log_page(lid, lsp, offset, len))
+                let is_whole = (1..=log_page::PART_MAX).contains(&len) && len % 4 == 0 && offset % 4 == 0;
+                offset.checked_add(len.into()).filter(|_| data == 0 && is_known && is_whole)?;
+                let command = |at: u32| {
+                    let transfer = TRANSFER_MAX.min(len - at);
+                    Command::get_log_page(lid, lsp, offset + u64::from(at), transfer)
+                };
+                Some((0..len).step_by(TRANSFER_MAX as usize).map(command).collect())
             }
             Self::ManageDiscoveryInformation { task } => {
                 let length = u32::try_from(data).ok().filter(|length| *length > 0)?;
-                Some(Command::discovery_information_management(DimTask::from_number(task)?, length))
+                Some(vec![Command::discovery_information_management(DimTask::from_number(task)?, length)])
             }
         }
     }
 
-    /// Maximum length of the answer in bytes.
-    pub(super) fn answer_max(self) -> usize {
+    /// Length of the data of a successful answer in bytes.
+    pub(super) fn answer_len(self) -> usize {
         match self {
             Self::Identify {} => 4096,
             Self::GetLogPage { len, .. } => len as usize,
@@ -223,11 +228,11 @@ mod tests {
         /// Whatever a request says, only the commands of stafd can result.
         #[test]
         fn no_other_command_can_be_expressed(
-            lid: u8, lsp: u8, offset: u64, len in prop_oneof![0..10_000_u32, any::<u32>()], task: u8, data in 0..DATA_MAX,
+            lid: u8, lsp: u8, offset: u64, len in prop_oneof![0..20_000_u32, any::<u32>()], task: u8, data in 0..DATA_MAX,
         ) {
             let tasks =
                 [Task::Identify {}, Task::GetLogPage { lid, lsp, offset, len }, Task::ManageDiscoveryInformation { task }];
-            for command in tasks.iter().filter_map(|task| task.command(data)) {
+            for command in tasks.iter().filter_map(|task| task.commands(data)).flatten() {
                 let is_known = match command.opcode {
                     0x02 => [0x00, 0x70].contains(&(command.cdw[0] & 0xff)) && command.len <= 4096,
                     0x06 => command.cdw == [1, 0, 0, 0, 0, 0] && command.len == 4096,
@@ -236,6 +241,24 @@ mod tests {
                 };
                 prop_assert!(is_known, "{:?}", command);
             }
+        }
+    }
+
+    #[test]
+    fn the_commands_of_a_part_are_adjacent_and_each_target_supports_their_length() {
+        for len in [4, 4096, 4100, 8192, log_page::PART_MAX] {
+            let task = Task::GetLogPage { lid: log_page::LID, lsp: 0, offset: 1024, len };
+            let mut next = 1024;
+            for Command { cdw, len, .. } in task.commands(0).unwrap() {
+                assert_eq!((u64::from(cdw[2]), cdw[3]), (next, 0));
+                assert!(len <= TRANSFER_MAX);
+                next += u64::from(len);
+            }
+            assert_eq!(next, 1024 + u64::from(len));
+        }
+        let part = |offset, len| Task::GetLogPage { lid: log_page::LID, lsp: 0, offset, len };
+        for task in [part(0, 0), part(0, log_page::PART_MAX + 4), part(0, 6), part(2, 4), part(u64::MAX - 3, 4096)] {
+            assert_eq!(task.commands(0), None, "{task:?}");
         }
     }
 

@@ -17,5 +17,5 @@ mod unclear;
 pub use codes::{AdrFam, EFlags, SecType, Subtype, TrType, Treq, UnknownWord};
 pub use entry::{DictError, ENTRY_LEN, Entry, EntryError, Field, Tsas};
 pub use page::{EXTENDED_ENTRY_LEN, HEADER_LEN, Header, LID, LSP_ALLSUBE, LSP_EXTDLPE, LSP_PLEO, LogPage, Malformed};
-pub use reader::{MAX_ENTRY_LEN, MAX_RECORDS, MAX_RESTARTS, ReadError, Reader, Step};
+pub use reader::{MAX_ENTRY_LEN, MAX_RECORDS, MAX_RESTARTS, PART_MAX, ReadError, Reader, Step};
 pub use unclear::{Candidates, Unclear};

@@ -22,14 +22,16 @@ pub const MAX_ENTRY_LEN: u32 = 16 * 1024;
 const MAX_RECFMT: u16 = 1;
 /// Shortest extended entry in bytes: one without attributes (NVMe Base 2.1, Figure 295).
 const EXTENDED_LEN: u32 = EXTENDED_ENTRY_LEN as u32;
+/// Longest part of the page that is read at once, in bytes: 16 commands of the length that every target supports.
+pub const PART_MAX: u32 = 16 * TRANSFER_MAX;
 /// Offset of TEL, the length of an extended entry, in the entry.
 const TEL: usize = 1024;
 
 /// What the caller of [`Reader`] must do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Read this part of the page and pass it to [`Reader::feed`]. At most 4096 bytes; both numbers are multiples of
-    /// four.
+    /// Read this part of the page and pass it to [`Reader::feed`]. At most [`PART_MAX`] bytes; both numbers are
+    /// multiples of four.
     Read {
         /// Offset from the start of the page in bytes.
         offset: u64,
@@ -133,7 +135,7 @@ impl Reader {
             State::Header | State::Confirm(..) => header,
             State::Entries(progress) => {
                 let left = progress.end.saturating_sub(progress.offset);
-                let len = u32::try_from(left).unwrap_or(TRANSFER_MAX).min(TRANSFER_MAX);
+                let len = u32::try_from(left).unwrap_or(PART_MAX).min(PART_MAX);
                 Step::Read { offset: progress.offset, len }
             }
             State::Done(result) => Step::Done(result.clone()),

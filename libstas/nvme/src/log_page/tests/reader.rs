@@ -70,11 +70,11 @@ fn a_header_is_read_field_by_field() {
 }
 
 #[test]
-fn the_header_comes_first_then_entries_four_by_four_then_the_header_again() {
-    let expected = page(7, 5);
+fn the_header_comes_first_then_the_entries_in_parts_then_the_header_again() {
+    let expected = page(7, 70);
     let mut dc = Controller::with([expected.encode()]);
     assert_eq!(dc.read(), Ok(expected));
-    assert_eq!(dc.commands, [(0, 1024), (1024, 4096), (5120, 1024), (0, 1024)]);
+    assert_eq!(dc.commands, [(0, 1024), (1024, 65_536), (66_560, 6144), (0, 1024)]);
 }
 
 #[test]
@@ -255,7 +255,7 @@ proptest! {
         let mut reader = Reader::new(0);
         let mut commands = 0;
         while let Step::Read { offset, len } = reader.next() {
-            prop_assert!(len > 0 && len <= 4096 && len % 4 == 0 && offset % 4 == 0);
+            prop_assert!(len > 0 && len <= PART_MAX && len % 4 == 0 && offset % 4 == 0);
             prop_assert!(commands <= 7 * (2 + 66), "it does not end");
             let genctr = genctrs[commands % genctrs.len()];
             commands += 1;
