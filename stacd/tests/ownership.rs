@@ -1068,3 +1068,29 @@ fn carries_system(host: &mut Host, nqn: &str, is_known: bool) {
         host.send_snapshot();
     }
 }
+
+/// The line loses its host-iface while that interface is down, and no other route leads to the target.
+#[test]
+fn a_connection_that_lacks_its_interface_is_kept_while_a_listed_controller_has_no_other() {
+    for in_use in ["", "[I/O controller connection management]\nin-use=disconnect\n"] {
+        let lines = |more: &str| format!("{in_use}{}", file(&[line(A, more)]));
+        let mut host = Host::configured(&lines(";host-iface=eth1"));
+        host.set_links(links(true));
+        host.start();
+        let bound = host.ctrls()[0];
+        host.set_links(links(false));
+        host.ctrl(bound).state = CtrlState::Connecting;
+        host.send_snapshot();
+        host.wait(30);
+        host.dead.insert(TARGET.into());
+        host.configure(&lines(""));
+        host.wait(120);
+        assert_eq!((host.ctrls(), host.gone.len()), (vec![bound], 0), "{in_use}");
+        host.set_links(links(true));
+        host.ctrl(bound).state = CtrlState::Live;
+        host.wait(60);
+        assert_eq!((host.ctrls(), host.gone.len()), (vec![bound], 0), "{in_use}");
+        let member = &host.core.controller(&tid(A)).unwrap().member;
+        assert_eq!(member.kernel.as_ref().map(|kernel| kernel.ctrl), Some(bound), "{in_use}");
+    }
+}

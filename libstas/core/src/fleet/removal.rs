@@ -154,7 +154,7 @@ impl Fleet {
     }
 
     /// Whether other wanted members use this connection or need it. A member with a live connection of its own does not
-    /// need it.
+    /// need it. A member may need it although it does not use it because its source is missing: the source may return.
     fn others(&self, tid: &Tid, ctrl: CtrlRef) -> Others {
         let kernel = self.inventory.get(ctrl);
         let discovery = self.kind == Kind::Discovery;
@@ -162,7 +162,7 @@ impl Fleet {
             kernel.is_some_and(|kernel| {
                 matching::may_be_taken_over(kernel, discovery)
                     && matching::serves(kernel, other, &self.links)
-                    && self.is_usable(kernel, other)
+                    && self.rules.exclusions.matching_connection(kernel).is_none()
             })
         };
         let live = |ctrl| self.inventory.get(ctrl).is_some_and(super::KernelController::is_live);
