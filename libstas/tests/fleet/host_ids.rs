@@ -37,9 +37,42 @@ fn id_of_next(scene: &mut Scene, host_nqn: &str) -> String {
     }
 }
 
+/// The kernel refuses the next connect (EINVAL). Returns its host ID.
+fn refuse_next(scene: &mut Scene, host_nqn: &str) -> String {
+    match scene.next() {
+        Some(HostEffect::Connect { op, request }) => {
+            let error = ConnectError::Kernel { errno: 22, explanation: "another pair".into() };
+            scene.answer(op, ConnectOutcome::Failed(error));
+            host_id_for(host_nqn, &request.identity).unwrap().to_string()
+        }
+        other => panic!("expected a connect, got {other:?}"),
+    }
+}
+
 /// The log lines about host IDs since the last call.
 fn log_records(scene: &mut Scene) -> Vec<LogRecord> {
     assert_eq!(scene.next(), None);
+    log_records_so_far(scene)
+}
+
+/// Lets a minute pass. Each connect fails.
+fn wait_a_minute(scene: &mut Scene) {
+    for _ in 0..60 {
+        scene.host.wait(1);
+        while let Some(effect) = scene.next() {
+            let HostEffect::Connect { op, .. } = effect else { continue };
+            scene.fail(op);
+        }
+    }
+}
+
+/// As [`log_records`]. Connects that are under way fail.
+fn log_records_so_far(scene: &mut Scene) -> Vec<LogRecord> {
+    while let Some(effect) = scene.next() {
+        if let HostEffect::Connect { op, .. } = effect {
+            scene.fail(op);
+        }
+    }
     let records = scene.host.log_records().filter(|record| record.text.contains("host ID")).cloned().collect();
     scene.host.effects.clear();
     records
@@ -127,9 +160,12 @@ const STRANGER: &str = "nqn.of-another-host";
 const DERIVED: &str = "00000000-0000-4000-8000-000000000001";
 
 #[test]
-fn a_host_id_that_another_host_nqn_has_is_not_used() {
+fn a_host_id_that_another_host_nqn_has_is_not_used_after_the_kernel_has_refused_it() {
     let mut scene = scene(STRANGER, OWN);
     scene.want(&tid("a"), Want::default());
+    assert_eq!(id_of_next(&mut scene, HOST), OWN, "a kernel before 6.5 accepts it");
+    scene.host.wait(60);
+    assert_eq!(refuse_next(&mut scene, HOST), OWN);
     assert_eq!(id_of_next(&mut scene, HOST), DERIVED);
 }
 
@@ -138,6 +174,7 @@ fn a_host_id_that_another_host_nqn_has_is_replaced_by_one_that_no_other_has() {
     let mut scene = scene(STRANGER, OWN);
     add(&mut scene, "another", "nqn.third", DERIVED);
     scene.want(&tid("a"), Want::default());
+    refuse_next(&mut scene, HOST);
     let id = id_of_next(&mut scene, HOST);
     let of_line = HostIdentity::new(STRANGER, OWN);
     assert!(id != OWN && id != DERIVED, "{id}");
@@ -161,8 +198,10 @@ fn the_pair_that_the_kernel_has_for_the_host_nqn_is_used_as_long_as_a_connection
         scene.want(&tid("a"), Want::default());
         assert_eq!(id_of_next(&mut scene, HOST), DERIVED);
         scene.host.kernel.retain(|kernel| kernel.hostnqn != HOST);
-        let afterwards = if stranger { DERIVED } else { OWN };
-        assert_eq!((0..3).map(|_| id_of_next_after(&mut scene, 60)).last().unwrap(), afterwards);
+        assert_eq!((0..3).map(|_| id_of_next_after(&mut scene, 60)).last().unwrap(), OWN);
+        scene.host.wait(60);
+        refuse_next(&mut scene, HOST);
+        assert_eq!(id_of_next_after(&mut scene, 60), if stranger { DERIVED } else { OWN });
     }
     // Both pairs contradict each other, which kernels before 6.5 accept: the configured one with this NQN counts.
     let mut scene = scene(HOST, OWN);
@@ -178,6 +217,7 @@ fn the_host_id_of_a_line_with_a_host_nqn_of_its_own_is_not_one_that_another_host
     for holder in [STRANGER, HOST] {
         let mut scene = scene(holder, of_line);
         scene.want(&as_host(other, &tid("a")), Want::default());
+        assert_eq!(refuse_next(&mut scene, other), of_line);
         let id = id_of_next(&mut scene, other);
         assert!(id != of_line && id != OWN, "{holder}: {id}");
     }
@@ -186,21 +226,25 @@ fn the_host_id_of_a_line_with_a_host_nqn_of_its_own_is_not_one_that_another_host
 #[test]
 fn a_host_id_that_another_host_nqn_has_is_reported_once_with_the_remedy_and_so_is_its_end() {
     let mut scene = scene(STRANGER, OWN);
-    let told = log_records(&mut scene);
+    assert_eq!(log_records(&mut scene), []);
+    scene.want(&tid("a"), Want::default());
+    refuse_next(&mut scene, HOST);
+    id_of_next(&mut scene, HOST);
+    let told = log_records_so_far(&mut scene);
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].level, Level::Warning);
     for words in [OWN, STRANGER, HOST, "nvme0", "/etc/nvme/hostnqn", &format!("`echo {DERIVED} > /etc/nvme/hostid`")] {
         assert!(told[0].text.contains(words), "{words} in {told:?}");
     }
     add(&mut scene, "made", HOST, DERIVED);
-    scene.host.wait(60);
-    assert_eq!(log_records(&mut scene), [], "a connection with the other host ID is no news");
+    wait_a_minute(&mut scene);
+    assert_eq!(log_records_so_far(&mut scene), [], "a connection with the other host ID is no news");
     scene.host.kernel.remove(0);
-    scene.host.wait(60);
-    assert_eq!(log_records(&mut scene), []);
+    wait_a_minute(&mut scene);
+    assert_eq!(log_records_so_far(&mut scene), []);
     scene.host.kernel.clear();
-    scene.host.wait(60);
-    let told = log_records(&mut scene);
+    wait_a_minute(&mut scene);
+    let told = log_records_so_far(&mut scene);
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].level, Level::Info);
     assert!(told[0].text.contains(OWN), "{told:?}");

@@ -165,6 +165,10 @@ impl Fleet {
         let ended = self.connect_queue.ended(ctx, op, &tid, write);
         self.handle_rejected(ctx, ended.rejected);
         self.take_snapshot(ctx, report.snapshot);
+        let is_host_id_refused = self.is_host_id_refused(&tid, &report.outcome);
+        if is_host_id_refused {
+            self.compare_host_ids(ctx);
+        }
         let same_identity = self.is_identity(&identity);
         let passed_over = matches!(report.outcome, ConnectOutcome::Found(ctrl) if !self.may_hold(ctrl, &tid));
         let Some(member) = self.members.get_mut(&tid) else { return };
@@ -211,7 +215,7 @@ impl Fleet {
                     self.request_snapshot(ctx);
                 }
                 self.attempt_failed(ctx, &tid, error.clone().into(), ended.penalty_until, None);
-                if at_once {
+                if at_once || is_host_id_refused {
                     let now = ctx.now;
                     self.wait(ctx, &tid, now);
                 }

@@ -7,7 +7,8 @@
 //!   until no connection has it.
 //! - A connection has the same host ID with another host NQN, for example because /etc/nvme/hostnqn was changed, or
 //!   because the initramfs connected with the firmware's host NQN. Then new connections use the next of
-//!   [`host_ids_for`].
+//!   [`host_ids_for`]. But earlier kernels accept the configured one, and storage may be reserved for it. So this
+//!   applies only after a connect was refused.
 //!
 //! The first case has priority. So once there is a connection with the next host ID, that one is used until no
 //! connection has it, even if the first host ID is free again in the meantime.
@@ -18,10 +19,13 @@ use uuid::Uuid;
 
 use super::Fleet;
 use crate::context::Context;
-use crate::effect::{Level, LogRecord};
+use crate::effect::{ConnectOutcome, Level, LogRecord};
 use crate::kernel::KernelController;
 use stas_nvme::connect::host_ids_for;
 use stas_nvme::{HostIdentity, Tid};
+
+/// The errno of a refused connect.
+const EINVAL: i32 = 22;
 
 impl Fleet {
     /// The identity for connecting a controller: the host's own, with the host ID that the kernel accepts for the host
@@ -54,8 +58,19 @@ impl Fleet {
         if ids.contains(meant) {
             return None;
         }
-        let free = || possible.iter().find(|id| self.holder_of(**id, host_nqn).is_none());
+        let is_usable = |id: Uuid| !self.refuses_shared_host_ids || self.holder_of(id, host_nqn).is_none();
+        let free = || possible.iter().find(|id| is_usable(**id));
         ids.first().or_else(free).filter(|id| *id != meant).copied()
+    }
+
+    /// Notes that the kernel has refused a connect because of its host ID. True if a retry uses another one.
+    pub(super) fn is_host_id_refused(&mut self, tid: &Tid, outcome: &ConnectOutcome) -> bool {
+        let ConnectOutcome::Failed(error) = outcome else { return false };
+        let Some(identity) = self.identity.as_ref().filter(|_| error.errno() == Some(EINVAL)) else { return false };
+        let host_nqn = if tid.host_nqn.is_empty() { &identity.nqn } else { &tid.host_nqn };
+        let meant = host_ids_for(host_nqn, identity).first().copied();
+        let is_shared = meant.is_some_and(|meant| self.holder_of(meant, host_nqn).is_some());
+        is_shared && !std::mem::replace(&mut self.refuses_shared_host_ids, true)
     }
 
     /// The oldest connection that has a host ID with another host NQN than this one.

@@ -101,6 +101,8 @@ pub struct Fleet {
     encrypted: BTreeSet<Tid>,
     /// The host ID that was logged because new connections have it instead of the configured one.
     reported_host_id: Option<Uuid>,
+    /// True once the kernel has refused a host ID that it has with another host NQN. Kernels before 6.5 accept it.
+    refuses_shared_host_ids: bool,
     rotation: rotation::Rotation,
     stranded: stranded::Stranded,
     /// Members to re-examine by [`Fleet::work`].
@@ -164,6 +166,7 @@ impl Fleet {
             last_retry_all: None,
             encrypted: BTreeSet::new(),
             reported_host_id: None,
+            refuses_shared_host_ids: false,
             rotation: rotation::Rotation::default(),
             stranded: stranded::Stranded::default(),
             dirty: BTreeSet::new(),
@@ -603,7 +606,7 @@ impl Fleet {
 
     /// The parameters and the identity for a member's next connection.
     fn attempt_parameters(&self, tid: &Tid) -> Option<AttemptParameters> {
-        let (member, identity) = (self.members.get(tid)?, self.identity.clone()?);
+        let (member, identity) = (self.members.get(tid)?, self.identity_for(tid)?);
         Some(AttemptParameters { parameters: member.want.parameters.clone(), identity })
     }
 
