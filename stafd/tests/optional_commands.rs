@@ -193,7 +193,11 @@ fn once_the_entries_of_all_ports_were_listed_no_pleo_hides_some() {
             }
             assert!(!port_local(&host).contains(&true), "{changed}, restart: {restart}");
             let expected = if restart { 0 } else { warnings };
-            assert_eq!(host.logged("pleo=enabled has no effect on 1 known"), expected, "{changed}");
+            assert_eq!(
+                host.logged("pleo=enabled has no effect on the known discovery controllers (1)"),
+                expected,
+                "{changed}"
+            );
         }
     }
 }
@@ -255,12 +259,12 @@ fn a_connection_that_is_lost_by_chance_during_the_registration_does_not_end_it()
             assert_eq!(host.logged("is not sent to it again"), 0, "late: {late}");
             lose_while_registering(&mut host, late);
         }
-        let blocked = "not registered: the connection was lost after the command, 3 times in a row";
+        let blocked = "not registered: each of 3 attempts lost the connection; `systemctl reload stafd` tries again";
         assert_eq!(registration(&host).as_deref(), Some(blocked), "late: {late}");
         assert_eq!(
             host.logged(
-                "after the optional command Discovery Information Management on 3 connections in a row, so it is not \
-                 sent to it again before a reload of stafd: this host is not registered with it"
+                "after the optional command Discovery Information Management 3 times in a row, so the command is not \
+                 sent to it again before `systemctl reload stafd`: this host is not registered with it"
             ),
             1
         );

@@ -53,8 +53,8 @@ impl Callers {
         Self(Kind::All(Arc::new(Shared { bus, users: Mutex::default(), spent: Mutex::default() })))
     }
 
-    /// Those of a name to which the policy of the bus lets only root send. The bus is not asked who they are: its answer
-    /// would wait behind their calls, and these for it.
+    /// The callers of a name that only root may call. The bus is not asked for their user: its answer would arrive
+    /// behind further calls, which are answered only after this one.
     #[must_use]
     pub fn only_root() -> Self {
         Self(Kind::Root)

@@ -343,9 +343,9 @@ struct Names {
 const STAFD: Names = Names { public: STAF_NAME, root: STAF_ROOT_NAME, path: STAF_PATH };
 const STACD: Names = Names { public: STAC_NAME, root: STAC_ROOT_NAME, path: STAC_PATH };
 
-/// The name at which a tool calls a daemon: if the tool runs as root, the one for root, because other users cannot
-/// prevent the answers there. The daemons of nvme-stas do not have it, and earlier ones of this version do not serve
-/// everything there: then it is the name for all users.
+/// The name at which a tool calls a daemon. For a tool that runs as root, it is the name for root, because other users
+/// cannot prevent the answers there. It is the name for all users if the daemon does not serve the debug interface at
+/// the name for root: nvme-stas 2.x does not own that name, and earlier builds of this project serve less there.
 ///
 /// # Errors
 /// Fails if the bus or the daemon does not answer.

@@ -11,15 +11,15 @@ pub trait Announce: Send + Sync + 'static {
     /// Sends it to all users.
     fn tell_all(&self, public: &Connection) -> impl Future<Output = zbus::Result<()>> + Send;
 
-    /// Sends it to root. The policy of the bus keeps the signals of this connection from other users: if one did not
-    /// read them, the bus would take no more messages of it, either.
+    /// Sends it to root. The policy of the bus delivers the signals of this connection only to root: if another user
+    /// received them and did not read them, the bus would take no more messages from this connection.
     fn tell_root(&self, root: &Connection) -> impl Future<Output = zbus::Result<()>> + Send;
 }
 
 /// Sends the signals in order, until the bus connection is lost or the daemon stops. `name` is the public name.
 ///
-/// Those of the root connection do not wait for the public one: while a user leaves answers unread, the bus may take no
-/// messages of that.
+/// The signals on the root connection do not wait for those on the public connection: while a user leaves answers
+/// unread, the bus may take no messages from the public connection.
 pub async fn announce<A: Announce>(
     name: &str,
     public: Connection,

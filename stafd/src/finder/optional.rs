@@ -2,8 +2,9 @@
 //! again.
 //!
 //! A command that failed is suspected of this until a later log page read shows that the connection has survived. If
-//! the connection is lost before that, again and again ([`Command::losses_max`]), the command is not sent again. The
-//! kernel's own optional commands (Set Features for events) are outside our control.
+//! the connection is lost before that, this counts as a loss. After [`Command::losses_max`] losses without a success in
+//! between, the command is not sent again. The kernel's own optional commands (Set Features for events) are outside our
+//! control.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -41,8 +42,10 @@ impl Command {
     /// How often the connection was lost, and what ends the block, for the log.
     pub(super) fn block(self) -> &'static str {
         match self {
-            Self::SupportedLogPages => ", which is not sent to it again before stafd restarts",
-            Self::Register => " on 3 connections in a row, so it is not sent to it again before a reload of stafd",
+            Self::SupportedLogPages => ", which is not sent to it again",
+            Self::Register => {
+                " 3 times in a row, so the command is not sent to it again before `systemctl reload stafd`"
+            }
         }
     }
 }
@@ -60,7 +63,7 @@ impl fmt::Display for Command {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Optional {
     suspected: BTreeSet<Command>,
-    /// How many connections in a row were lost after the command.
+    /// How many connections were lost after the command since it last succeeded or was allowed again.
     losses: BTreeMap<Command, u32>,
 }
 

@@ -169,9 +169,9 @@ impl Finder {
         let without_effect = self.dcs.values().filter(|dc| dc.lists_all_ports).count();
         if without_effect > 0 {
             let text = format!(
-                "pleo=enabled has no effect on {without_effect} known discovery controllers until this host is \
-                 rebooted: the entries of all their ports were read, and a page with fewer would disconnect the paths \
-                 through the other ports"
+                "pleo=enabled has no effect on the known discovery controllers ({without_effect}) until this host is \
+                 rebooted: the entries of all their ports were read, and a page with fewer entries would disconnect \
+                 the paths through the other ports"
             );
             ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
         }

@@ -43,7 +43,10 @@ impl Finder {
             log_page_failure: dc.failure.as_ref(),
             registration: match dc.optional.allows(Command::Register) {
                 true => dc.registration.display_text(),
-                false => Some("not registered: the connection was lost after the command, 3 times in a row".to_owned()),
+                false => Some(
+                    "not registered: each of 3 attempts lost the connection; `systemctl reload stafd` tries again"
+                        .to_owned(),
+                ),
             },
             // Between two polls, the time of the last one.
             connected_since: dc

@@ -20,7 +20,7 @@ pub(crate) fn read(settings: &mut KeyedFile<'_>) -> DisconnectScope {
         let meant = settings.other_lines().find(|(_, text)| may_mean_a_scope(text)).map(|(line, _)| line);
         if let Some(line) = meant {
             let text = format!(
-                "the line may mean {}={NO_DISCONNECT}, which applies until the line is corrected or removed, or until \
+                "the line may mean {}=: {NO_DISCONNECT} applies until the line is corrected or removed, or until \
                  [{}] sets {}=",
                 DISCONNECT_SCOPE.name,
                 keys::IOC_CONNECTIONS,
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(conf.disconnect_scope, DisconnectScope::Nothing);
         assert_eq!(
             complaints.last().map(ToString::to_string).unwrap_or_default(),
-            "f:2: the line may mean disconnect-scope=no-disconnect, which applies until the line is corrected or \
+            "f:2: the line may mean disconnect-scope=: no-disconnect applies until the line is corrected or \
              removed, or until [I/O controller connection management] sets disconnect-scope="
         );
     }

@@ -116,8 +116,8 @@ impl Fleet {
         Some(instance.parameters.as_ref()?.with_secrets_of(wanted))
     }
 
-    /// True when a connection may be adopted for a controller: no exclusion matches it, and the kernel can restore it
-    /// if it is down.
+    /// True when a connection may be adopted for a controller: no exclusion matches it, and it is not stranded
+    /// ([`Fleet::is_stranded`]).
     pub(super) fn is_usable(&self, kernel: &KernelController, tid: &Tid) -> bool {
         self.rules.exclusions.matching_connection(kernel).is_none() && !self.is_stranded(kernel, tid)
     }

@@ -48,9 +48,12 @@ impl Fleet {
         self.stranded = Stranded { since, as_of: now };
     }
 
-    /// True if the kernel cannot restore a connection, while a new one for this controller may work. Ours, which the
-    /// controller may have used before a restart, count only after [`PATIENCE`]. Other programs' are not adopted even
-    /// for a controller that is wanted on the missing interface itself.
+    /// True if a connection is not to be used for this controller, because the kernel cannot restore it.
+    ///
+    /// - Our own connection: if a new one may work, and only after [`PATIENCE`]. The controller may have used it before
+    ///   a restart.
+    /// - A connection of another program that is not live: if a new one may work, or if its interface is missing, even
+    ///   if the controller is wanted on that interface.
     pub(super) fn is_stranded(&self, kernel: &KernelController, tid: &Tid) -> bool {
         let is_replaceable = matching::is_replaceable(kernel, tid, &self.links);
         match self.ownership(kernel.ctrl) {
