@@ -62,6 +62,8 @@ def killed():
                 time.sleep(0.2)  # the pace of the kills, not a condition
             host.wait_live(nqn, timeout=30)
         check(kills > 0, "processes were killed", kills)
+        # The last kill may have come after the last read: the next one starts a process.
+        host.wait_live(late(7), timeout=30)
 
 
 def hanging():
