@@ -165,8 +165,8 @@ impl Fleet {
         let ended = self.connect_queue.ended(ctx, op, &tid, write);
         self.handle_rejected(ctx, ended.rejected);
         self.take_snapshot(ctx, report.snapshot);
-        let is_host_id_refused = self.is_host_id_refused(&tid, &report.outcome);
-        if is_host_id_refused {
+        let has_another_host_id = self.note_refused_host_id(&tid, &report.outcome);
+        if has_another_host_id {
             self.compare_host_ids(ctx);
         }
         let same_identity = self.is_identity(&identity);
@@ -215,7 +215,7 @@ impl Fleet {
                     self.request_snapshot(ctx);
                 }
                 self.attempt_failed(ctx, &tid, error.clone().into(), ended.penalty_until, None);
-                if at_once || is_host_id_refused {
+                if at_once || has_another_host_id {
                     let now = ctx.now;
                     self.wait(ctx, &tid, now);
                 }

@@ -32,11 +32,12 @@ impl Fleet {
     /// NQN.
     pub(super) fn identity_for(&self, tid: &Tid) -> Option<Arc<HostIdentity>> {
         let identity = self.identity.as_ref()?;
-        let host_nqn = if tid.host_nqn.is_empty() { &identity.nqn } else { &tid.host_nqn };
+        let host_nqn = identity.nqn_for(tid);
         Some(match self.other_host_id(identity, host_nqn) {
-            Some(other) => {
-                Arc::new(HostIdentity { kernel_id: Some((host_nqn.clone(), other)), ..HostIdentity::clone(identity) })
-            }
+            Some(other) => Arc::new(HostIdentity {
+                kernel_id: Some((host_nqn.to_owned(), other)),
+                ..HostIdentity::clone(identity)
+            }),
             None => Arc::clone(identity),
         })
     }
@@ -64,10 +65,10 @@ impl Fleet {
     }
 
     /// Notes that the kernel has refused a connect because of its host ID. True if a retry uses another one.
-    pub(super) fn is_host_id_refused(&mut self, tid: &Tid, outcome: &ConnectOutcome) -> bool {
+    pub(super) fn note_refused_host_id(&mut self, tid: &Tid, outcome: &ConnectOutcome) -> bool {
         let ConnectOutcome::Failed(error) = outcome else { return false };
         let Some(identity) = self.identity.as_ref().filter(|_| error.errno() == Some(EINVAL)) else { return false };
-        let host_nqn = if tid.host_nqn.is_empty() { &identity.nqn } else { &tid.host_nqn };
+        let host_nqn = identity.nqn_for(tid);
         let meant = host_ids_for(host_nqn, identity).first().copied();
         let is_shared = meant.is_some_and(|meant| self.holder_of(meant, host_nqn).is_some());
         is_shared && !std::mem::replace(&mut self.refuses_shared_host_ids, true)

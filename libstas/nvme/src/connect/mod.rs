@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Tid;
 use super::secret::Secret;
 use super::security::Tls;
 
@@ -48,6 +49,12 @@ impl HostIdentity {
     #[must_use]
     pub fn new(nqn: impl Into<String>, id: impl Into<String>) -> Self {
         Self { nqn: nqn.into(), id: id.into(), key: None, symname: None, boot_ids: BTreeMap::new(), kernel_id: None }
+    }
+
+    /// The host NQN for connecting a controller: that of its TID, otherwise the host's own.
+    #[must_use]
+    pub fn nqn_for<'a>(&'a self, tid: &'a Tid) -> &'a str {
+        if tid.host_nqn.is_empty() { &self.nqn } else { &tid.host_nqn }
     }
 
     /// This identity, extended by the host ID of an existing kernel connection with `host_nqn`. `None` if that is the

@@ -169,7 +169,7 @@ pub fn option_string(
         // The kernel recognises the well-known NQN without this flag (TP8013).
         line.flag("discovery", tid.subsysnqn != DISCOVERY_NQN);
     }
-    let spread = host_id_for(host_nqn(tid, identity), identity).filter(|_| purpose.is_discovery());
+    let spread = host_id_for(identity.nqn_for(tid), identity).filter(|_| purpose.is_discovery());
     let parameters = &Parameters {
         reconnect_delay: parameters.reconnect_delay.or(spread.map(reconnect_delay)),
         ..parameters.clone()
@@ -177,11 +177,6 @@ pub fn option_string(
     line.parameters(parameters, purpose)?;
     line.secrets(parameters, identity)?;
     line.done()
-}
-
-/// The host NQN of the connection: that of the controller's identity, else the host's own.
-fn host_nqn<'a>(tid: &'a Tid, identity: &'a HostIdentity) -> &'a str {
-    if tid.host_nqn.is_empty() { &identity.nqn } else { &tid.host_nqn }
 }
 
 /// Which transports take an option (`allowed_opts` of the kernel's drivers).
@@ -242,7 +237,7 @@ impl OptionLine<'_> {
         }
         self.text("host_traddr", &tid.host_traddr)?;
         self.text("host_iface", &tid.host_iface)?;
-        let host_nqn = host_nqn(tid, identity);
+        let host_nqn = identity.nqn_for(tid);
         self.need("hostnqn", host_nqn)?;
         self.nqn("hostnqn", host_nqn)?;
         let host_id = host_id_for(host_nqn, identity).ok_or_else(|| OptionError::HostId(identity.id.clone()))?;
