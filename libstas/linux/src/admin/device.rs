@@ -12,7 +12,7 @@ use crate::Roots;
 use crate::sysfs::{ControllerDir, inode};
 use crate::unsafe_calls::{Data, admin_command};
 use stas_core::{AdminError, CtrlRef, CtrlState, OsError};
-use stas_nvme::admin::CommandError;
+use stas_nvme::admin::{Command, CommandError, TRANSFER_MAX};
 
 /// Executes the commands of a task, up to the first that fails. `data` is sent to the controller. Returns the
 /// controller's data.
@@ -21,19 +21,21 @@ pub(super) fn execute(roots: &Roots, ctrl: CtrlRef, task: Task, data: &[u8]) -> 
     let commands = task.commands(data.len()).ok_or_else(refused)?;
     let device = open(roots, ctrl)?;
     let mut answer = vec![0; task.answer_len()];
-    let mut rest = answer.as_mut_slice();
-    for command in commands {
-        let length = if task.answer_len() == 0 { 0 } else { command.len as usize };
-        let (part, after) = std::mem::take(&mut rest).split_at_mut_checked(length).ok_or_else(refused)?;
-        rest = after;
-        let transfer = if length == 0 { Data::Out(data) } else { Data::In(part) };
-        match admin_command(&device, command, transfer) {
-            Ok(status) if status.code() == 0 => {}
-            Ok(status) => return Err(CommandError::Status(status).into()),
-            Err(error) => return Err(CommandError::Host(error.to_string()).into()),
-        }
+    if answer.is_empty() {
+        commands.into_iter().try_for_each(|command| issue(&device, command, Data::Out(data)))?;
+    } else {
+        let parts = answer.chunks_mut(TRANSFER_MAX as usize).map(Data::In);
+        commands.into_iter().zip(parts).try_for_each(|(command, part)| issue(&device, command, part))?;
     }
     Ok(answer)
+}
+
+fn issue(device: &File, command: Command, data: Data<'_>) -> Result<(), CommandError> {
+    match admin_command(device, command, data) {
+        Ok(status) if status.code() == 0 => Ok(()),
+        Ok(status) => Err(CommandError::Status(status)),
+        Err(error) => Err(CommandError::Host(error.to_string())),
+    }
 }
 
 /// Opens the device node of a live controller.

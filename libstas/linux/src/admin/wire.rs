@@ -9,15 +9,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use stas_core::{AdminError, CtrlRef, CtrlState, NoThread, OsError};
+use stas_net::wire::error_text;
 use stas_nvme::admin::{Command, CommandError, DimTask, Status, TRANSFER_MAX};
 use stas_nvme::{log_page, supported};
 
 /// Longest head in bytes.
 const HEAD_MAX: usize = 4096;
 /// Maximum length of the data of a record in bytes. A registration has about 2 KiB, a part of a log page up to 64 KiB.
-pub(super) const DATA_MAX: usize = 64 * 1024;
-/// Longest error message in bytes.
-const ERROR_MAX: usize = 512;
+const DATA_MAX: usize = 64 * 1024;
+/// Length of the two lengths before the head.
+const LENGTHS: usize = 8;
 
 /// An admin command of stafd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +69,7 @@ impl Task {
     /// Length of the data of a successful answer in bytes.
     pub(super) fn answer_len(self) -> usize {
         match self {
-            Self::Identify {} => 4096,
+            Self::Identify {} => Command::identify_controller().len as usize,
             Self::GetLogPage { len, .. } => len as usize,
             Self::ManageDiscoveryInformation { .. } => 0,
         }
@@ -114,10 +115,10 @@ impl From<AdminError> for Failure {
         match error {
             AdminError::Gone(_) => Self::Gone,
             AdminError::NotLive(_, state) => Self::NotLive(state.to_string()),
-            AdminError::Device(_, error) => Self::Device(short(&error.to_string())),
-            AdminError::NoThread(_, NoThread(error)) => Self::NoThread(short(&error.to_string())),
+            AdminError::Device(_, error) => Self::Device(error_text(&error.to_string())),
+            AdminError::NoThread(_, NoThread(error)) => Self::NoThread(error_text(&error.to_string())),
             AdminError::Command(CommandError::Status(status)) => Self::Status(status.0),
-            error => Self::Host(short(&error.to_string())),
+            error => Self::Host(error_text(&error.to_string())),
         }
     }
 }
@@ -136,23 +137,13 @@ impl Failure {
     }
 }
 
-fn short(error: &str) -> String {
-    error
-        .chars()
-        .scan(0, |bytes, c| {
-            *bytes += c.len_utf8();
-            (*bytes <= ERROR_MAX).then_some(c)
-        })
-        .collect()
-}
-
 /// Writes a record in one piece.
 pub(super) fn write(stream: &mut impl Write, head: &impl Serialize, data: &[u8]) -> io::Result<()> {
     let head = serde_json::to_vec(head)?;
     if head.len() > HEAD_MAX || data.len() > DATA_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the record is too long"));
     }
-    let mut frame = Vec::with_capacity(8 + head.len() + data.len());
+    let mut frame = Vec::with_capacity(LENGTHS + head.len() + data.len());
     for length in [head.len(), data.len()] {
         frame.extend(u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
     }
@@ -200,10 +191,10 @@ mod tests {
         prop_oneof![
             Just(AdminError::Gone(ctrl)),
             "live|connecting|deleting|dead".prop_map(move |state| AdminError::NotLive(ctrl, CtrlState::parse(&state))),
-            "\\PC*".prop_map(move |text| AdminError::Device(ctrl, OsError::new(short(&text)))),
-            "\\PC*".prop_map(move |text| AdminError::NoThread(ctrl, NoThread(OsError::new(short(&text))))),
+            "\\PC*".prop_map(move |text| AdminError::Device(ctrl, OsError::new(error_text(&text)))),
+            "\\PC*".prop_map(move |text| AdminError::NoThread(ctrl, NoThread(OsError::new(error_text(&text))))),
             any::<u16>().prop_map(|status| CommandError::Status(Status(status)).into()),
-            "\\PC*".prop_map(|text| CommandError::Host(short(&text)).into()),
+            "\\PC*".prop_map(|text| CommandError::Host(error_text(&text)).into()),
         ]
     }
 
