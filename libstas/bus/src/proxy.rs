@@ -350,7 +350,7 @@ const STACD: Names = Names { public: STAC_NAME, root: STAC_ROOT_NAME, path: STAC
 /// # Errors
 /// Fails if the bus or the daemon does not answer.
 async fn tool_name(connection: &Connection, daemon: &Names) -> zbus::Result<&'static str> {
-    // The user as the bus sees it: its policy decides who may call.
+    // The bus is asked for the user, because it decides by the user who may call the name for root.
     let Some(own) = connection.unique_name() else { return Ok(daemon.public) };
     let user = DBusProxy::new(connection).await?.get_connection_unix_user(own.clone().into()).await?;
     if user != 0 {

@@ -75,7 +75,8 @@ async fn a_user_cannot_send_arguments_to_methods_that_only_root_may_call() {
     }
 }
 
-/// A user who does not read the signals of the connection for root could otherwise stop the answers on it.
+/// Otherwise a user could receive these signals without reading them, and the bus would then send no more answers from
+/// the connection for root.
 #[tokio::test]
 async fn only_root_receives_the_signals_from_the_names_for_root() {
     if !bus_tests::is_root() {

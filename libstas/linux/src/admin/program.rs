@@ -30,7 +30,7 @@ pub fn serve(requests: impl Read, answers: impl Write + Send + 'static, roots: &
                 Ok(data) => (None, data),
                 Err(error) => (Some(error.into()), Vec::new()),
             };
-            // Fails if stafd has closed the connection. Then nobody waits for the answer.
+            // An error means that stafd has closed the connection and needs no answer.
             let _ = wire::write(&mut *lock(&answers), &Answer { id, error }, &data);
         });
     }

@@ -30,7 +30,7 @@ async fn trace_follows_the_configuration_and_the_administrator() {
     assert_eq!(said().await, (true, "DEBUG".to_owned()));
 
     if bus_tests::is_root() {
-        // Root calls the name for root; those who listen to the other one are told, too.
+        // Root calls the name for root. The signal also goes to the listeners of the public name.
         debug.set_tron(false).await.unwrap();
         assert_eq!(said().await, (false, "INFO".to_owned()));
         assert_eq!(debug.inner().destination().as_str(), STAC_ROOT_NAME);
