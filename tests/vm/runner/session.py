@@ -193,6 +193,9 @@ class Session:
         if left_out:
             last += f", {len(left_out)} not played"
         (self.folder / "summary").write_text("\n".join(lines + ["", last]) + "\n")
+        # Once again: the outcomes of the other scenarios have been printed since.
+        for each in lists["FAILED"] + lists["ERROR"]:
+            print("\n".join([f"{each.outcome}: {each.scenario.name}"] + ["    " + line for line in each.why.splitlines() + each.notes]))
         print(f"logs: {pathlib.Path(os.path.relpath(self.folder))}")
         print(last)
         whole = self.deadline is not None or not left_out
