@@ -54,6 +54,8 @@ ZONES         = $(wildcard utils/cdcsim/*.conf)
 # `make dist` writes the licences of the crates.
 DOCUMENTS     = $(wildcard README.md LICENSE THIRD-PARTY-LICENSES doc/*.rules.yml)
 
+# `make uninstall` removes these directories if they are empty. They may be set to directories that others use, too.
+OWN_DIRECTORIES = $(SYSCONFDIR)/stas $(DATADIR)/nvmet $(DATADIR)/cdcsim $(DATADIR)/etc $(DATADIR) $(DOCDIR) $(LIBEXECDIR)
 # The udev rule by which stafd overrides nvme-cli's rule while it runs.
 RULE_OVERRIDE = /run/udev/rules.d/70-nvmf-autoconnect.rules
 man_path = $(MANDIR)/man$(subst .,,$(suffix $1))/$(notdir $1)
@@ -96,8 +98,9 @@ uninstall: ## remove what install placed; edited configuration files are kept
 	@rm -f $(BASH_SCRIPTS:doc/completion/%.bash='$(DESTDIR)$(BASHDIR)/%') $(ZSH_SCRIPTS:doc/completion/%='$(DESTDIR)$(ZSHDIR)/%') \
 	    $(FISH_SCRIPTS:doc/completion/%='$(DESTDIR)$(FISHDIR)/%')
 	@$(foreach name,$(CONFIGURATION),$(call uninstall_configuration,$(name)) &&) true
-	@rm -rf '$(DESTDIR)$(DATADIR)' '$(DESTDIR)$(DOCDIR)' '$(DESTDIR)$(LIBEXECDIR)'
-	@rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(SYSCONFDIR)/stas' 2>/dev/null || true
+	@rm -f $(LIB_PROGRAMS:%='$(DESTDIR)$(LIBEXECDIR)/%') $(foreach file,$(notdir $(DOCUMENTS)),'$(DESTDIR)$(DOCDIR)/$(file)')
+	@rm -f $(foreach file,$(TARGETS:utils/%=%) $(ZONES:utils/%=%) $(CONFIGURATION:%=etc/%),'$(DESTDIR)$(DATADIR)/$(file)')
+	@rmdir --ignore-fail-on-non-empty $(foreach directory,$(OWN_DIRECTORIES),'$(DESTDIR)$(directory)') 2>/dev/null || true
 	@$(RELOAD)
 
 # The configuration is deleted first: otherwise uninstall would report that edited files are kept.
@@ -112,10 +115,15 @@ purge: ## uninstall, and delete edited configuration files, saved state and the 
 
 # DATADIR/etc contains the defaults as they were installed. A file in /etc/stas that equals its default was not edited:
 # an upgrade replaces it. An edited file is kept; if the default has changed, it is installed beside it as NAME.new.
+# A file that was deleted after it had been installed is not replaced, and a link is never: the daemons keep the last
+# good configuration, and a default in its place would mean that the administrator wants nothing of it any more.
 define install_configuration
 mine='$(DESTDIR)$(SYSCONFDIR)/stas/$1' last='$(DESTDIR)$(DATADIR)/etc/$1'; \
-if [ ! -e "$$mine" ] || cmp -s "$$mine" "$$last"; then \
+if [ ! -L "$$mine" ] && { cmp -s "$$mine" "$$last" || ! { [ -e "$$mine" ] || [ -e "$$last" ]; }; }; then \
     install -D -m 644 etc/stas/$1 "$$mine" && rm -f "$$mine.new"; \
+elif [ ! -e "$$mine" ]; then \
+    install -D -m 644 etc/stas/$1 "$$mine.new" && \
+    echo "$$mine: missing, stays so: the daemons keep the last good configuration; the default is $1.new"; \
 elif ! cmp -s etc/stas/$1 "$$mine" && ! cmp -s etc/stas/$1 "$$last"; then \
     install -m 644 etc/stas/$1 "$$mine.new" && echo "$$mine: yours stays; the new default is $1.new"; \
 fi && install -D -m 644 etc/stas/$1 "$$last"

@@ -166,6 +166,24 @@ fn uninstall_leaves_no_file() {
     assert_eq!(host.installed(), BTreeSet::new());
 }
 
+/// The directories may be set to directories that others use, too.
+#[test]
+fn uninstall_and_purge_delete_only_what_was_installed() {
+    let shared = ["LIBEXECDIR=/usr/libexec", "DATADIR=/usr/share", "DOCDIR=/usr/share/doc", "SYSCONFDIR=/etc"];
+    let theirs = ["/usr/libexec/other", "/usr/share/other", "/usr/share/doc/other", "/usr/share/nvmet/other", "/etc/other"];
+    for removal in ["uninstall", "purge"] {
+        let host = Host::new();
+        for path in theirs {
+            fs::create_dir_all(host.path(path).parent().unwrap()).unwrap();
+            fs::write(host.path(path), "").unwrap();
+        }
+        host.make(&[&["install"][..], &shared].concat());
+        assert!(host.installed().contains("/usr/libexec/stas-net"));
+        host.make(&[&[removal][..], &shared].concat());
+        assert_eq!(host.installed(), theirs.map(String::from).into(), "{removal}");
+    }
+}
+
 #[test]
 fn purge_deletes_state_claims_and_edited_configuration_of_this_project_alone() {
     let host = Host::new();
@@ -278,6 +296,43 @@ fn an_upgrade_replaces_configuration_that_nobody_edited() {
     host.make(&["install"]);
     assert_eq!(host.text("/etc/stas/stafd.conf"), "# second\n");
     assert!(!host.path("/etc/stas/stafd.conf.new").exists());
+}
+
+/// A default in the place of a lost file would mean that the administrator wants nothing of it any more.
+#[test]
+fn an_upgrade_does_not_replace_configuration_that_is_missing() {
+    let host = Host::new();
+    host.make(&["install"]);
+    let ours = "/etc/stas/stacd.conf";
+    fs::remove_file(host.path(ours)).unwrap();
+    for _ in 0..2 {
+        let said = host.make(&["install"]);
+        assert!(said.contains("stacd.conf: missing, stays so"), "{said}");
+        assert!(!host.path(ours).exists());
+        assert_eq!(host.text("/etc/stas/stacd.conf.new"), read(Path::new("etc/stas/stacd.conf")));
+    }
+    host.make(&["uninstall"]);
+    assert_eq!(host.installed(), BTreeSet::new());
+}
+
+/// Its file system may not be mounted.
+#[test]
+fn an_upgrade_never_replaces_a_link() {
+    let host = Host::new();
+    host.write(Path::new("etc/stas/stacd.conf"), b"# first\n");
+    host.make(&["install"]);
+    let ours = host.path("/etc/stas/stacd.conf");
+    let target = host.path("/srv/stacd.conf");
+    fs::create_dir_all(target.parent().unwrap()).unwrap();
+    fs::remove_file(&ours).unwrap();
+    std::os::unix::fs::symlink(&target, &ours).unwrap();
+    host.make(&["install"]);
+    assert_eq!(fs::read_link(&ours).unwrap(), target, "its target is missing");
+    fs::write(&target, "# first\n").unwrap();
+    host.write(Path::new("etc/stas/stacd.conf"), b"# second\n");
+    host.make(&["install"]);
+    assert_eq!(fs::read_link(&ours).unwrap(), target, "its target is an old default");
+    assert_eq!(host.text("/etc/stas/stacd.conf.new"), "# second\n");
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn only_the_program_without_privileges_has_ip_sockets() {
 fn a_daemon_comes_back_however_often_it_dies() {
     for daemon in DAEMONS {
         let unit = unit(daemon);
-        assert_eq!(values(&unit, "Restart"), ["on-failure"]);
+        assert_eq!(values(&unit, "Restart"), ["always"]);
         assert_eq!(values(&unit, "StartLimitIntervalSec"), ["0"]);
         assert_eq!(values(&unit, "RuntimeDirectoryPreserve"), ["yes"], "what it knew survives");
     }
