@@ -8,7 +8,7 @@ use libstas::conf::{Exclusion, Persistence};
 use libstas::core::browse::{BrowseEvent, Endpoint};
 use libstas::core::{Interface, Links};
 use libstas::nvme::announcement;
-use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Host as BootHost, Nbft};
+use libstas::nvme::nbft::{BootTables, Demand, Discovery, Hfi, Host as BootHost, Nbft, Security};
 use stafd::finder::Event;
 
 type Host = FakeHost<Finder>;
@@ -120,6 +120,42 @@ fn of_those_with_the_same_hardware_address_the_one_with_the_boot_address_counts(
     assert_eq!(connected_by(&booted(nbft(), &bridge("198.51.100.1")).started()), ["br0"], "the one with any");
     let both = [interface(2, "eth0", &MAC, &["198.51.100.1"]), interface(5, "eth0.7", &MAC, &["192.0.2.1"])];
     assert_eq!(connected_by(&booted(nbft(), &both).started()), ["eth0.7"]);
+    // With DHCP the system may get another address than the firmware. Each interface that is up has a link-local one.
+    let local = "fe80::5054:ff:feb0:701";
+    let vlan = [interface(2, "eth0", &MAC, &[local]), interface(5, "eth0.7", &MAC, &["192.0.2.77", local])];
+    assert_eq!(connected_by(&booted(nbft(), &vlan).started()), ["eth0.7"]);
+}
+
+#[test]
+fn a_link_local_address_is_bound_to_its_interface_with_ignore_iface_too() {
+    let mut nbft = nbft();
+    nbft.discovery[0] = Discovery { hfi: Some(1), ..Discovery::new(1, "fe80::2".parse().unwrap()) };
+    let mut host = booted(nbft, &eth0());
+    host.conf.ignore_iface = true;
+    assert_eq!(connected_by(&host.started()), ["eth0"]);
+}
+
+/// This version has no TLS. A connection of the initramfs is used.
+#[test]
+fn a_record_that_requires_a_secure_channel_is_not_connected_unencrypted() {
+    for (demand, is_connected) in
+        [(Demand::NotSupported, true), (Demand::Supported, true), (Demand::Required, false), (Demand::Reserved, false)]
+    {
+        let mut nbft = nbft();
+        nbft.security = vec![Security::new(3, demand)];
+        nbft.discovery[0].security = Some(3);
+        let mut host = booted(nbft.clone(), &eth0()).started();
+        assert_eq!(host.kernel.len(), usize::from(is_connected), "{demand:?}");
+        let reason = host.core.controllers()[0].member.reason.clone().unwrap_or_default();
+        assert_eq!(reason.contains("boot table (NBFT)"), !is_connected, "{demand:?}: {reason}");
+        restart_without_links(&mut host);
+        host.wait(60);
+        links_arrive(&mut host);
+        assert_eq!(host.kernel.len(), usize::from(is_connected), "{demand:?}, after a restart");
+        // The same discovery controller in a record without that profile: the stricter one counts.
+        nbft.discovery.push(Discovery { index: 2, security: None, ..nbft.discovery[0].clone() });
+        assert_eq!(booted(nbft, &eth0()).started().kernel.len(), usize::from(is_connected), "{demand:?}, twice");
+    }
 }
 
 #[test]

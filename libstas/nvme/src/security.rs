@@ -54,6 +54,8 @@ pub enum Requirement {
     ListedTls12,
     /// The log page entry names a security type that is not known.
     ListedUnknown,
+    /// The security profile of the firmware's boot table requires a secure channel.
+    Firmware,
     /// The last connection was encrypted.
     Before,
 }
@@ -73,6 +75,9 @@ pub enum Obstacle {
     /// See [`Requirement::ListedUnknown`].
     #[error("a secure channel is required, but none that this kernel has")]
     ListedUnknown,
+    /// See [`Requirement::Firmware`].
+    #[error("TLS is required, says the boot table (NBFT), and this version has no TLS yet")]
+    Firmware,
     /// See [`Requirement::Before`].
     #[error(
         "TLS is required: its last connection was encrypted, and this version has no TLS yet. `nvme connect --tls` \

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use libstas::core::configured::Configured;
 use libstas::core::sources::SourceId;
 use libstas::core::{HostEffect, Level, Links, LogRecord};
+use libstas::nvme::announcement::is_link_local;
 use libstas::nvme::nbft::{BootController, BootInterface, BootTables};
+use libstas::nvme::security::Requirement;
 use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
 
 use super::discovery_controller::DiscoveryController;
@@ -28,6 +30,8 @@ pub(super) struct NbftDcs {
     interfaces: BTreeMap<BootController, Vec<String>>,
     /// The record of each listed discovery controller.
     records: BTreeMap<Tid, String>,
+    /// The listed discovery controllers to which a record requires a secure channel.
+    secured: BTreeSet<Tid>,
     /// Records whose interface is missing, as logged.
     missing: BTreeSet<BootController>,
 }
@@ -83,10 +87,17 @@ impl NbftDcs {
     fn derive(&mut self, input: &DerivationInput<'_>, live: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
         let DerivationInput { links, host_nqn, bind, configured, known_dcs } = *input;
         self.records.clear();
+        self.secured.clear();
         for controller in &self.controllers {
             let mut name = |iface: &str| {
-                self.records.entry(tid_of(controller, host_nqn, iface)).or_insert_with(|| controller.record.clone());
+                let tid = tid_of(controller, host_nqn, iface);
+                if controller.requires_secure_channel {
+                    self.secured.insert(tid.clone());
+                }
+                self.records.entry(tid).or_insert_with(|| controller.record.clone());
             };
+            // A link-local address is only unique together with an interface.
+            let bind = bind || is_link_local(controller.traddr);
             let Some(wanted) = controller.interface.as_ref().filter(|_| bind) else {
                 // The interface on which it was found counts for exclusions, although the connection is not bound to
                 // it. Before the interfaces are known, only controllers of earlier runs are listed.
@@ -161,9 +172,13 @@ impl Finder {
         };
         let listed = self.nbft.derive(&input, |tid| fleet.is_live(tid));
         let parameters = &settings.conf.parameters;
-        self.reconciler
-            .sources
-            .set_complete(SourceId::Boot, listed.into_iter().map(|tid| (tid, parameters.clone())).collect());
+        let secured = &self.nbft.secured;
+        let demanded = |tid: &Tid| match secured.contains(tid) {
+            true => parameters.clone().encrypted(Requirement::Firmware),
+            false => parameters.clone(),
+        };
+        let listed = listed.into_iter().map(|tid| (tid.clone(), demanded(&tid))).collect();
+        self.reconciler.sources.set_complete(SourceId::Boot, listed);
         if fleet.links().0.is_empty() {
             return;
         }
@@ -191,12 +206,14 @@ fn tid_of(controller: &BootController, host_nqn: &str, iface: &str) -> Tid {
 }
 
 /// The interface with that hardware address. If several have it (a bridge, a VLAN, a bond and its ports): the one with
-/// the address of the table, otherwise one with any address, otherwise one that is up.
+/// the address of the table, otherwise one with any address that is not link-local (each interface that is up has such an
+/// address), otherwise one that is up.
 fn find<'a>(wanted: &BootInterface, links: &'a Links) -> Option<&'a str> {
     let candidates = links.0.iter().filter(|link| link.mac == wanted.mac.0);
     let best = candidates.min_by_key(|link| {
         let has_it = wanted.ip.is_some_and(|ip| link.addresses.contains(&ip));
-        (!has_it, link.addresses.is_empty(), !link.up, link.index)
+        let has_any = link.addresses.iter().any(|address| !is_link_local(*address));
+        (!has_it, !has_any, !link.up, link.index)
     });
     best.map(|link| link.name.as_str())
 }

@@ -21,6 +21,7 @@ impl Parameters {
             Some(Tls::Required(Requirement::Listed)) => Some(Obstacle::Listed),
             Some(Tls::Required(Requirement::ListedTls12)) => Some(Obstacle::ListedTls12),
             Some(Tls::Required(Requirement::ListedUnknown)) => Some(Obstacle::ListedUnknown),
+            Some(Tls::Required(Requirement::Firmware)) => Some(Obstacle::Firmware),
             Some(Tls::Required(Requirement::Before)) => Some(Obstacle::Before),
             Some(Tls::Contradictory) => Some(Obstacle::Contradictory),
             Some(Tls::Prohibited) | None => {
@@ -43,14 +44,21 @@ impl Parameters {
 
     /// These parameters for a controller listed by this log page entry.
     #[must_use]
-    pub fn listed_by(mut self, entry: &Entry) -> Self {
-        if let Some(why) = Requirement::of(entry) {
-            self.tls = match self.tls {
-                None => Some(Tls::Required(why)),
-                Some(Tls::Prohibited) => Some(Tls::Contradictory),
-                before => before,
-            };
+    pub fn listed_by(self, entry: &Entry) -> Self {
+        match Requirement::of(entry) {
+            Some(why) => self.encrypted(why),
+            None => self,
         }
+    }
+
+    /// These parameters for a controller whose connection must be encrypted, for this reason.
+    #[must_use]
+    pub fn encrypted(mut self, why: Requirement) -> Self {
+        self.tls = match self.tls {
+            None => Some(Tls::Required(why)),
+            Some(Tls::Prohibited) => Some(Tls::Contradictory),
+            before => before,
+        };
         self
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::record::{Availability, Discovery, Hfi, Host, Mac, Nbft, Priority, Ssns};
+use super::record::{Availability, Demand, Discovery, Hfi, Host, Mac, Nbft, Priority, Security, Ssns};
 use super::tables::{BootTable, BootTables};
 use crate::Transport;
 
@@ -92,6 +92,24 @@ impl Discovery {
             nqn: None,
             hfi: None,
             security: None,
+        }
+    }
+}
+
+impl Security {
+    /// A profile without algorithms and protocols.
+    #[must_use]
+    pub fn new(index: u8, secure_channel: Demand) -> Self {
+        Self {
+            index,
+            in_band_authentication: Demand::NotSupported,
+            secure_channel,
+            secure_channel_algorithms: Vec::new(),
+            authentication_protocols: Vec::new(),
+            cipher_suites: Vec::new(),
+            dh_groups: Vec::new(),
+            hash_functions: Vec::new(),
+            secret_keypath: None,
         }
     }
 }

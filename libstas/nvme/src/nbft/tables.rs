@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Mac, Nbft, Ssns};
+use super::{Demand, Mac, Nbft, Ssns};
 use crate::{Tid, Transport, tid};
 
 /// A table and its name.
@@ -48,6 +48,9 @@ pub struct BootController {
     pub host_nqn: Option<String>,
     /// Interface of the connection. `None`: the host's routes decide.
     pub interface: Option<BootInterface>,
+    /// True if its security profile requires a secure channel.
+    #[serde(default)]
+    pub requires_secure_channel: bool,
 }
 
 impl BootTables {
@@ -63,6 +66,7 @@ impl BootTables {
                 nqn: each.nqn.clone(),
                 host_nqn: nbft.boot_nqn().map(str::to_owned),
                 interface: each.hfi.and_then(|index| nbft.interface(index)),
+                requires_secure_channel: each.security.is_some_and(|index| nbft.requires_secure_channel(index)),
             })
         });
         controllers.collect()
@@ -93,6 +97,12 @@ impl Nbft {
     /// The host NQN, if an administrator set it. No target knows the firmware's default NQN.
     fn boot_nqn(&self) -> Option<&str> {
         self.host.as_ref().filter(|host| host.nqn_configured)?.nqn.as_deref()
+    }
+
+    /// True if this security profile requires a secure channel, or demands something of it that is not known.
+    fn requires_secure_channel(&self, index: u8) -> bool {
+        let profile = self.security.iter().find(|profile| profile.index == index);
+        profile.is_some_and(|profile| !matches!(profile.secure_channel, Demand::NotSupported | Demand::Supported))
     }
 
     fn interface(&self, index: u8) -> Option<BootInterface> {

@@ -31,6 +31,7 @@ fn a_discovery_controller_comes_with_host_and_interface() {
         nqn: None,
         host_nqn: Some(HOST.into()),
         interface: Some(BootInterface { mac: Mac([0x52, 0x54, 0x00, 0xb0, 0x07, 0x01]), ip: "192.0.2.1".parse().ok() }),
+        requires_secure_channel: false,
     };
     assert_eq!(controllers.len(), 2);
     assert_eq!(controllers[0], expected);
