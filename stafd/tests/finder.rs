@@ -673,6 +673,20 @@ fn a_controller_without_keep_alive_is_polled_every_15_minutes() {
 }
 
 #[test]
+fn a_controller_without_keep_alive_is_polled_on_a_kernel_that_does_not_show_the_timeout() {
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![entry("192.0.2.9", "a")]);
+    host.refuses_keep_alive = ["192.0.2.1".into()].into();
+    host.hides_kato = true;
+    host.start();
+    host.wait(90.0);
+    assert_eq!(host.addresses(), [""; 0]);
+    host.peer.pages.insert("192.0.2.1".into(), vec![entry("192.0.2.9", "b")]);
+    host.wait(900.0);
+    let view = host.core.controller(&dc("192.0.2.1")).unwrap();
+    assert_eq!(view.log_page.unwrap().entries[0].subnqn, "b");
+}
+
+#[test]
 fn a_temporary_refusal_does_not_cause_polling() {
     let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![entry("192.0.2.9", "a")]);
     host.refuses_keep_alive = ["192.0.2.1".into()].into();

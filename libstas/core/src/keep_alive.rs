@@ -33,6 +33,12 @@ impl KeepAlive {
         self.refusals >= if self.polled { 1 } else { REFUSALS }
     }
 
+    /// True if the last connection was made without a timeout.
+    #[must_use]
+    pub fn is_polled(self) -> bool {
+        self.polled
+    }
+
     /// A connection was made. `without` says whether it has no keep-alive timeout.
     pub fn made(&mut self, without: bool) {
         *self = Self { refusals: 0, polled: without };

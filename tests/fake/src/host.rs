@@ -197,7 +197,7 @@ impl<C: Core> FakeHost<C> {
             cntrltype: if purpose.is_discovery() { CtrlType::Discovery } else { CtrlType::Io },
             dctype: if purpose.is_discovery() { self.dctype } else { libstas::core::Dctype::None },
             state: CtrlState::Live,
-            kato: Some(match purpose {
+            kato: (!self.hides_kato).then_some(match purpose {
                 Purpose::Io => 5,
                 Purpose::Discovery => 30,
                 Purpose::Poll => 0,

@@ -171,6 +171,8 @@ pub struct FakeHost<C: Core> {
     pub probe_keeps_off: bool,
     /// Addresses of discovery controllers that refuse a keep-alive timeout.
     pub refuses_keep_alive: BTreeSet<String>,
+    /// True for a kernel before 5.13: sysfs does not show the keep-alive timeout.
+    pub hides_kato: bool,
     /// Subsystems whose storage is in use.
     pub in_use: BTreeSet<String>,
     /// True if the kernel refuses every disconnect.
@@ -211,6 +213,7 @@ impl<C: Core> FakeHost<C> {
             dead: BTreeSet::new(),
             probe_keeps_off: false,
             refuses_keep_alive: BTreeSet::new(),
+            hides_kato: false,
             in_use: BTreeSet::new(),
             disconnect_refused: false,
             resolver_fails: false,

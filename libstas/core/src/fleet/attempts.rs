@@ -381,7 +381,9 @@ impl Fleet {
     /// True while a member is connected without keep-alive, for one poll.
     #[must_use]
     pub fn is_polled(&self, tid: &Tid) -> bool {
-        self.kernel(tid).is_some_and(|kernel| kernel.kato == Some(0))
+        // Kernels before 5.13 do not show the timeout.
+        let is_made_so = || self.members.get(tid).is_some_and(|member| member.keep_alive.is_polled());
+        self.kernel(tid).is_some_and(|kernel| kernel.kato.map_or_else(is_made_so, |kato| kato == 0))
     }
 
     /// True while a member has a connection that this process has made for it.
