@@ -170,7 +170,8 @@ fn uninstall_leaves_no_file() {
 #[test]
 fn uninstall_and_purge_delete_only_what_was_installed() {
     let shared = ["LIBEXECDIR=/usr/libexec", "DATADIR=/usr/share", "DOCDIR=/usr/share/doc", "SYSCONFDIR=/etc"];
-    let theirs = ["/usr/libexec/other", "/usr/share/other", "/usr/share/doc/other", "/usr/share/nvmet/other", "/etc/other"];
+    let theirs =
+        ["/usr/libexec/other", "/usr/share/other", "/usr/share/doc/other", "/usr/share/nvmet/other", "/etc/other"];
     for removal in ["uninstall", "purge"] {
         let host = Host::new();
         for path in theirs {

@@ -147,7 +147,7 @@ fn identity(
     {
         return Err(Refusal::TwoFamilies);
     }
-    let host_iface = optional("host-iface", address::iface)?;
+    let host_iface = host_iface(fields, line, transport, &traddr, complaints)?;
     if let Some((_, Some(scope))) = parse_link_local(&traddr)
         && !host_iface.is_empty()
         && scope != host_iface
@@ -214,6 +214,28 @@ fn host_traddr(
             Ok(String::new())
         }
         text => address::host_traddr(transport, text).map_err(part("host-traddr")),
+    }
+}
+
+/// Only tcp connections can be bound to an interface. Elsewhere it counts only as the scope of a link-local address.
+fn host_iface(
+    fields: &EntryFields<'_>,
+    line: usize,
+    transport: Transport,
+    traddr: &str,
+    complaints: &mut Complaints,
+) -> Result<String, Refusal> {
+    match fields.get("host-iface") {
+        "" => Ok(String::new()),
+        text if transport == Transport::Tcp || (transport.is_ip() && parse_link_local(traddr).is_some()) => {
+            address::iface(text).map_err(part("host-iface"))
+        }
+        _ => {
+            let instead = if transport == Transport::Loop { "" } else { "; host-traddr chooses the path" };
+            let text = format!("controller=: {transport} has no host-iface; this part is ignored{instead}");
+            complaints.warning(line, text);
+            Ok(String::new())
+        }
     }
 }
 

@@ -130,6 +130,22 @@ fn a_trsvcid_that_the_transport_has_not_is_ignored_with_a_warning() {
 }
 
 #[test]
+fn a_host_iface_that_the_transport_has_not_is_ignored_with_a_warning() {
+    let fc = "transport=fc;traddr=nn-0x1000000000000001:pn-0x2000000000000001;host-traddr=nn-0x1000000000000003:pn-0x2000000000000003";
+    for (line, instead) in [
+        ("transport=rdma;traddr=192.0.2.1;trsvcid=4420", "; host-traddr chooses the path"),
+        ("transport=rdma;traddr=target.example;trsvcid=4420", "; host-traddr chooses the path"),
+        (fc, "; host-traddr chooses the path"),
+        ("transport=loop;traddr=here", ""),
+    ] {
+        let (entry, complaint) = taken(&format!("{line};host-iface=ib0"));
+        assert_eq!(entry.host_iface, "", "{line}");
+        assert!(!complaint.severity.is_error(), "{complaint}");
+        assert!(complaint.text.ends_with(&format!("has no host-iface; this part is ignored{instead}")), "{complaint}");
+    }
+}
+
+#[test]
 fn stacd_without_a_port_takes_the_default_and_says_so() {
     let (entry, complaints) = read("transport=tcp;traddr=::1;nqn=a", Role::Io);
     assert_eq!(entry.unwrap().trsvcid, "8009");
@@ -473,6 +489,7 @@ proptest! {
         }),
         port in 1_u16.., nqn in "nqn\\.[a-z0-9:.-]{1,60}", iface in "[a-z][a-z0-9]{0,14}", kato in 1_u32..1000, space in " ?"
     ) {
+        let iface = if transport == "tcp" { iface } else { String::new() };
         let text = format!(
             "transport={transport}{space};{space}traddr{space}={traddr};trsvcid={port};nqn={nqn};host-iface={iface};kato={kato}{space}"
         );
