@@ -98,6 +98,30 @@ fn a_controller_missing_on_the_same_connection_is_removed_after_half_a_second_of
     assert_eq!(host.nqns(), ["a", "b"]);
 }
 
+/// Any host can keep the sources busy with announced discovery controllers.
+#[test]
+fn sources_that_change_all_the_time_do_not_shorten_the_wait_of_a_removal() {
+    let mut host = started();
+    host.stafd_with(&["a", "b", "c"], 0);
+    let change = |host: &mut Host, times: usize, listed: &[&str]| {
+        for number in 0..times {
+            let more = format!("other-{}", number % 2);
+            host.page_is(&[listed, &[more.as_str()]].concat());
+            host.wait(0.4);
+        }
+    };
+    change(&mut host, 150, &["a", "b", "c"]);
+    host.page_is(&["a", "b", "other-1"]);
+    assert_eq!(status(&host, "c"), Some(Status::Connected), "for a moment it is not listed");
+    change(&mut host, 10, &["a", "b", "c"]);
+    assert_eq!(status(&host, "c"), Some(Status::Connected));
+    // It may take longer, but not for ever.
+    change(&mut host, 12, &["a", "b"]);
+    assert_eq!(status(&host, "c"), Some(Status::Connected));
+    change(&mut host, 2, &["a", "b"]);
+    assert_eq!(status(&host, "c"), None);
+}
+
 #[test]
 fn a_hanging_check_disconnects_nothing_and_is_logged() {
     let mut host = started();
@@ -288,6 +312,12 @@ fn pages_that_cannot_be_fetched_do_not_defer_the_next_full_fetch() {
     }
     let fetches = full_fetches(&host) - before;
     assert!(fetches >= 10, "{fetches} full fetches in 50 s");
+    assert_eq!(host.logged("does not supply its log page"), 1, "although full fetches succeed");
+    host.peer.page_calls_fail = false;
+    host.page_is(&["a", "b"]);
+    host.peer.page_calls_fail = true;
+    host.feed(Event::PageChanged(dc()));
+    assert_eq!(host.logged("does not supply its log page"), 2);
 }
 
 #[test]

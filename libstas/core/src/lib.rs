@@ -15,6 +15,7 @@ pub mod connect_queue;
 pub mod context;
 pub mod counters;
 pub mod daemon_core;
+pub mod debounce;
 mod disconnect_error;
 pub mod effect;
 pub mod exclusions;

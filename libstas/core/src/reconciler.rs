@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use super::configured::{ConfigView, Configured, Defaults, Progress, SavedNames};
 use super::context::Context;
+use super::debounce::Debounce;
 use super::effect::{HostEffect, Level, LogRecord};
 use super::fleet::{Fleet, Listed, MemberView, Status};
 use super::member::RemovalPolicy;
 use super::ownership::Cause;
 use super::secured::Secured;
-use super::sources::{Debounce, SourceId, Sources, Verdict};
+use super::sources::{SourceId, Sources, Verdict};
 use super::timers::Timer;
 use super::{OpId, ResolveError, Time};
 use stas_nvme::{HostIdentity, Parameters, Tid};

@@ -26,10 +26,6 @@ pub const DOUBT: Duration = Duration::from_secs(5);
 pub const DOUBTFUL_LOSS: usize = 2;
 /// A source with more claims than this forgets those on controllers that are not known. That is twice the longest page.
 pub const CLAIMS: usize = 32_768;
-/// Removals wait until no source has changed for this long.
-pub const DEBOUNCE: Duration = Duration::from_millis(500);
-/// Removals wait at most this long.
-const DEBOUNCE_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Identifies a source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -584,42 +580,6 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// Drops the removed sources without claims.
     fn drop_retired(&mut self) {
         self.sources.retain(|_, source| !source.is_retired() || !source.claims.is_empty());
-    }
-}
-
-/// Delays removals until the sources are quiet.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Debounce {
-    /// The first change of the present period; `None` if removals wait for no change.
-    first: Option<Time>,
-    /// The last change.
-    last: Time,
-}
-
-impl Debounce {
-    /// Notes that a source has changed. If the sources were quiet before, a new period begins.
-    pub fn restart(&mut self, now: Time) {
-        if self.first.is_none() || self.last + DEBOUNCE <= now {
-            self.first = Some(now);
-        }
-        self.last = now;
-    }
-
-    /// When removals may be done; `None` if nothing has changed.
-    #[must_use]
-    pub fn until(&self) -> Option<Time> {
-        self.first.map(|first| (self.last + DEBOUNCE).min(first + DEBOUNCE_AT_MOST))
-    }
-
-    /// Returns true when removals may be done now, and ends the period.
-    pub fn ready(&mut self, now: Time) -> bool {
-        match self.until() {
-            Some(until) if now < until => false,
-            _ => {
-                self.first = None;
-                true
-            }
-        }
     }
 }
 

@@ -22,12 +22,13 @@ use std::time::Duration;
 
 use libstas::conf::{DisconnectScope, Exclusion, InUse};
 use libstas::core::configured::Defaults;
+use libstas::core::debounce::DEBOUNCE;
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::line_budget::LineBudgets;
 use libstas::core::member::{RemovalPolicy, Want};
 use libstas::core::ownership::{Cause, Rules};
 use libstas::core::reconciler::{self, Excluded, Reconciler, RemovalCheck};
-use libstas::core::sources::{DEBOUNCE, SourceId, Sources, Verdict};
+use libstas::core::sources::{SourceId, Sources, Verdict};
 use libstas::core::timers::Timer;
 use libstas::core::trust::Trust;
 use libstas::core::{HostEffect, HostEvent, Level, LogRecord, Machine, Supply, Time};
@@ -446,19 +447,17 @@ impl Connector {
         let mut going: Vec<(Tid, RemovalPolicy, Cause)> = removed.collect();
         let RemovalCheck { proved, mut again } = self.reconciler.check_removals(others, verdict);
         let proved: Vec<(Tid, RemovalPolicy, Cause)> = proved.iter().map(removal).collect();
+        let may_go = self.reconciler.debounce.take(ctx.now, &proved.iter().map(|(tid, ..)| tid).collect());
+        again = again.into_iter().chain(self.reconciler.debounce.next(ctx.now)).min();
         going.extend(excluded.into_iter().map(|(tid, (how, cause))| (tid, how, cause)));
         self.stafd.replacements.forget_waits(|tid| proved.iter().any(|(removed, ..)| removed == tid));
-        if !proved.is_empty() && !self.reconciler.debounce.ready(ctx.now) {
-            again = again.into_iter().chain(self.reconciler.debounce.until()).min();
-        } else {
-            let (waiting, mut free): (Vec<_>, Vec<_>) =
-                proved.into_iter().partition(|(tid, ..)| self.awaits_replacement(ctx.now, tid));
-            if !waiting.is_empty() {
-                // No event reports that the last replacement is connected: check again after [`DEBOUNCE`].
-                again = again.into_iter().chain([ctx.now + DEBOUNCE]).min();
-            }
-            going.append(&mut free);
+        let proved = proved.into_iter().filter(|(tid, ..)| may_go.contains(tid));
+        let (waiting, mut free): (Vec<_>, Vec<_>) = proved.partition(|(tid, ..)| self.awaits_replacement(ctx.now, tid));
+        if !waiting.is_empty() {
+            // No event reports that the last replacement is connected: check again after [`DEBOUNCE`].
+            again = again.into_iter().chain([ctx.now + DEBOUNCE]).min();
         }
+        going.append(&mut free);
         // No event reports that a controller was removed and a refused one fits: check again.
         if self.refused > 0 {
             again = again.into_iter().chain([ctx.now + RECHECK_REFUSED_AFTER]).min();

@@ -18,7 +18,7 @@ use super::wire::ReadFailure;
 /// the absence of earlier controllers counts as proved (`libstas::core::sources::SETTLING`).
 pub(super) const SECOND_READ: Duration = SETTLED_READ;
 /// A page that is stale for this long is signalled as stale. Most changed pages are read sooner, so that each change
-/// causes one signal. Shorter than the shortest wait of a removal ([`libstas::core::sources::DEBOUNCE`]).
+/// causes one signal. Shorter than the shortest wait of a removal ([`libstas::core::debounce::DEBOUNCE`]).
 pub(super) const SIGNAL_STALE_AFTER: Duration = Duration::from_millis(400);
 /// Shortest wait after a read of a log page that depends on mDNS alone. Its discovery controller itself decides when it
 /// reports a change, and a read costs up to 16 MiB.

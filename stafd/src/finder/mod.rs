@@ -28,6 +28,7 @@ use std::time::Duration;
 
 pub use libstas::bus::contract::RemovalReason;
 use libstas::core::configured::Defaults;
+use libstas::core::debounce::DEBOUNCE;
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::line_budget::LineBudgets;
 use libstas::core::member::{RemovalPolicy, Want};
@@ -324,17 +325,12 @@ impl Finder {
         let (unproven, proved): (Vec<Tid>, Vec<Tid>) =
             proved.into_iter().partition(|tid| self.announced.is_unproven(tid));
         going.extend(unproven.into_iter().map(|tid| (tid, RemovalReason::AgedOut)));
-        if !proved.is_empty() {
-            if self.reconciler.debounce.ready(ctx.now) {
-                going.extend(proved.into_iter().map(|tid| (tid.clone(), self.reason_for(&tid, &reachability))));
-            } else {
-                again = again.into_iter().chain(self.reconciler.debounce.until()).min();
-            }
-        }
-        let dropped = self.restored_to_drop(ctx.now, &reachability);
-        if !self.reconciler.restored.is_empty() {
-            again = again.into_iter().chain(self.reconciler.debounce.until()).min();
-        }
+        let disproved = self.disproved_restored(ctx.now, &reachability);
+        let may_go = self.reconciler.debounce.take(ctx.now, &proved.iter().chain(&disproved).collect());
+        again = again.into_iter().chain(self.reconciler.debounce.next(ctx.now)).min();
+        let proved = proved.into_iter().filter(|tid| may_go.contains(tid));
+        going.extend(proved.map(|tid| (tid.clone(), self.reason_for(&tid, &reachability))));
+        let dropped = self.restored_to_drop(&disproved, &may_go);
         if self.refused.announced > 0 {
             again = again.into_iter().chain([ctx.now + quotas::RECHECK_REFUSED_AFTER]).min();
         }
@@ -360,20 +356,24 @@ impl Finder {
         self.announced.forget_aged(|tid| fleet.has(tid) || restored.contains(tid) || dcs.contains_key(tid));
     }
 
-    /// The discovery controllers of the saved state that are to be removed now, since no source lists them any more:
-    /// excluded ones at once, others like members when the sources are quiet. Until then they stay restored, because a
-    /// page that is read for the first time may list them. Removes members and listed controllers from `restored`.
-    fn restored_to_drop(&mut self, now: Time, reachability: &reachability::Reachability) -> Vec<Tid> {
+    /// The discovery controllers of the saved state whose removal is proved, besides excluded ones.
+    fn disproved_restored(&self, now: Time, reachability: &reachability::Reachability) -> BTreeSet<Tid> {
+        let restored = self.reconciler.restored.iter();
+        let others = restored.filter(|tid| !self.reconciler.fleet.has(tid) && !self.is_barred(tid));
+        others.filter(|tid| self.verdict(now, tid, &reachability.unreachable) == Verdict::Disproved).cloned().collect()
+    }
+
+    /// The discovery controllers of the saved state that are to be removed now: excluded ones at once, disproved ones
+    /// like members when the sources are quiet. Until then they stay restored, because a page that is read for the first
+    /// time may list them. Removes members and listed controllers from `restored`.
+    fn restored_to_drop(&mut self, disproved: &BTreeSet<Tid>, may_go: &BTreeSet<Tid>) -> Vec<Tid> {
         let restored = std::mem::take(&mut self.reconciler.restored);
-        let is_quiet = self.reconciler.debounce.until().is_none_or(|until| until <= now);
         let mut dropped = Vec::new();
         for tid in restored {
-            let is_member = self.reconciler.fleet.has(&tid);
-            match self.is_barred(&tid) {
+            match self.is_barred(&tid) || may_go.contains(&tid) {
                 true => dropped.push(tid),
-                false if is_member || self.verdict(now, &tid, &reachability.unreachable) != Verdict::Disproved => {}
-                false if is_quiet => dropped.push(tid),
-                false => drop(self.reconciler.restored.insert(tid)),
+                false if disproved.contains(&tid) => drop(self.reconciler.restored.insert(tid)),
+                false => {}
             }
         }
         dropped
@@ -514,7 +514,7 @@ impl Finder {
         if news && !is_unpublished {
             ctx.push(Effect::DcRemoved);
             ctx.host(HostEffect::Save);
-            ctx.timers.set(Timer::Removals, self.reconciler.debounce.until().unwrap_or(ctx.now));
+            ctx.timers.set(Timer::Removals, ctx.now + DEBOUNCE);
         }
     }
 

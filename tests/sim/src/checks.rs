@@ -538,10 +538,7 @@ impl World {
         }
         match daemon {
             Daemon::Stafd => self.check_dc(&known, &serves, &name),
-            Daemon::Stacd => {
-                self.check_ioc(&known, &serves, &name);
-                self.oracle.debounce_restarted = self.time();
-            }
+            Daemon::Stacd => self.check_ioc(&known, &serves, &name),
         }
     }
 
@@ -565,7 +562,7 @@ impl World {
         }
         let now = self.time();
         let is_hasty =
-            |tid: &Tid| self.oracle.is_hasty(tid, now) && !self.is_served_by_another(Daemon::Stacd, known, tid);
+            |tid: &Tid| self.oracle.stac.is_hasty(tid, now) && !self.is_served_by_another(Daemon::Stacd, known, tid);
         if !barred && serves.iter().any(is_hasty) {
             self.breach(
                 Invariant::Quiet,

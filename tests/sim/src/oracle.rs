@@ -25,9 +25,6 @@ const DOUBT: Duration = Duration::from_secs(5);
 
 /// Removals wait until no source has changed for this long.
 const DEBOUNCE: Duration = Duration::from_millis(500);
-/// After the first change a daemon waits for quiet sources for at most 5 s. If nothing changed for this long, no such
-/// wait is under way: the next removal must wait for the whole [`DEBOUNCE`].
-const UNDISTURBED: Duration = Duration::from_secs(7);
 
 /// One connection of one controller, as the kernel knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,8 +332,7 @@ impl DaemonHistory {
         self.pages.iter().find(is_stale).map(|(dc, _)| dc)
     }
 
-    /// True when the first page without the controller was reported less than [`DEBOUNCE`] ago, and no page was
-    /// reported in the time [`UNDISTURBED`] before it.
+    /// True when the first page without the controller was reported less than [`DEBOUNCE`] ago.
     pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
         let omitted = self.pages.iter().filter_map(|(dc, page_reports)| {
             let last = page_reports.iter().rposition(|page_report| self.lists(page_report, tid))?;
@@ -344,9 +340,7 @@ impl DaemonHistory {
             // The claim of a discovery controller that was removed before this page has already ended.
             self.gone.get(dc).is_none_or(|gone| gone.at > omitted).then_some(omitted)
         });
-        let Some(at) = omitted.max() else { return false };
-        let disturbed = |page_report: &PageReport| page_report.at < at && page_report.at + UNDISTURBED > at;
-        now < at + DEBOUNCE && !self.pages.values().flatten().any(disturbed)
+        omitted.max().is_some_and(|at| now < at + DEBOUNCE)
     }
 
     /// The discovery controllers whose pages count: those with `another_source`, those that aged out and have listed
@@ -428,8 +422,6 @@ pub(crate) struct Oracle {
     pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
     /// Connections that stacd is disconnecting and that must be kept if their storage has come into use.
     pub(crate) spares_use: BTreeSet<CtrlRef>,
-    /// When the debounce of stacd was last restarted by something other than a page.
-    pub(crate) debounce_restarted: Time,
     /// Connections without an interface whose controllers exclude= with an interface excludes. The exclusion does not
     /// match the connection itself, so the connection is kept when its controller is removed.
     pub(crate) spared: BTreeSet<CtrlRef>,
@@ -476,13 +468,7 @@ impl Oracle {
         self.staf_configured.extend(named);
     }
 
-    /// True when stacd disconnects a controller without having waited for quiet sources.
-    pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
-        self.debounce_restarted + UNDISTURBED <= now && self.stac.is_hasty(tid, now)
-    }
-
     pub(crate) fn stac_loads(&mut self, file: &StacFile, now: Time) {
-        self.debounce_restarted = now;
         // With another ignore-iface each entry of each page stands for another controller.
         if self.stac_file.as_ref().is_some_and(|before| before.ignore_iface != file.ignore_iface) {
             self.stac.mark_all_stale(now);

@@ -281,34 +281,6 @@ fn all_are_settled_when_every_source_has_been_read_again_after_30_s() {
 }
 
 #[test]
-fn removals_wait_for_half_a_second_of_quiet_but_not_for_ever() {
-    let mut debounce = Debounce::default();
-    assert!(debounce.ready(at(0)));
-    for tenth in 0..100 {
-        let now = Time(Duration::from_millis(tenth * 100));
-        debounce.restart(now);
-        let forever = now >= at(5);
-        assert_eq!(debounce.until() <= Some(now), forever, "{now:?}");
-        if forever {
-            break;
-        }
-    }
-    assert!(debounce.ready(at(5)));
-    debounce.restart(at(6));
-    assert!(!debounce.ready(at(6)));
-    assert!(debounce.ready(Time(Duration::from_millis(6500))));
-}
-
-#[test]
-fn a_disturbance_long_ago_does_not_cut_the_quiet_short() {
-    let mut debounce = Debounce::default();
-    debounce.restart(at(0));
-    debounce.restart(at(100));
-    assert!(!debounce.ready(Time(Duration::from_millis(100_400))));
-    assert!(debounce.ready(Time(Duration::from_millis(100_500))));
-}
-
-#[test]
 fn disproved_claims_on_unknown_controllers_are_forgotten_after_a_page() {
     type Meanwhile = fn(&mut Sources<()>);
     let rows: [(&str, Meanwhile, &[&str]); 6] = [
