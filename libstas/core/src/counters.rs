@@ -163,6 +163,11 @@ impl Counters {
         }
     }
 
+    /// Forgets the lost connections that are gone.
+    pub(super) fn retain(&mut self, exists: impl Fn(CtrlRef) -> bool) {
+        self.lost.retain(|ctrl| exists(*ctrl));
+    }
+
     /// A connection is gone. `by_us`: the daemon has disconnected it.
     pub(super) fn is_gone(&mut self, ctrl: CtrlRef, by_us: bool) {
         self.lost.remove(&ctrl);

@@ -293,16 +293,18 @@ impl Records {
         }
     }
 
-    /// Drops the controllers that were removed first, if there are too many.
+    /// Drops the controllers that were removed first, if there are too many: those that depend on mDNS alone before the
+    /// others.
     fn forget_old(&mut self) {
         let surplus = self.of.values().filter(|record| record.is_removed()).count().saturating_sub(REMOVED);
         if surplus == 0 {
             return;
         }
         let removed = self.of.iter().filter(|(_, record)| record.is_removed());
-        let mut oldest: Vec<(u64, Tid)> = removed.map(|(tid, record)| (record.round, tid.clone())).collect();
+        let mut oldest: Vec<(bool, u64, Tid)> =
+            removed.map(|(tid, record)| (record.is_trusted, record.round, tid.clone())).collect();
         oldest.sort_unstable();
-        for (_, tid) in oldest.iter().take(surplus) {
+        for (.., tid) in oldest.iter().take(surplus) {
             self.remove(tid);
         }
     }

@@ -77,7 +77,10 @@ pub(super) struct Stafd {
     /// Discovery controllers that were logged because they list an address of this host.
     own_address_logged: BTreeSet<Tid>,
     backoff: Backoff,
+    /// True while full fetches fail, once that was logged.
     failure_logged: bool,
+    /// Discovery controllers whose single pages stafd does not supply, once that was logged.
+    failures_logged: BTreeSet<Tid>,
 }
 
 impl Stafd {
@@ -252,7 +255,11 @@ impl Connector {
             false => self.stafd.backoff.next(ctx.jitter()).max(FETCH_AGAIN),
         };
         ctx.timers.set_earlier(Timer::FetchAll, ctx.now + wait);
-        let level = match is_announced || std::mem::replace(&mut self.stafd.failure_logged, true) {
+        let was_logged = match &dc {
+            Some(dc) => !self.stafd.failures_logged.insert(dc.clone()),
+            None => std::mem::replace(&mut self.stafd.failure_logged, true),
+        };
+        let level = match is_announced || was_logged {
             true => Level::Debug,
             false => Level::Warning,
         };
@@ -317,6 +324,7 @@ impl Connector {
         // that signal still counts.
         self.stafd.signalled.retain(|dc, signalled| *signalled > op || left_out.contains(dc));
         self.stafd.read_again.retain(|dc, _| listed.contains(dc));
+        self.stafd.failures_logged.retain(|dc| listed.contains(dc));
         self.overtake_pages_in_flight(ctx, &listed);
     }
 
@@ -481,6 +489,7 @@ impl Connector {
         match result {
             Ok(Some(_)) if self.is_overtaken(op, &dc) => self.fetch_page(ctx, dc.clone(), refresh),
             Ok(Some(page)) => {
+                self.stafd.failures_logged.remove(&dc);
                 is_current = matches!(page.state, PageState::Fresh | PageState::Unstated);
                 // If signals arrive faster than answers, no answer is ever current: connect what such an answer lists,
                 // but remove nothing because of it.

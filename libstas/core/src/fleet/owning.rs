@@ -87,6 +87,8 @@ impl Fleet {
     pub(super) fn forget_what_is_gone(&mut self) {
         self.ours.retain(|ctrl, _| self.inventory.get(*ctrl).is_some());
         self.path_trust.retain(|ctrl, _| self.inventory.get(*ctrl).is_some());
+        self.rotation.retain(|ctrl| self.inventory.get(ctrl).is_some());
+        self.counters.retain(|ctrl| self.inventory.get(ctrl).is_some());
     }
 
     /// Records that a connection is ours from now on.

@@ -116,6 +116,11 @@ impl Rotation {
         self.pending.retain(|_, pending| pending.ctrl != ctrl);
     }
 
+    /// Forgets the secrets of connections that are gone.
+    pub(super) fn retain(&mut self, exists: impl Fn(CtrlRef) -> bool) {
+        self.known.retain(|ctrl, _| exists(*ctrl));
+    }
+
     /// How often a snapshot is needed while secrets are pending: no event reports a lost connection.
     pub(super) fn snapshot_interval(&self) -> Option<Duration> {
         (!self.pending.is_empty()).then_some(LOST_EVERY)

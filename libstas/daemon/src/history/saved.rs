@@ -117,10 +117,11 @@ impl History {
 }
 
 impl Records {
-    /// The histories that together have at most that many bytes, about. Those of listed controllers come first.
+    /// The histories that together have at most that many bytes, about. Those of controllers that depend on mDNS alone
+    /// are left out first, then those of removed controllers.
     fn saved(&self, bytes: usize) -> Saved<'_> {
         let mut all: Vec<(&Tid, &Record)> = self.of.iter().collect();
-        all.sort_by_key(|(_, record)| (record.is_removed(), Reverse(record.round)));
+        all.sort_by_key(|(_, record)| (!record.is_trusted, record.is_removed(), Reverse(record.round)));
         let mut size = 0;
         let fits = all.into_iter().take_while(|(_, record)| {
             size += OVERHEAD.0 + record.lines.iter().map(|line| OVERHEAD.1 + line.entry.text.len()).sum::<usize>();
@@ -304,6 +305,32 @@ mod tests {
         let restored = restarted(&history);
         assert!(!texts(&restored, "stays").is_empty() && !texts(&restored, "nqn.199").is_empty());
         assert!(texts(&restored, "nqn.0").is_empty());
+    }
+
+    /// Any host can announce discovery controllers, which list thousands of controllers.
+    #[test]
+    fn announced_controllers_displace_no_history_of_others() {
+        let history = History::default();
+        let compare = |trusted: &[&str], announced: &[Tid]| {
+            let listed = |tid, announced_only| Listed { tid, status: Status::Waiting, ctrl: None, announced_only };
+            let tids: Vec<Tid> = trusted.iter().map(|nqn| tid(nqn)).collect();
+            let trusted = tids.iter().map(|tid| listed(tid, false));
+            let announced = announced.iter().map(|tid| listed(tid, true));
+            history.compare(trusted.chain(announced), |_| "line 3".into(), |_| None);
+        };
+        compare(&["zz-listed", "zz-removed"], &[]);
+        compare(&["zz-listed"], &[]);
+        for number in 0..300 {
+            compare(&["zz-listed"], &[tid(&format!("removed-{number}"))]);
+        }
+        let many: Vec<Tid> = (0..HISTORY_MAX / OVERHEAD.0).map(|number| tid(&format!("listed-{number}"))).collect();
+        compare(&["zz-listed"], &many);
+        let restored = restarted(&history);
+        for history in [&history, &restored] {
+            assert_eq!(texts(history, "zz-listed"), ["listed: line 3"]);
+            assert_eq!(texts(history, "zz-removed"), ["listed: line 3"]);
+        }
+        assert!(restored.controllers().len() < many.len());
     }
 
     #[test]
