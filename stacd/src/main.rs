@@ -82,7 +82,11 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let events = connector.clone();
     let host_events = move |event| events.post(Event::Host(event));
     let shell = StacdShell {
-        host: LinuxHost::start(Setup { in_use_socket: Some(SOCKET.into()), ..Setup::default() }, host_events)?,
+        // The controllers of the first log page are probed. stas-net is started while stafd reads that page.
+        host: LinuxHost::start(
+            Setup { in_use_socket: Some(SOCKET.into()), probes_soon: true, ..Setup::default() },
+            host_events,
+        )?,
         connector: connector.clone(),
         announcements,
         history,

@@ -35,6 +35,8 @@ pub struct Setup {
     pub in_use_socket: Option<PathBuf>,
     /// Socket of stas-net.
     pub net_socket: PathBuf,
+    /// True if stas-net is started at once, because portals will be probed soon.
+    pub probes_soon: bool,
 }
 
 /// File that both daemons lock during a write to /dev/nvme-fabrics. systemd creates its directory.
@@ -48,6 +50,7 @@ impl Default for Setup {
             lock_file: LOCK_FILE.into(),
             in_use_socket: None,
             net_socket: stas_net::SOCKET.into(),
+            probes_soon: false,
         }
     }
 }
@@ -120,6 +123,9 @@ impl LinuxHost {
         tokio::spawn(watch_links(watch, shared.links.clone(), sink.clone()));
         let connect_queue = ConnectQueue::start(shared).map_err(failed("start a thread"))?;
         let net = NetClient::start(setup.net_socket);
+        if setup.probes_soon {
+            net.warm_up_probes();
+        }
         Ok(Self { roots: setup.roots, connect_queue, waiting, snapshots, usage, net, sink })
     }
 

@@ -35,8 +35,8 @@ const PROBE: Duration = Duration::from_secs(8);
 /// Asks for addresses and probes. The answer may come on any thread.
 #[derive(Debug)]
 pub struct NetClient {
-    names: mpsc::Sender<Call>,
-    probes: mpsc::Sender<Call>,
+    names: mpsc::Sender<Asked>,
+    probes: mpsc::Sender<Asked>,
 }
 
 impl NetClient {
@@ -63,6 +63,12 @@ impl NetClient {
             names: start(Role::Names, "host names keep their last known addresses", LOOKUP),
             probes: start(Role::Probe, "portals are connected to without a probe", PROBE),
         }
+    }
+
+    /// Starts the stas-net for probes ahead of time: probes are expected soon.
+    pub fn warm_up_probes(&self) {
+        // If the queue is full, probes have started it already.
+        let _ = self.probes.try_send(Asked::WarmUp);
     }
 
     /// Resolves a host name.
@@ -106,12 +112,20 @@ fn unique(name: &str, addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, ResolveErro
     if found.is_empty() { Err(ResolveError::NoAddress(name.to_owned())) } else { Ok(found) }
 }
 
-fn ask(calls: &mpsc::Sender<Call>, query: Query, done: Done) {
-    let refused = match calls.try_send(Call { query, done, tries: 0, until: None }) {
-        Ok(()) => return,
-        Err(TrySendError::Full(call) | TrySendError::Closed(call)) => call,
-    };
-    (refused.done)(Err(OsError::new("too many requests wait for stas-net")));
+fn ask(calls: &mpsc::Sender<Asked>, query: Query, done: Done) {
+    let call = Call { query, done, tries: 0, until: None };
+    if let Err(TrySendError::Full(asked) | TrySendError::Closed(asked)) = calls.try_send(Asked::Query(call))
+        && let Asked::Query(refused) = asked
+    {
+        (refused.done)(Err(OsError::new("too many requests wait for stas-net")));
+    }
+}
+
+/// What a [`Caller`] is asked to do.
+enum Asked {
+    Query(Call),
+    /// See [`NetClient::warm_up_probes`].
+    WarmUp,
 }
 
 #[derive(Debug)]
@@ -170,13 +184,13 @@ struct Caller {
 
 /// What a [`Caller`] waits for.
 enum Event {
-    Asked(Option<Call>),
+    Asked(Option<Asked>),
     Received(Result<Report, LinkError>),
     Due,
 }
 
 impl Caller {
-    async fn run(mut self, mut asked: mpsc::Receiver<Call>) {
+    async fn run(mut self, mut asked: mpsc::Receiver<Asked>) {
         loop {
             self.send_what_waits().await;
             let due = self.due();
@@ -187,7 +201,8 @@ impl Caller {
                 () = until(due) => Event::Due,
             };
             match event {
-                Event::Asked(Some(call)) => self.unsent.push_back(call),
+                Event::Asked(Some(Asked::Query(call))) => self.unsent.push_back(call),
+                Event::Asked(Some(Asked::WarmUp)) => self.warm_up().await,
                 Event::Asked(None) => return,
                 Event::Received(received) => {
                     if let Err(error) = received.and_then(|report| self.take(report)) {
@@ -197,6 +212,14 @@ impl Caller {
                 Event::Due if self.sent.is_empty() => self.link = None,
                 Event::Due => self.lose(&LinkError::Silent),
             }
+        }
+    }
+
+    /// Connects, so that stas-net is started. A failure is reported by the first query.
+    async fn warm_up(&mut self) {
+        if self.link.is_none() && self.backoff.not_before().is_none() {
+            self.link = Link::connect(&self.socket, self.role).await.ok();
+            self.used = Instant::now();
         }
     }
 

@@ -93,11 +93,11 @@ impl Watcher {
         found.ok().flatten().map_or(Carriers::Unknown, Carriers::Known)
     }
 
-    /// Processes a snapshot: reads the write counts that are due, and starts stas-in-use if there is an I/O controller,
-    /// which may have to be disconnected.
+    /// Processes a snapshot: reads the write counts that are due, and starts stas-in-use if there is a live I/O controller,
+    /// which may have to be disconnected. The type of a new controller is not known yet.
     pub fn saw(&self, snapshot: &Snapshot) {
         let present: Vec<CtrlRef> = snapshot.controllers.iter().filter(|c| !c.is_discovery()).map(|c| c.ctrl).collect();
-        if !present.is_empty() {
+        if snapshot.controllers.iter().any(|c| !c.is_discovery() && c.state == CtrlState::Live) {
             self.opener.warm_up();
         }
         lock(&self.busy).retain(|ctrl, _| present.contains(ctrl));

@@ -141,6 +141,19 @@ async fn each_role_has_a_process_of_its_own_that_answers_many_queries() {
 }
 
 #[tokio::test]
+async fn a_process_that_is_started_ahead_of_time_answers_the_probes() {
+    let program = Program::start(&[Act::Answer]);
+    let client = program.client();
+    client.warm_up_probes();
+    while program.connections() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    client.warm_up_probes();
+    assert_eq!(probe(&client).await, ProbeOutcome::Alive);
+    assert_eq!((program.connections(), program.requests()), (1, 1));
+}
+
+#[tokio::test]
 async fn without_stas_net_each_query_is_answered_at_once_and_that_is_logged_once() {
     let log = LogLines::start();
     let dir = TempDir::new().unwrap();
