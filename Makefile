@@ -54,8 +54,6 @@ ZONES         = $(wildcard utils/cdcsim/*.conf)
 # `make dist` writes the licences of the crates.
 DOCUMENTS     = $(wildcard README.md LICENSE THIRD-PARTY-LICENSES doc/*.rules.yml)
 
-# `make uninstall` removes these directories if they are empty. They may be set to directories that others use, too.
-OWN_DIRECTORIES = $(SYSCONFDIR)/stas $(DATADIR)/nvmet $(DATADIR)/cdcsim $(DATADIR)/etc $(DATADIR) $(DOCDIR) $(LIBEXECDIR)
 # The udev rule by which stafd overrides nvme-cli's rule while it runs.
 RULE_OVERRIDE = /run/udev/rules.d/70-nvmf-autoconnect.rules
 man_path = $(MANDIR)/man$(subst .,,$(suffix $1))/$(notdir $1)
@@ -100,7 +98,9 @@ uninstall: ## remove what install placed; edited configuration files are kept
 	@$(foreach name,$(CONFIGURATION),$(call uninstall_configuration,$(name)) &&) true
 	@rm -f $(LIB_PROGRAMS:%='$(DESTDIR)$(LIBEXECDIR)/%') $(foreach file,$(notdir $(DOCUMENTS)),'$(DESTDIR)$(DOCDIR)/$(file)')
 	@rm -f $(foreach file,$(TARGETS:utils/%=%) $(ZONES:utils/%=%) $(CONFIGURATION:%=etc/%),'$(DESTDIR)$(DATADIR)/$(file)')
-	@rmdir --ignore-fail-on-non-empty $(foreach directory,$(OWN_DIRECTORIES),'$(DESTDIR)$(directory)') 2>/dev/null || true
+	@# These directories may be set to directories that others use, too.
+	@rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(SYSCONFDIR)/stas' '$(DESTDIR)$(DATADIR)/nvmet' '$(DESTDIR)$(DATADIR)/cdcsim' \
+	    '$(DESTDIR)$(DATADIR)/etc' '$(DESTDIR)$(DATADIR)' '$(DESTDIR)$(DOCDIR)' '$(DESTDIR)$(LIBEXECDIR)' 2>/dev/null || true
 	@$(RELOAD)
 
 # The configuration is deleted first: otherwise uninstall would report that edited files are kept.
@@ -115,15 +115,15 @@ purge: ## uninstall, and delete edited configuration files, saved state and the 
 
 # DATADIR/etc contains the defaults as they were installed. A file in /etc/stas that equals its default was not edited:
 # an upgrade replaces it. An edited file is kept; if the default has changed, it is installed beside it as NAME.new.
-# A file that was deleted after it had been installed is not replaced, and a link is never: the daemons keep the last
-# good configuration, and a default in its place would mean that the administrator wants nothing of it any more.
+# A file that was deleted after it had been installed is not created again, and a link is never replaced: the daemons
+# keep the last good configuration, and a default in its place would remove all controllers that were configured.
 define install_configuration
 mine='$(DESTDIR)$(SYSCONFDIR)/stas/$1' last='$(DESTDIR)$(DATADIR)/etc/$1'; \
 if [ ! -L "$$mine" ] && { cmp -s "$$mine" "$$last" || ! { [ -e "$$mine" ] || [ -e "$$last" ]; }; }; then \
     install -D -m 644 etc/stas/$1 "$$mine" && rm -f "$$mine.new"; \
 elif [ ! -e "$$mine" ]; then \
     install -D -m 644 etc/stas/$1 "$$mine.new" && \
-    echo "$$mine: missing, stays so: the daemons keep the last good configuration; the default is $1.new"; \
+    echo "$$mine: missing, and not created: running daemons keep the last good configuration; the default is $1.new"; \
 elif ! cmp -s etc/stas/$1 "$$mine" && ! cmp -s etc/stas/$1 "$$last"; then \
     install -m 644 etc/stas/$1 "$$mine.new" && echo "$$mine: yours stays; the new default is $1.new"; \
 fi && install -D -m 644 etc/stas/$1 "$$last"

@@ -124,6 +124,8 @@ fn of_those_with_the_same_hardware_address_the_one_with_the_boot_address_counts(
     let local = "fe80::5054:ff:feb0:701";
     let vlan = [interface(2, "eth0", &MAC, &[local]), interface(5, "eth0.7", &MAC, &["192.0.2.77", local])];
     assert_eq!(connected_by(&booted(nbft(), &vlan).started()), ["eth0.7"]);
+    let bond = [interface(2, "eth0", &MAC, &[]), interface(5, "bond0", &MAC, &[local])];
+    assert_eq!(connected_by(&booted(nbft(), &bond).started()), ["bond0"]);
 }
 
 #[test]

@@ -163,7 +163,7 @@ impl Counters {
         }
     }
 
-    /// Forgets the lost connections that are gone.
+    /// Forgets the lost connections that the kernel no longer has.
     pub(super) fn retain(&mut self, exists: impl Fn(CtrlRef) -> bool) {
         self.lost.retain(|ctrl| exists(*ctrl));
     }

@@ -8,7 +8,7 @@ use stas_nvme::Tid;
 
 /// A removal waits until no source has changed for this long.
 pub const DEBOUNCE: Duration = Duration::from_millis(500);
-/// A removal waits at most this long after it was first found proved: sources may never become quiet.
+/// A removal waits at most this long while it is proved without a break: sources may never become quiet.
 const DEBOUNCE_AT_MOST: Duration = Duration::from_secs(5);
 
 /// The removals that wait for quiet sources.

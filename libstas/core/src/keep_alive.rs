@@ -35,7 +35,7 @@ impl KeepAlive {
 
     /// True if the last connection was made without a timeout.
     #[must_use]
-    pub fn is_polled(self) -> bool {
+    pub fn was_made_without(self) -> bool {
         self.polled
     }
 

@@ -1,7 +1,8 @@
 //! Asks stas-net for the addresses of host names and for probes.
 //!
 //! Each query is answered: with the answer of stas-net, or with the reason why there is none. A query that is
-//! lost with its connection is sent once more. stas-net is started by the first query, and ends when there was no
+//! lost with its connection is sent once more. stas-net is started by the first query or by
+//! [`NetClient::warm_up_probes`], and ends when there was no
 //! query for [`IDLE`].
 
 use std::collections::{BTreeMap, VecDeque};

@@ -77,9 +77,9 @@ pub(super) struct Stafd {
     /// Discovery controllers that were logged because they list an address of this host.
     own_address_logged: BTreeSet<Tid>,
     backoff: Backoff,
-    /// True while full fetches fail, once that was logged.
+    /// True if the last full fetch failed and that was logged.
     failure_logged: bool,
-    /// Discovery controllers whose single pages stafd does not supply, once that was logged.
+    /// Discovery controllers for which it was logged that stafd did not supply their single page, and has not since.
     failures_logged: BTreeSet<Tid>,
 }
 
@@ -255,11 +255,12 @@ impl Connector {
             false => self.stafd.backoff.next(ctx.jitter()).max(FETCH_AGAIN),
         };
         ctx.timers.set_earlier(Timer::FetchAll, ctx.now + wait);
-        let was_logged = match &dc {
+        let is_known = match &dc {
+            _ if is_announced => true,
             Some(dc) => !self.stafd.failures_logged.insert(dc.clone()),
             None => std::mem::replace(&mut self.stafd.failure_logged, true),
         };
-        let level = match is_announced || was_logged {
+        let level = match is_known {
             true => Level::Debug,
             false => Level::Warning,
         };

@@ -356,7 +356,7 @@ impl Finder {
         self.announced.forget_aged(|tid| fleet.has(tid) || restored.contains(tid) || dcs.contains_key(tid));
     }
 
-    /// The discovery controllers of the saved state whose removal is proved, besides excluded ones.
+    /// The discovery controllers of the saved state whose removal is proved, except excluded ones.
     fn disproved_restored(&self, now: Time, reachability: &reachability::Reachability) -> BTreeSet<Tid> {
         let restored = self.reconciler.restored.iter();
         let others = restored.filter(|tid| !self.reconciler.fleet.has(tid) && !self.is_barred(tid));

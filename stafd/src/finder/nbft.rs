@@ -30,7 +30,7 @@ pub(super) struct NbftDcs {
     interfaces: BTreeMap<BootController, Vec<String>>,
     /// The record of each listed discovery controller.
     records: BTreeMap<Tid, String>,
-    /// The listed discovery controllers to which a record requires a secure channel.
+    /// The listed discovery controllers for which a record requires a secure channel.
     secured: BTreeSet<Tid>,
     /// Records whose interface is missing, as logged.
     missing: BTreeSet<BootController>,
@@ -206,14 +206,14 @@ fn tid_of(controller: &BootController, host_nqn: &str, iface: &str) -> Tid {
 }
 
 /// The interface with that hardware address. If several have it (a bridge, a VLAN, a bond and its ports): the one with
-/// the address of the table, otherwise one with any address that is not link-local (each interface that is up has such an
-/// address), otherwise one that is up.
+/// the address of the table, otherwise one with an address that is not link-local (a port of a bond or a VLAN's parent may
+/// have a link-local one), otherwise one with any address, otherwise one that is up.
 fn find<'a>(wanted: &BootInterface, links: &'a Links) -> Option<&'a str> {
     let candidates = links.0.iter().filter(|link| link.mac == wanted.mac.0);
     let best = candidates.min_by_key(|link| {
         let has_it = wanted.ip.is_some_and(|ip| link.addresses.contains(&ip));
         let has_any = link.addresses.iter().any(|address| !is_link_local(*address));
-        (!has_it, !has_any, !link.up, link.index)
+        (!has_it, !has_any, link.addresses.is_empty(), !link.up, link.index)
     });
     best.map(|link| link.name.as_str())
 }

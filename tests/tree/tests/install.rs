@@ -299,7 +299,7 @@ fn an_upgrade_replaces_configuration_that_nobody_edited() {
     assert!(!host.path("/etc/stas/stafd.conf.new").exists());
 }
 
-/// A default in the place of a lost file would mean that the administrator wants nothing of it any more.
+/// A default in the place of a lost file would remove all controllers that were configured.
 #[test]
 fn an_upgrade_does_not_replace_configuration_that_is_missing() {
     let host = Host::new();
@@ -308,7 +308,7 @@ fn an_upgrade_does_not_replace_configuration_that_is_missing() {
     fs::remove_file(host.path(ours)).unwrap();
     for _ in 0..2 {
         let said = host.make(&["install"]);
-        assert!(said.contains("stacd.conf: missing, stays so"), "{said}");
+        assert!(said.contains("stacd.conf: missing, and not created"), "{said}");
         assert!(!host.path(ours).exists());
         assert_eq!(host.text("/etc/stas/stacd.conf.new"), read(Path::new("etc/stas/stacd.conf")));
     }

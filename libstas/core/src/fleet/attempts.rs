@@ -382,8 +382,8 @@ impl Fleet {
     #[must_use]
     pub fn is_polled(&self, tid: &Tid) -> bool {
         // Kernels before 5.13 do not show the timeout.
-        let is_made_so = || self.members.get(tid).is_some_and(|member| member.keep_alive.is_polled());
-        self.kernel(tid).is_some_and(|kernel| kernel.kato.map_or_else(is_made_so, |kato| kato == 0))
+        let without_timeout = || self.members.get(tid).is_some_and(|member| member.keep_alive.was_made_without());
+        self.kernel(tid).is_some_and(|kernel| kernel.kato.map_or_else(without_timeout, |kato| kato == 0))
     }
 
     /// True while a member has a connection that this process has made for it.

@@ -15,7 +15,7 @@ use stas_nvme::{HostIdentity, Parameters, Purpose, Tid, TidParts, Transport};
 fn host(tree: &FakeTree) -> (LinuxHost, UnboundedReceiver<HostEvent>) {
     let (sender, events) = unbounded_channel();
     let setup =
-        Setup { roots: tree.roots(), lock_file: tree.path("lock"), in_use_socket: None, net_socket: tree.path("net") };
+        Setup { roots: tree.roots(), lock_file: tree.path("lock"), net_socket: tree.path("net"), ..Setup::default() };
     (LinuxHost::start(setup, move |event| drop(sender.send(event))).unwrap(), events)
 }
 

@@ -94,7 +94,7 @@ impl Watcher {
     }
 
     /// Processes a snapshot: reads the write counts that are due, and starts stas-in-use if there is a live I/O controller,
-    /// which may have to be disconnected. The type of a new controller is not known yet.
+    /// which may have to be disconnected. A controller that is not live yet may be a discovery controller.
     pub fn saw(&self, snapshot: &Snapshot) {
         let present: Vec<CtrlRef> = snapshot.controllers.iter().filter(|c| !c.is_discovery()).map(|c| c.ctrl).collect();
         if snapshot.controllers.iter().any(|c| !c.is_discovery() && c.state == CtrlState::Live) {

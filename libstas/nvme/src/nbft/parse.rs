@@ -261,7 +261,7 @@ fn discovery_of(discovery: &Descriptor<'_>, _: &mut Vec<Defect>) -> Result<Optio
     }))
 }
 
-fn security_of(security: &Descriptor<'_>, _: &mut Vec<Defect>) -> Result<Option<Security>, Defect> {
+fn security_of(security: &Descriptor<'_>, minor: &mut Vec<Defect>) -> Result<Option<Security>, Defect> {
     let flags = security.u16(2);
     if flags & VALID == 0 {
         return Ok(None);
@@ -269,20 +269,21 @@ fn security_of(security: &Descriptor<'_>, _: &mut Vec<Defect>) -> Result<Option<
     security.is_a(id::SECURITY)?;
     // A list whose flag is not set is reserved: its reference may lead anywhere.
     let field = |shift: u16| (flags >> shift & 3) as u8;
-    let list = |announced: bool, what: &'static str, at: usize| match announced {
-        true => Ok(security.object(what, at)?.unwrap_or_default().to_vec()),
-        false => Ok(Vec::new()),
+    // What the profile requires counts even if a list of it is damaged.
+    let mut list = |announced: bool, what: &'static str, at: usize| match announced {
+        true => or_note(security.object(what, at), minor).unwrap_or_default().to_vec(),
+        false => Vec::new(),
     };
     Ok(Some(Security {
         index: security.u8(1),
         in_band_authentication: demand(field(1)),
         secure_channel: demand(field(5)),
-        secure_channel_algorithms: list(field(7) != 0, "list of secure channel algorithms", 6)?,
-        authentication_protocols: list(field(3) != 0, "list of authentication protocols", 12)?,
-        cipher_suites: list(flags & 1 << 9 != 0, "list of cipher suites", 18)?,
-        dh_groups: list(flags & 1 << 10 != 0, "list of DH groups", 24)?,
-        hash_functions: list(flags & 1 << 11 != 0, "list of hash functions", 30)?,
-        secret_keypath: security.text("secret keypath", 36)?,
+        secure_channel_algorithms: list(field(7) != 0, "list of secure channel algorithms", 6),
+        authentication_protocols: list(field(3) != 0, "list of authentication protocols", 12),
+        cipher_suites: list(flags & 1 << 9 != 0, "list of cipher suites", 18),
+        dh_groups: list(flags & 1 << 10 != 0, "list of DH groups", 24),
+        hash_functions: list(flags & 1 << 11 != 0, "list of hash functions", 30),
+        secret_keypath: or_note(security.text("secret keypath", 36), minor),
     }))
 }
 

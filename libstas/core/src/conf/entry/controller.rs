@@ -217,7 +217,8 @@ fn host_traddr(
     }
 }
 
-/// Only tcp connections can be bound to an interface. Elsewhere it counts only as the scope of a link-local address.
+/// Only tcp connections can be bound to an interface. For other transports, host-iface is only the scope of a link-local
+/// address.
 fn host_iface(
     fields: &EntryFields<'_>,
     line: usize,
@@ -232,7 +233,8 @@ fn host_iface(
         }
         _ => {
             let instead = if transport == Transport::Loop { "" } else { "; host-traddr chooses the path" };
-            let text = format!("controller=: {transport} has no host-iface; this part is ignored{instead}");
+            let text =
+                format!("controller=: host-iface is not supported with {transport}; this part is ignored{instead}");
             complaints.warning(line, text);
             Ok(String::new())
         }

@@ -70,7 +70,7 @@ fn a_bad_record_costs_itself_and_is_named() {
         ((394, &[0, 0]), "discovery descriptor 1: its address is missing"),
         ((752, b"http"), "discovery descriptor 1: its address is \"http+tcp://192.0.2.2:8009/\": it does not start"),
         ((763, b"nowhere.test"), "\"nowhere.test09\" is no IP address"),
-        ((332, &[0, 0]), "security descriptor 1: its list of authentication protocols (0 + 1 bytes)"),
+        ((320, &[9]), "security descriptor 1: it has the structure ID 9"),
     ] {
         let nbft = parse(&with(&[patch])).unwrap();
         let said = nbft.flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
@@ -97,6 +97,9 @@ fn what_is_nice_to_know_costs_no_more_than_itself() {
     assert_eq!(without((240, &[0xff; 4])).subsystem[0].hfi, [1]);
     assert_eq!(without((713, &[2])).subsystem[0].extended, None);
     assert_eq!(without((146, &[0; 4])).host.unwrap().nqn, None);
+    // What it requires still counts.
+    let profile = without((332, &[0, 0])).security.remove(0);
+    assert_eq!((profile.secure_channel, profile.authentication_protocols), (Demand::Supported, Vec::new()));
 }
 
 #[test]
