@@ -5,7 +5,7 @@ import hmac
 import os
 import uuid
 
-from scene import check, daemons, equal, host, journal, target
+from scene import check, daemons, equal, host, journal, target, wait_until
 
 LIMIT = 150
 OTHER_ID = "6d1b8a70-0000-4000-8000-00000000000c"
@@ -43,6 +43,9 @@ def play():
         with open(f"/etc/nvme/{name}", "w") as file:
             file.write(f"{value}\n")
     daemons.start()
+    host.wait_live(*target.THREE)
+    # At first stacd connects what its saved state lists, with the earlier host NQN.
+    wait_until(lambda: {each.hostnqn for each in host.controllers()} == {OTHER_NQN}, 30, "all connections have the new host NQN")
     host.wait_live(*target.THREE)
     os.unlink("/etc/nvme/hostnqn")
     host.run("systemctl", "restart", "stas-config.target")
