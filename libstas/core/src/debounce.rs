@@ -26,14 +26,12 @@ impl Debounce {
         self.last = Some(now);
     }
 
-    /// Takes all controllers whose removal is proved now. Returns those whose removal has waited long enough. Those that
-    /// are missing here wait anew when their removal is proved again.
-    pub fn take(&mut self, now: Time, proved: &BTreeSet<&Tid>) -> BTreeSet<Tid> {
+    /// Returns those of the controllers whose removal is proved now that have waited long enough. `proved` names all of
+    /// them: a controller that is missing there waits anew when its removal is proved again.
+    pub fn ready(&mut self, now: Time, proved: &BTreeSet<&Tid>) -> BTreeSet<Tid> {
         self.proved.retain(|tid, _| proved.contains(tid));
         for tid in proved {
-            if !self.proved.contains_key(*tid) {
-                self.proved.insert((*tid).clone(), now);
-            }
+            self.proved.entry((*tid).clone()).or_insert(now);
         }
         let is_over = |since: Time| self.end(since).is_none_or(|end| end <= now);
         self.proved.iter().filter(|(_, since)| is_over(**since)).map(|(tid, _)| tid.clone()).collect()
@@ -41,7 +39,7 @@ impl Debounce {
 
     /// When the next removal that still waits will have waited long enough.
     #[must_use]
-    pub fn next(&self, now: Time) -> Option<Time> {
+    pub fn next_ready(&self, now: Time) -> Option<Time> {
         self.proved.values().filter_map(|since| self.end(*since)).filter(|end| *end > now).min()
     }
 
@@ -69,13 +67,13 @@ mod tests {
     fn a_removal_waits_for_half_a_second_of_quiet() {
         let [a, ..] = &tids();
         let mut debounce = Debounce::default();
-        assert_eq!(debounce.take(at(0), &BTreeSet::from([a])).len(), 1, "nothing has changed yet");
+        assert_eq!(debounce.ready(at(0), &BTreeSet::from([a])).len(), 1, "nothing has changed yet");
         debounce.restart(at(100));
-        assert!(debounce.take(at(100), &BTreeSet::from([a])).is_empty());
-        assert_eq!(debounce.next(at(100)), Some(at(600)));
-        assert!(debounce.take(at(599), &BTreeSet::from([a])).is_empty());
-        assert_eq!(debounce.take(at(600), &BTreeSet::from([a])).len(), 1);
-        assert_eq!(debounce.next(at(600)), None);
+        assert!(debounce.ready(at(100), &BTreeSet::from([a])).is_empty());
+        assert_eq!(debounce.next_ready(at(100)), Some(at(600)));
+        assert!(debounce.ready(at(599), &BTreeSet::from([a])).is_empty());
+        assert_eq!(debounce.ready(at(600), &BTreeSet::from([a])).len(), 1);
+        assert_eq!(debounce.next_ready(at(600)), None);
     }
 
     proptest! {
@@ -96,7 +94,7 @@ mod tests {
                     last = Some(now);
                 }
                 let named = tids.iter().zip(&proved).filter(|(_, proved)| **proved).map(|(tid, _)| tid).collect();
-                let over = debounce.take(at(now), &named);
+                let over = debounce.ready(at(now), &named);
                 let mut next: Option<u64> = None;
                 for ((tid, proved), since) in tids.iter().zip(proved).zip(&mut since) {
                     *since = proved.then(|| since.unwrap_or(now));
@@ -104,7 +102,7 @@ mod tests {
                     prop_assert_eq!(over.contains(tid), end.is_some_and(|end| end <= now));
                     next = next.into_iter().chain(end.filter(|end| *end > now)).min();
                 }
-                prop_assert_eq!(debounce.next(at(now)), next.map(at));
+                prop_assert_eq!(debounce.next_ready(at(now)), next.map(at));
             }
         }
     }

@@ -2,8 +2,7 @@
 //!
 //! Each query is answered: with the answer of stas-net, or with the reason why there is none. A query that is
 //! lost with its connection is sent once more. stas-net is started by the first query or by
-//! [`NetClient::warm_up_probes`], and ends when there was no
-//! query for [`IDLE`].
+//! [`NetClient::warm_up_probes`], and ends when there was no query for [`IDLE`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;

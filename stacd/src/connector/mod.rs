@@ -447,8 +447,8 @@ impl Connector {
         let mut going: Vec<(Tid, RemovalPolicy, Cause)> = removed.collect();
         let RemovalCheck { proved, mut again } = self.reconciler.check_removals(others, verdict);
         let proved: Vec<(Tid, RemovalPolicy, Cause)> = proved.iter().map(removal).collect();
-        let may_go = self.reconciler.debounce.take(ctx.now, &proved.iter().map(|(tid, ..)| tid).collect());
-        again = again.into_iter().chain(self.reconciler.debounce.next(ctx.now)).min();
+        let may_go = self.reconciler.debounce.ready(ctx.now, &proved.iter().map(|(tid, ..)| tid).collect());
+        again = again.into_iter().chain(self.reconciler.debounce.next_ready(ctx.now)).min();
         going.extend(excluded.into_iter().map(|(tid, (how, cause))| (tid, how, cause)));
         self.stafd.replacements.forget_waits(|tid| proved.iter().any(|(removed, ..)| removed == tid));
         let proved = proved.into_iter().filter(|(tid, ..)| may_go.contains(tid));

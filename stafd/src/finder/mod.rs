@@ -326,8 +326,8 @@ impl Finder {
             proved.into_iter().partition(|tid| self.announced.is_unproven(tid));
         going.extend(unproven.into_iter().map(|tid| (tid, RemovalReason::AgedOut)));
         let disproved = self.disproved_restored(ctx.now, &reachability);
-        let may_go = self.reconciler.debounce.take(ctx.now, &proved.iter().chain(&disproved).collect());
-        again = again.into_iter().chain(self.reconciler.debounce.next(ctx.now)).min();
+        let may_go = self.reconciler.debounce.ready(ctx.now, &proved.iter().chain(&disproved).collect());
+        again = again.into_iter().chain(self.reconciler.debounce.next_ready(ctx.now)).min();
         let proved = proved.into_iter().filter(|tid| may_go.contains(tid));
         going.extend(proved.map(|tid| (tid.clone(), self.reason_for(&tid, &reachability))));
         let dropped = self.restored_to_drop(&disproved, &may_go);

@@ -172,9 +172,7 @@ class Session:
             lines.append(f"{kind}: {len(outcomes)}")
             for each in outcomes:
                 lines.append(f"  {each.scenario.name} ({each.seconds:.1f} s): {each.scenario.promise}")
-                if each.why:
-                    lines += ["    " + line for line in each.why.splitlines()]
-                lines += ["    " + note for note in each.notes]
+                lines += details(each)
         lines += ["", "Measured (promise) [nvme-stas 2.4.1]:"]
         lines += [f"  {name}: {describe(number)}" for name, taken in numbers.items() for number in taken]
         failed = len(lists["FAILED"]) + len(lists["ERROR"])
@@ -195,11 +193,15 @@ class Session:
         (self.folder / "summary").write_text("\n".join(lines + ["", last]) + "\n")
         # Once again: the outcomes of the other scenarios have been printed since.
         for each in lists["FAILED"] + lists["ERROR"]:
-            print("\n".join([f"{each.outcome}: {each.scenario.name}"] + ["    " + line for line in each.why.splitlines() + each.notes]))
+            print("\n".join([f"{each.outcome}: {each.scenario.name}", *details(each)]))
         print(f"logs: {pathlib.Path(os.path.relpath(self.folder))}")
         print(last)
         whole = self.deadline is not None or not left_out
         return 0 if whole and not failed and lists["PASSED"] else 1
+
+
+def details(outcome):
+    return ["    " + line for line in outcome.why.splitlines() + outcome.notes]
 
 
 def describe(number):

@@ -85,10 +85,11 @@ impl Fleet {
 
     /// Drops what is recorded about connections that no longer exist.
     pub(super) fn forget_what_is_gone(&mut self) {
-        self.ours.retain(|ctrl, _| self.inventory.get(*ctrl).is_some());
-        self.path_trust.retain(|ctrl, _| self.inventory.get(*ctrl).is_some());
-        self.rotation.retain(|ctrl| self.inventory.get(ctrl).is_some());
-        self.counters.retain(|ctrl| self.inventory.get(ctrl).is_some());
+        let exists = |ctrl: CtrlRef| self.inventory.get(ctrl).is_some();
+        self.ours.retain(|ctrl, _| exists(*ctrl));
+        self.path_trust.retain(|ctrl, _| exists(*ctrl));
+        self.rotation.retain(exists);
+        self.counters.retain(exists);
     }
 
     /// Records that a connection is ours from now on.
